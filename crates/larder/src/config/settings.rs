@@ -1,0 +1,238 @@
+//! The settings themselves, with their defaults.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::error::Fault;
+use super::machine::Machine;
+use super::schema::nearest;
+use super::size::{Amount, ByteSize};
+use crate::policy::PolicyName;
+use crate::stats::Level;
+
+/// How a cache behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Which set of defaults was taken.
+    pub profile: Profile,
+    /// Where the disk tier lives.
+    pub dir: PathBuf,
+    /// Whether kept answers are used, and new ones kept.
+    pub mode: Mode,
+    /// Who computes here, in words for people; `None` is the account and the machine.
+    pub producer: Option<String>,
+    /// How many computations run at once; `None` is as many as there are processors.
+    pub jobs: Option<NonZeroUsize>,
+    /// The memory tier.
+    pub memory: MemorySettings,
+    /// The disk tier.
+    pub disk: DiskSettings,
+    /// Statistics.
+    pub stats: StatsSettings,
+    /// What differs for one kind, by the kind's name without its version.
+    pub kinds: BTreeMap<String, KindSettings>,
+    /// What differs for one scope.
+    pub scopes: BTreeMap<String, ScopeSettings>,
+}
+
+/// The memory tier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemorySettings {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// How many bytes it may hold; `None` goes by the machine, see [`MemorySettings::budget_on`].
+    pub budget: Option<Amount>,
+    /// How many entries it may hold.
+    pub entries: Option<u64>,
+    /// Who leaves first.
+    pub policy: PolicyName,
+}
+
+/// What is taken to be available where that cannot be read.
+const UNKNOWN_MEMORY: ByteSize = ByteSize::gib(2);
+
+impl MemorySettings {
+    /// How many bytes it may hold on this machine. Without a budget that is a tenth of the available memory, from
+    /// 32 MiB to 1 GiB.
+    pub fn budget_on(&self, machine: &Machine) -> ByteSize {
+        match self.budget {
+            Some(budget) => budget.of(machine.memory.unwrap_or(UNKNOWN_MEMORY)),
+            None => Amount::Share(1_000)
+                .of(machine.memory.unwrap_or(UNKNOWN_MEMORY))
+                .clamp(ByteSize::mib(32), ByteSize::gib(1)),
+        }
+    }
+}
+
+/// The disk tier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskSettings {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// How much it may hold; a share is one of the file system's size.
+    pub budget: Amount,
+    /// How many entries it may hold.
+    pub entries: Option<u64>,
+    /// How long an entry is kept after its last use.
+    pub max_age: Option<Duration>,
+    /// How much of the file system is left free.
+    pub min_free: Amount,
+    /// The zstd level, 1 to 19; 0 does not compress.
+    pub compression: u8,
+    /// Who leaves first.
+    pub policy: PolicyName,
+}
+
+/// Statistics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatsSettings {
+    /// How much is counted.
+    pub level: Level,
+    /// How long the history is kept.
+    pub history: Duration,
+}
+
+/// What differs for one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KindSettings {
+    /// How many bytes of memory its entries may take.
+    pub budget: Option<ByteSize>,
+    /// How long an entry is kept after it was made.
+    pub max_age: Option<Duration>,
+}
+
+/// What differs for one scope.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScopeSettings {
+    /// How many bytes of memory its entries may take.
+    pub budget: Option<ByteSize>,
+}
+
+impl Settings {
+    /// The defaults, with the disk tier in `dir`.
+    pub fn new(dir: PathBuf) -> Self {
+        Self {
+            profile: Profile::Development,
+            dir,
+            mode: Mode::ReadWrite,
+            producer: None,
+            jobs: None,
+            memory: MemorySettings { enabled: true, budget: None, entries: None, policy: PolicyName::Cost },
+            disk: DiskSettings {
+                enabled: true,
+                budget: Amount::Bytes(ByteSize::gib(10)),
+                entries: None,
+                max_age: None,
+                min_free: Amount::Share(500),
+                compression: 1,
+                policy: PolicyName::Cost,
+            },
+            stats: StatsSettings { level: Level::Full, history: Duration::from_secs(30 * 86_400) },
+            kinds: BTreeMap::new(),
+            scopes: BTreeMap::new(),
+        }
+    }
+}
+
+/// Makes an enum of words: its text forms, its list of choices, and a fault that suggests the nearest.
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            /// The words for them.
+            pub const CHOICES: &[&str] = &[$($text),+];
+
+            /// The word for it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Fault;
+
+            fn from_str(text: &str) -> Result<Self, Fault> {
+                match text {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err(Fault::Choice {
+                        text: text.to_owned(),
+                        choices: Self::CHOICES,
+                        suggestion: nearest(text, Self::CHOICES.iter().copied()),
+                    }),
+                }
+            }
+        }
+    };
+}
+
+choice! {
+    /// A set of defaults.
+    Profile {
+        /// The defaults as they are.
+        Development = "development",
+        /// A machine that serves: more memory and disk, a longer history.
+        Production = "production",
+        /// A machine that builds once and is thrown away or shared: less disk, better compression, old entries
+        /// leave.
+        Ci = "ci",
+    }
+}
+
+impl Profile {
+    /// Settings that differ from the defaults, with their texts.
+    pub fn assignments(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Development => &[],
+            Self::Production => {
+                &[("memory.budget", "25%"), ("disk.budget", "50 GiB"), ("stats.history", "60 d")]
+            }
+            Self::Ci => &[
+                ("disk.budget", "5 GiB"),
+                ("disk.max_age", "7 d"),
+                ("disk.compression", "3"),
+                ("stats.history", "7 d"),
+            ],
+        }
+    }
+}
+
+choice! {
+    /// Whether kept answers are used, and new ones kept.
+    Mode {
+        /// Neither: everything is computed.
+        Off = "off",
+        /// Kept answers are used, new ones are not kept.
+        Read = "read",
+        /// Kept answers are not used, new ones are kept.
+        Write = "write",
+        /// Both.
+        ReadWrite = "read-write",
+    }
+}
+
+impl Mode {
+    /// Whether kept answers are used.
+    pub fn reads(self) -> bool {
+        matches!(self, Self::Read | Self::ReadWrite)
+    }
+
+    /// Whether new answers are kept.
+    pub fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::ReadWrite)
+    }
+}

@@ -1,0 +1,209 @@
+//! Deriving: computing a query anew, writing down what it observes, and keeping both.
+//!
+//! When the computation has ended, each source that it observed is looked at again: if one has changed meanwhile,
+//! the answer is returned and not kept, and neither is what is built on it. For a content that was read through
+//! the context the trace would be right all the same; for a program that reads files itself it would not.
+//!
+//! Invariant: a trace that is kept names a value that was computed from exactly what the trace observed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::context::{Context, Recorded};
+use super::execute::Computation;
+use super::flight::{Flight, Seat};
+use super::keep::Began;
+use super::lookup::InMemory;
+use super::query::{Query, QueryError};
+use super::session::{Asked, Need, Outcome, Session, Settled};
+use super::verify::{Miss, words};
+use super::{Answer, Computed, Freshness, Kept, NotKept, Value};
+use crate::key::{Digest, Key};
+use crate::query::{Mismatch, Now, Observation, Source, Trace, Traces, Unsteady, Why};
+use crate::stats::{self, Computed as End, RefusalCause};
+
+/// What the sessions of a registry compute now.
+pub(super) type UnderWay = Arc<Mutex<HashMap<Key, Arc<Flight>>>>;
+
+impl Session {
+    /// Computes a query, unless another session of the process does: then waits for that, and computes only if
+    /// what that kept does not hold here.
+    pub(super) async fn derive<Q: Query>(
+        &self,
+        asked: &Asked<Q>,
+        need: Need,
+        mut miss: Miss,
+        flight: &Arc<Flight>,
+    ) -> Outcome<Q> {
+        let under_way = &self.registry().under_way;
+        let mut place = Place::take(under_way, &asked.key, flight);
+        let mut waited = false;
+        if let Err(other) = &place
+            // Two sessions with two views may wait for each other in a circle that neither of them has.
+            && let Some((wait, give_up)) = self.larder().shared.waits.enter_until_circle(other)
+        {
+            tokio::select! {
+                _ = other.follow().landed() => {}
+                () = give_up.notified() => {}
+            }
+            drop(wait);
+            waited = true;
+            place = Place::take(under_way, &asked.key, flight);
+        }
+        // Another session may have kept something since this one looked.
+        if waited || self.has_other_traces(asked, miss.traces.as_ref()) {
+            match self.find(asked, need).await {
+                Ok(settled) => return Ok(settled),
+                Err(newer) => miss = newer,
+            }
+        }
+        let outcome = self.compute(asked, miss, flight).await;
+        drop(place);
+        outcome
+    }
+
+    async fn compute<Q: Query>(&self, asked: &Asked<Q>, miss: Miss, flight: &Arc<Flight>) -> Outcome<Q> {
+        let traces = &asked.kind.traces;
+        traces.miss(&asked.key, miss.watch);
+        let began = Began { at: self.larder().clock().now(), epochs: self.larder().epochs().await };
+        let computation = Computation::begin(traces, &asked.key, began.at);
+        let cx = Context::new(self.clone(), Arc::clone(flight));
+        let outcome = asked.query.compute(&cx).await;
+        let Recorded { observations, unsteady, waited } = cx.finish();
+        let value = match outcome {
+            Ok(value) => value,
+            Err(error) => {
+                computation.end(End::Failed);
+                return Err(QueryError::Computation(Arc::new(error)));
+            }
+        };
+        let cost = computation.end(End::Finished).saturating_sub(waited);
+        let steady = match unsteady {
+            Some(why) => Err(Arc::new(why)),
+            None => self.look_again(&observations).await,
+        };
+        let holds = steady.and_then(|()| digest_of(&value));
+        let answer = match &holds {
+            Ok(digest) => {
+                let trace = Trace { observations, value: *digest };
+                self.keep(asked, flight, value, trace, cost, &began).await
+            }
+            Err(why) => {
+                tracing::debug!(key = %asked.key, %why, "not kept");
+                if let Unsteady::Changed(_) = **why {
+                    traces.series.refused(stats::Place::Memory, RefusalCause::InputsChanged);
+                }
+                let computed = Computed::new(value).unkept(why.to_string());
+                let answer = asked.kind.values.keep(&asked.key, flight, computed, cost, &began).await;
+                Answer { kept: Kept::No(NotKept::Unsteady(Arc::clone(why))), ..answer }
+            }
+        };
+        Ok(Settled { holds, answer: Some(answer), why: Arc::new(Why::Computed(miss.missed)) })
+    }
+
+    /// Whether what was observed outside is still so.
+    async fn look_again(&self, observations: &[Observation]) -> Result<(), Arc<Unsteady>> {
+        for Observation { source, fingerprint } in observations {
+            // The session's variables are its own, and what a query's answer rests on was looked at when it ended.
+            if matches!(source, Source::Variable(_) | Source::Query(_)) {
+                continue;
+            }
+            let is = match self.view().look(source).await {
+                Ok(seen) if seen.fingerprint == *fingerprint => continue,
+                Ok(seen) => Now::Is(seen.fingerprint),
+                Err(error) => Now::Failed(words(&error)),
+            };
+            let changed = Mismatch { source: source.clone(), was: *fingerprint, is };
+            return Err(Arc::new(Unsteady::Changed(changed)));
+        }
+        Ok(())
+    }
+
+    /// Keeps a value by its digest, and then the trace that names it.
+    async fn keep<Q: Query>(
+        &self,
+        asked: &Asked<Q>,
+        flight: &Arc<Flight>,
+        value: Q::Output,
+        trace: Trace,
+        cost: Duration,
+        began: &Began,
+    ) -> Answer<Q::Output> {
+        let values = &asked.kind.values;
+        let key = values.key_of_digest(trace.value);
+        let answer = values.keep(&key, flight, value.into(), cost, began).await;
+        if let Kept::No(_) = answer.kept {
+            return answer;
+        }
+        let kept = self.keep_trace(asked, flight, trace, cost, began).await;
+        Answer { kept, ..answer }
+    }
+
+    async fn keep_trace<Q: Query>(
+        &self,
+        asked: &Asked<Q>,
+        flight: &Arc<Flight>,
+        trace: Trace,
+        cost: Duration,
+        began: &Began,
+    ) -> Kept {
+        let shared = &self.larder().shared;
+        // The seat keeps other sessions from adding to the same traces meanwhile.
+        let lead = loop {
+            match shared.flights.board(&asked.key) {
+                Seat::Lead(lead) => break lead,
+                Seat::Follow(follow) => drop(follow.landed().await),
+            }
+        };
+        let kind = &asked.kind.traces;
+        let known = match kind.in_memory(&asked.key) {
+            InMemory::Fresh(entry) if shared.mode.reads() => Some(entry),
+            _ => kind.in_tiers(&asked.key, lead.flight()).await.map(|(entry, _)| entry),
+        };
+        let known = known.filter(|entry| kind.freshness(&asked.key, entry) == Freshness::Fresh);
+        let mut traces = known.map_or_else(Traces::default, |entry| entry.value.clone());
+        traces.add(trace);
+        kind.keep(&asked.key, flight, traces.into(), cost, began).await.kept
+    }
+}
+
+/// The digest of a value, encoded as it is kept.
+fn digest_of<T: Value>(value: &T) -> Result<Digest, Arc<Unsteady>> {
+    match postcard::to_stdvec(value) {
+        Ok(bytes) => Ok(Digest::of(&bytes)),
+        Err(error) => Err(Arc::new(Unsteady::Unencodable(error.to_string()))),
+    }
+}
+
+/// A place among the computations under way; dropping it gives it back.
+struct Place<'a> {
+    under_way: &'a UnderWay,
+    flight: Arc<Flight>,
+}
+
+impl<'a> Place<'a> {
+    /// Takes the place for `key`, unless another computation has it: then that one's flight.
+    fn take(under_way: &'a UnderWay, key: &Key, flight: &Arc<Flight>) -> Result<Self, Arc<Flight>> {
+        let mut table = under_way.lock();
+        match table.get(key) {
+            // What an invalidation overtook keeps nothing, so there is nothing to wait for.
+            Some(other) if other.unless_revoked(|| ()).is_some() => Err(Arc::clone(other)),
+            _ => {
+                table.insert(key.clone(), Arc::clone(flight));
+                Ok(Self { under_way, flight: Arc::clone(flight) })
+            }
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut table = self.under_way.lock();
+        if table.get(self.flight.key()).is_some_and(|current| Arc::ptr_eq(current, &self.flight)) {
+            table.remove(self.flight.key());
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Single flight: one process computes a key once at a time.
+//!
+//! Invariants: whoever waits for a flight is woken when it lands, fails, is cancelled or panics; a flight that an
+//! invalidation overtook stores nothing and takes no new passengers.
+//! Not here: what is computed (`execute`), waiting in circles (`waits`).
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::key::{Key, Selector};
+use crate::sync::Mutex;
+
+/// What a flight brought home, of a type that its passengers know.
+pub(super) type Cargo = Arc<dyn Any + Send + Sync>;
+
+#[derive(Clone)]
+enum State {
+    Flying,
+    Landed(Cargo),
+    Abandoned,
+}
+
+/// One computation under way.
+#[derive(Debug)]
+pub(super) struct Flight {
+    key: Key,
+    revoked: Mutex<bool>,
+    state: watch::Sender<State>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Flying => "Flying",
+            Self::Landed(_) => "Landed",
+            Self::Abandoned => "Abandoned",
+        })
+    }
+}
+
+impl Flight {
+    /// Tells this flight from all others that the process has at the same time, of whichever table.
+    pub(super) fn id(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+
+    /// A seat among those who wait for this flight.
+    pub(super) fn follow(self: &Arc<Self>) -> Follow {
+        Follow { state: self.state.subscribe(), flight: Arc::clone(self) }
+    }
+
+    /// The key that it computes.
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Runs `store` unless an invalidation overtook the flight. None can do so while `store` runs, so that it
+    /// either comes before and prevents the storing, or after and removes what was stored.
+    pub(super) fn unless_revoked<R>(&self, store: impl FnOnce() -> R) -> Option<R> {
+        let revoked = self.revoked.lock();
+        (!*revoked).then(store)
+    }
+}
+
+/// All computations under way.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    by_key: Mutex<HashMap<Key, Arc<Flight>>>,
+}
+
+/// How a caller takes part in a flight.
+#[derive(Debug)]
+pub(super) enum Seat {
+    /// It computes.
+    Lead(Lead),
+    /// It waits for another caller who does.
+    Follow(Follow),
+}
+
+impl Flights {
+    /// Joins the flight for `key`, or begins one.
+    pub(super) fn board(self: &Arc<Self>, key: &Key) -> Seat {
+        let mut by_key = self.by_key.lock();
+        if let Some(flight) = by_key.get(key) {
+            return Seat::Follow(flight.follow());
+        }
+        let flight = Arc::new(Flight {
+            key: key.clone(),
+            revoked: Mutex::new(false),
+            state: watch::Sender::new(State::Flying),
+        });
+        by_key.insert(key.clone(), Arc::clone(&flight));
+        Seat::Lead(Lead { flights: Arc::clone(self), flight, landed: false })
+    }
+
+    /// Revokes the right to store of each flight whose key `selector` could select. Callers from now on begin
+    /// new flights; those who wait already get what they asked for.
+    pub(super) fn revoke(&self, selector: &Selector) {
+        let mut overtaken = Vec::new();
+        self.by_key.lock().retain(|key, flight| {
+            let covered = selector.matches_key(key);
+            if covered {
+                overtaken.push(Arc::clone(flight));
+            }
+            !covered
+        });
+        // Outside the table's lock: `unless_revoked` may be storing.
+        for flight in overtaken {
+            *flight.revoked.lock() = true;
+        }
+    }
+
+    fn remove(&self, flight: &Arc<Flight>) {
+        let mut by_key = self.by_key.lock();
+        if by_key.get(&flight.key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
+            by_key.remove(&flight.key);
+        }
+    }
+}
+
+/// The seat of the caller who computes. Dropping it before it landed wakes the others, of whom one takes over.
+#[derive(Debug)]
+pub(super) struct Lead {
+    flights: Arc<Flights>,
+    flight: Arc<Flight>,
+    landed: bool,
+}
+
+impl Lead {
+    pub(super) fn flight(&self) -> &Arc<Flight> {
+        &self.flight
+    }
+
+    /// Ends the flight and hands `cargo` to all who wait.
+    pub(super) fn land(mut self, cargo: Cargo) {
+        self.landed = true;
+        self.flights.remove(&self.flight);
+        self.flight.state.send_replace(State::Landed(cargo));
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        if !self.landed {
+            self.flights.remove(&self.flight);
+            self.flight.state.send_replace(State::Abandoned);
+        }
+    }
+}
+
+/// The seat of a caller who waits.
+#[derive(Debug)]
+pub(super) struct Follow {
+    flight: Arc<Flight>,
+    state: watch::Receiver<State>,
+}
+
+impl Follow {
+    pub(super) fn flight(&self) -> &Arc<Flight> {
+        &self.flight
+    }
+
+    /// Waits until the flight ends. `None`: it was abandoned, and the caller should board again.
+    pub(super) async fn landed(mut self) -> Option<Cargo> {
+        let state = self.state.wait_for(|state| !matches!(state, State::Flying)).await.ok()?;
+        match &*state {
+            State::Landed(cargo) => Some(Arc::clone(cargo)),
+            State::Flying | State::Abandoned => None,
+        }
+    }
+}
+
+/// Every schedule of a few threads, by the model checker: `cargo test -p larder --features shuttle scheduled`.
+#[cfg(all(test, feature = "shuttle"))]
+mod scheduled {
+    use shuttle::sync::atomic::{AtomicU64, Ordering};
+    use shuttle::thread;
+
+    use super::*;
+
+    /// What is kept, and the world from which it is computed.
+    struct World {
+        flights: Arc<Flights>,
+        kept: Mutex<Option<u64>>,
+        truth: AtomicU64,
+        invalidated: AtomicU64,
+    }
+
+    impl World {
+        /// Computes and keeps, as the engine does.
+        fn ask(&self, key: &Key) {
+            if let Seat::Lead(lead) = self.flights.board(key) {
+                let value = self.truth.load(Ordering::SeqCst);
+                thread::yield_now();
+                lead.flight().unless_revoked(|| *self.kept.lock() = Some(value));
+                lead.land(Arc::new(value));
+            }
+        }
+
+        /// Changes the world, and then invalidates, as the engine does.
+        fn change(&self, key: &Key) {
+            let truth = self.truth.fetch_add(1, Ordering::SeqCst) + 1;
+            self.flights.revoke(&Selector::key(key));
+            *self.kept.lock() = None;
+            self.invalidated.fetch_max(truth, Ordering::SeqCst);
+        }
+    }
+
+    fn check() {
+        let key = Key::parse("lab/number@1/a").expect("well formed");
+        let world = Arc::new(World {
+            flights: Arc::default(),
+            kept: Mutex::new(None),
+            truth: AtomicU64::new(0),
+            invalidated: AtomicU64::new(0),
+        });
+        let threads: Vec<_> = (0..4)
+            .map(|n| {
+                let (world, key) = (Arc::clone(&world), key.clone());
+                thread::spawn(move || {
+                    for _ in 0..2 {
+                        if n == 0 {
+                            world.change(&key)
+                        } else {
+                            world.ask(&key)
+                        }
+                        let invalidated = world.invalidated.load(Ordering::SeqCst);
+                        let kept = *world.kept.lock();
+                        assert!(
+                            kept.is_none_or(|value| value >= invalidated),
+                            "{kept:?} from before {invalidated}"
+                        );
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().expect("no thread panics");
+        }
+    }
+
+    #[test]
+    fn scheduled_nothing_from_before_an_invalidation_is_kept_after_it() {
+        shuttle::check_random(check, 20_000);
+        shuttle::check_pct(check, 20_000, 3);
+    }
+}

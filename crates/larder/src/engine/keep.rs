@@ -1,0 +1,348 @@
+//! Keeping: memory at once, the tiers behind a bounded queue or before the caller gets the answer.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::execute::KeptError;
+use super::flight::Flight;
+use super::{Answer, Computed, Entry, Held, Kept, Kind, Larder, NotKept, Shared, Value, Write};
+use crate::clock::Instant;
+use crate::entry::{self, Codec, Record};
+use crate::key::{Key, Selector};
+use crate::stats::{Place, RefusalCause, Series};
+use crate::tier::memory::{self, Keeping, Memory, Terms};
+use crate::tier::stack::Guarded;
+use crate::tier::{Epoch, PutOutcome, Refusal, Sealed};
+
+/// How many entries go to a tier at once.
+const BATCH: usize = 64;
+
+/// What an entry takes of memory beside its value and its key's text: table, policy, record and two counts.
+const BESIDE_VALUE: u64 = Memory::<Key, Held>::OVERHEAD_BYTES + size_of::<Entry<()>>() as u64 + 32;
+
+/// What memory has to know to hold a value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Footprint {
+    pub(super) weight: u64,
+    pub(super) lifetime: Option<Duration>,
+}
+
+/// When a computation began, by the clock and by each tier's invalidation log.
+#[derive(Debug)]
+pub(super) struct Began {
+    pub(super) at: Instant,
+    /// `None` for a tier that did not answer, and is not written to then.
+    pub(super) epochs: Vec<Option<Epoch>>,
+}
+
+/// An entry on its way into the tiers.
+#[derive(Debug)]
+struct Outgoing {
+    key: Key,
+    record: Record,
+    envelope: Vec<u8>,
+    encoded_bytes: u64,
+    epochs: Vec<Option<Epoch>>,
+    series: Arc<Series>,
+}
+
+impl<T: Value> Kind<T> {
+    /// Keeps a value that was not computed through the engine, as if computing it had taken `cost`. A computation
+    /// of the same key that is under way keeps its callers and loses its right to store.
+    pub async fn put(&self, key: &Key, value: impl Into<Computed<T>>, cost: Duration) -> Kept {
+        let shared = &self.larder.shared;
+        shared.flights.revoke(&Selector::key(key));
+        let began = Began { at: shared.clock.now(), epochs: self.larder.epochs().await };
+        loop {
+            // A flight of its own, so that an invalidation in between finds something to revoke.
+            match shared.flights.board(key) {
+                super::flight::Seat::Lead(lead) => {
+                    return self.keep(key, lead.flight(), value.into(), cost, &began).await.kept;
+                }
+                super::flight::Seat::Follow(_) => shared.flights.revoke(&Selector::key(key)),
+            }
+        }
+    }
+
+    /// Makes an entry of what was computed, and puts it where it belongs.
+    pub(super) async fn keep(
+        &self,
+        key: &Key,
+        flight: &Arc<Flight>,
+        computed: Computed<T>,
+        took: Duration,
+        began: &Began,
+    ) -> Answer<T> {
+        let shared = &self.larder.shared;
+        let Computed { value, unkept, mut tags, blobs, cost } = computed;
+        tags.sort_unstable();
+        tags.dedup();
+        let created = shared.clock.wall();
+        let lifetime = self.lifetime();
+        let record = Record {
+            expires: lifetime.map(|lifetime| created.plus(lifetime)),
+            tags: tags.into(),
+            producer: Arc::clone(&shared.producer),
+            blobs: blobs.into(),
+            ..Record::new(created, cost.unwrap_or(took))
+        };
+        let fresh_until = match self.options.validity {
+            super::Validity::Immutable => None,
+            super::Validity::Expiring { fresh, .. } => Some(shared.clock.now().plus(fresh)),
+        };
+        let why_not = unkept.map(NotKept::ByChoice).or((!shared.mode.writes()).then_some(NotKept::ReadOnly));
+        if let Some(why_not) = why_not {
+            return self.computed(Arc::new(Entry { value, record, fresh_until }), Kept::No(why_not));
+        }
+        let payload = match postcard::to_stdvec(&value) {
+            Ok(payload) => payload,
+            Err(error) => {
+                let why_not = NotKept::Encoding(error.to_string());
+                return self.computed(Arc::new(Entry { value, record, fresh_until }), Kept::No(why_not));
+            }
+        };
+        let weight = self.options.weigh.map_or(payload.len() as u64, |weigh| weigh(&value));
+        let entry = Arc::new(Entry { value, record, fresh_until });
+        if flight.unless_revoked(|| self.hold(key, &entry, Footprint { weight, lifetime })).is_none() {
+            self.series.refused(Place::Memory, RefusalCause::Revoked);
+            return self.computed(entry, Kept::No(NotKept::Revoked));
+        }
+        let kept = self.send_down(key, &entry.record, &payload, began).await;
+        tracing::debug!(%key, bytes = payload.len(), ?kept, "keeping");
+        self.computed(entry, kept)
+    }
+
+    /// Puts a value into memory.
+    pub(super) fn hold(&self, key: &Key, entry: &Arc<Entry<T>>, footprint: Footprint) {
+        self.hold_any(key, Arc::clone(entry) as Held, footprint, entry.record.cost);
+    }
+
+    /// Keeps an error in memory for a while.
+    pub(super) fn keep_error<E>(&self, key: &Key, flight: &Flight, error: KeptError<E>, lifetime: Duration)
+    where
+        E: Send + Sync + 'static,
+    {
+        if self.larder.shared.mode.writes() {
+            let footprint = Footprint { weight: 0, lifetime: Some(lifetime) };
+            flight.unless_revoked(|| self.hold_any(key, Arc::new(error), footprint, Duration::ZERO));
+        }
+    }
+
+    fn hold_any(&self, key: &Key, held: Held, footprint: Footprint, cost: Duration) {
+        let shared = &self.larder.shared;
+        let Some(memory) = &shared.memory else { return };
+        let terms = Terms {
+            weight: footprint.weight + key.id().len() as u64 + BESIDE_VALUE,
+            cost,
+            scope: self.groups.scope,
+            kind: self.groups.kind,
+            expires_after: footprint.lifetime,
+            idle_after: self.options.idle_after,
+        };
+        let weight = terms.weight;
+        let put = memory.put(key.clone(), held, terms, || shared.clock.now());
+        match put.keeping {
+            Keeping::Kept => self.series.put(Place::Memory, footprint.weight, weight, None),
+            Keeping::Refused(refusal) => self.series.refused(Place::Memory, memory_cause(refusal)),
+        }
+        put.gone.iter().for_each(|departed| self.larder.count_departed(departed));
+    }
+
+    /// Sends an entry to the tiers, now or through the queue, as the kind says.
+    async fn send_down(&self, key: &Key, record: &Record, payload: &[u8], began: &Began) -> Kept {
+        let shared = &self.larder.shared;
+        if shared.tiers.is_empty() {
+            return if shared.memory.is_some() { Kept::Yes } else { Kept::No(NotKept::NoTier) };
+        }
+        let envelope = match entry::seal(key, record, Codec::Postcard, payload, shared.level) {
+            Ok(envelope) => envelope,
+            Err(error) => return Kept::InMemoryOnly(NotKept::Encoding(error.to_string())),
+        };
+        let outgoing = Outgoing {
+            key: key.clone(),
+            record: record.clone(),
+            envelope,
+            encoded_bytes: payload.len() as u64,
+            epochs: began.epochs.clone(),
+            series: Arc::clone(&self.series),
+        };
+        match self.options.write {
+            Write::Through => match shared.store(vec![outgoing]).await.into_iter().next().flatten() {
+                None => Kept::Yes,
+                Some(why_not) => Kept::InMemoryOnly(why_not),
+            },
+            Write::Behind => {
+                if let Enqueued::Full = shared.queue.push(outgoing) {
+                    self.series.dropped(shared.tiers.first().map_or(Place::Disk, Guarded::place));
+                } else {
+                    self.larder.drain_behind();
+                }
+                Kept::Yes
+            }
+        }
+    }
+}
+
+impl Larder {
+    /// Each tier's epoch now.
+    pub(super) async fn epochs(&self) -> Vec<Option<Epoch>> {
+        let mut epochs = Vec::with_capacity(self.shared.tiers.len());
+        if self.shared.mode.writes() {
+            self.follow().await;
+            for guarded in &self.shared.tiers {
+                epochs.push(guarded.epoch().await.ok());
+            }
+        }
+        epochs
+    }
+
+    /// Writes what waits in the queue, in a task of its own, unless one is at it already.
+    fn drain_behind(&self) {
+        if !self.shared.queue.begin_draining() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            while let Some(batch) = shared.queue.next_batch() {
+                shared.store(batch).await;
+            }
+        });
+    }
+}
+
+impl Shared {
+    /// Stores entries in each tier; for each entry, why the nearest tier does not have it, if so.
+    async fn store(&self, batch: Vec<Outgoing>) -> Vec<Option<NotKept>> {
+        let mut outcomes: Vec<Option<NotKept>> = vec![None; batch.len()];
+        for (nth, guarded) in self.tiers.iter().enumerate().rev() {
+            let mut sealed = Vec::with_capacity(batch.len());
+            let mut sent = Vec::with_capacity(batch.len());
+            for (at, one) in batch.iter().enumerate() {
+                let Some(began) = one.epochs.get(nth).copied().flatten() else {
+                    outcomes[at] = Some(NotKept::TierFailed(guarded.name()));
+                    continue;
+                };
+                let (key, record, envelope) = (one.key.clone(), one.record.clone(), one.envelope.clone());
+                sealed.push(Sealed { key, record, envelope, began });
+                sent.push(at);
+            }
+            let began = self.clock.now();
+            let put = guarded.put(sealed).await;
+            let took = self.clock.now().since(began);
+            let place = guarded.place();
+            for (nth_sent, at) in sent.into_iter().enumerate() {
+                let series = &batch[at].series;
+                outcomes[at] = match put.as_ref().map(|put| &put[nth_sent]) {
+                    Ok(PutOutcome::Kept) => {
+                        series.put(
+                            place,
+                            batch[at].encoded_bytes,
+                            batch[at].envelope.len() as u64,
+                            Some(took),
+                        );
+                        None
+                    }
+                    Ok(PutOutcome::Refused(refusal)) => {
+                        series.refused(place, cause(refusal));
+                        Some(NotKept::Tier(guarded.name(), refusal.clone()))
+                    }
+                    Err(_) => {
+                        series.failed(place);
+                        Some(NotKept::TierFailed(guarded.name()))
+                    }
+                };
+            }
+        }
+        outcomes
+    }
+}
+
+fn memory_cause(refusal: memory::Refusal) -> RefusalCause {
+    match refusal {
+        memory::Refusal::TooLarge => RefusalCause::TooLarge,
+        memory::Refusal::OverQuota => RefusalCause::OverQuota,
+        memory::Refusal::Crowded => RefusalCause::Crowded,
+    }
+}
+
+fn cause(refusal: &Refusal) -> RefusalCause {
+    match refusal {
+        Refusal::Revoked => RefusalCause::Revoked,
+        Refusal::MissingBlob(_) => RefusalCause::MissingBlob,
+        Refusal::TooLarge => RefusalCause::TooLarge,
+        Refusal::ReadOnly => RefusalCause::ReadOnly,
+    }
+}
+
+/// What became of an entry that was to be queued.
+#[derive(Debug, PartialEq, Eq)]
+enum Enqueued {
+    Waiting,
+    Full,
+}
+
+/// Entries that wait to be written, bounded in bytes.
+#[derive(Debug)]
+pub(super) struct Queue {
+    limit_bytes: u64,
+    state: Mutex<QueueState>,
+    idle: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    waiting: VecDeque<Outgoing>,
+    bytes: u64,
+    draining: bool,
+}
+
+impl Queue {
+    pub(super) fn new(limit_bytes: u64) -> Self {
+        Self { limit_bytes, state: Mutex::default(), idle: watch::Sender::new(true) }
+    }
+
+    fn push(&self, outgoing: Outgoing) -> Enqueued {
+        let mut state = self.state.lock();
+        let bytes = outgoing.envelope.len() as u64;
+        if state.bytes + bytes > self.limit_bytes {
+            return Enqueued::Full;
+        }
+        state.bytes += bytes;
+        state.waiting.push_back(outgoing);
+        Enqueued::Waiting
+    }
+
+    /// Whether the caller is the one to drain it.
+    fn begin_draining(&self) -> bool {
+        let mut state = self.state.lock();
+        let begins = !std::mem::replace(&mut state.draining, true);
+        if begins {
+            self.idle.send_replace(false);
+        }
+        begins
+    }
+
+    /// What to write next; `None` ends the draining.
+    fn next_batch(&self) -> Option<Vec<Outgoing>> {
+        let mut state = self.state.lock();
+        let count = state.waiting.len().min(BATCH);
+        if count == 0 {
+            state.draining = false;
+            self.idle.send_replace(true);
+            return None;
+        }
+        let batch: Vec<Outgoing> = state.waiting.drain(..count).collect();
+        state.bytes -= batch.iter().map(|one| one.envelope.len() as u64).sum::<u64>();
+        Some(batch)
+    }
+
+    /// Waits until nothing is waiting and nothing is being written.
+    pub(super) async fn drained(&self) {
+        // The sender lives as long as `self`, so waiting can't fail.
+        let _ = self.idle.subscribe().wait_for(|idle| *idle).await;
+    }
+}

@@ -1,0 +1,226 @@
+//! Looking: memory first, without waiting, then each tier, nearest first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::flight::{Flight, Seat};
+use super::keep::Footprint;
+use super::{Answer, Entry, Freshness, Held, Kept, Kind, Origin, Value, downcast};
+use crate::clock::{Instant, Timestamp};
+use crate::entry::{self, Codec, Opened};
+use crate::key::Key;
+use crate::stats::Place;
+use crate::tier::memory::Lookup;
+use crate::tier::stack::Guarded;
+
+/// What memory knows of a key.
+pub(super) enum InMemory<T> {
+    /// An answer as good as new.
+    Fresh(Arc<Entry<T>>),
+    /// An answer that may be given once more while it is computed anew.
+    Stale(Arc<Entry<T>>),
+    /// Something that is no answer of this type: a kept error, or another type's value.
+    Other(Held),
+    /// Nothing.
+    Absent,
+}
+
+impl<T: Value> Kind<T> {
+    /// Returns the kept answer, if there is one that holds. Looks in memory without waiting, then in the tiers.
+    pub async fn get(&self, key: &Key) -> Option<Arc<Entry<T>>> {
+        if !self.larder.shared.mode.reads() {
+            return None;
+        }
+        let watch = self.watch_memory();
+        match self.in_memory(key) {
+            InMemory::Fresh(entry) => {
+                self.hit(Place::Memory, key, &entry, watch);
+                return Some(entry);
+            }
+            // Nobody offers to compute it anew here, so what is stale is no answer.
+            InMemory::Stale(_) | InMemory::Other(_) | InMemory::Absent => {}
+        }
+        let watch = self.watch();
+        // Where somebody computes it now it will be there soon; that it is not there yet is a miss here.
+        let found = match self.larder.shared.flights.board(key) {
+            Seat::Lead(lead) => self.in_tiers(key, lead.flight()).await,
+            Seat::Follow(_) => None,
+        };
+        match found {
+            Some((entry, place)) if self.freshness(key, &entry) == Freshness::Fresh => {
+                self.hit(place, key, &entry, watch);
+                Some(entry)
+            }
+            _ => {
+                self.miss(key, watch);
+                None
+            }
+        }
+    }
+
+    /// Counts and tells that a kept answer was given.
+    #[inline]
+    pub(super) fn hit(&self, place: Place, key: &Key, entry: &Entry<T>, watch: Watch) {
+        tracing::trace!(%key, %place, "hit");
+        self.series.hit(place, key, entry.record.cost, watch.took(self));
+    }
+
+    /// Counts and tells that a stale answer was given.
+    pub(super) fn stale(&self, place: Place, key: &Key, watch: Watch) {
+        tracing::debug!(%key, %place, "stale; refreshing");
+        self.series.stale(place, key, watch.took(self));
+    }
+
+    /// Counts and tells that there was no answer.
+    pub(super) fn miss(&self, key: &Key, watch: Watch) {
+        tracing::debug!(%key, "miss");
+        self.series.miss(key, watch.took(self));
+    }
+
+    /// Begins to time a look into memory, if this is one of the few that are timed.
+    #[inline]
+    pub(super) fn watch_memory(&self) -> Watch {
+        Watch(self.series.sample().then(|| self.larder.shared.clock.now()))
+    }
+
+    /// Begins to time anything else, if that is timed at all.
+    pub(super) fn watch(&self) -> Watch {
+        Watch(self.series.timed().then(|| self.larder.shared.clock.now()))
+    }
+
+    /// Looks in memory. Reads the clock only for kinds whose answers expire.
+    #[inline]
+    pub(super) fn in_memory(&self, key: &Key) -> InMemory<T> {
+        let shared = &self.larder.shared;
+        let Some(memory) = &shared.memory else { return InMemory::Absent };
+        let held = match memory.get(key, || shared.clock.now()) {
+            Lookup::Hit(held) => held,
+            Lookup::Miss => return InMemory::Absent,
+            Lookup::Lapsed(departed) => {
+                self.larder.count_departed(&departed);
+                return InMemory::Absent;
+            }
+        };
+        match downcast::<Entry<T>>(held) {
+            Err(held) => InMemory::Other(held),
+            Ok(entry) => match self.freshness(key, &entry) {
+                Freshness::Fresh => InMemory::Fresh(entry),
+                Freshness::Stale => InMemory::Stale(entry),
+            },
+        }
+    }
+
+    /// Whether an entry that still holds is as good as new. Memory itself drops an entry at the end of its life,
+    /// and what comes from a tier is looked at when it is opened.
+    #[inline]
+    pub(super) fn freshness(&self, key: &Key, entry: &Entry<T>) -> Freshness {
+        let shared = &self.larder.shared;
+        let fresh = entry.fresh_until.is_none_or(|until| shared.clock.now() < until);
+        if fresh && !shared.soft.covers(key, &entry.record) { Freshness::Fresh } else { Freshness::Stale }
+    }
+
+    /// Looks in each tier. What is found is put into memory and into the tiers that missed it.
+    pub(super) async fn in_tiers(&self, key: &Key, flight: &Arc<Flight>) -> Option<(Arc<Entry<T>>, Place)> {
+        let shared = &self.larder.shared;
+        if !shared.mode.reads() {
+            return None;
+        }
+        self.larder.follow().await;
+        for guarded in &shared.tiers {
+            let place = guarded.place();
+            let watch = self.watch();
+            let found = match guarded.get(key).await {
+                Ok(found) => found,
+                Err(_) => {
+                    self.series.failed(place);
+                    continue;
+                }
+            };
+            self.series.lookup(place, found.is_some(), watch.took(self));
+            let Some(envelope) = found else { continue };
+            let Some((entry, footprint)) = self.open(key, &envelope, guarded, place).await else { continue };
+            let entry = Arc::new(entry);
+            flight.unless_revoked(|| self.hold(key, &entry, footprint));
+            return Some((entry, place));
+        }
+        None
+    }
+
+    async fn open(
+        &self,
+        key: &Key,
+        envelope: &[u8],
+        guarded: &Guarded,
+        place: Place,
+    ) -> Option<(Entry<T>, Footprint)> {
+        let decoded = entry::open(key, envelope).map_err(|error| error.to_string()).and_then(|opened| {
+            let Opened { record, codec, payload } = opened;
+            let value = match codec {
+                Codec::Postcard => match postcard::take_from_bytes::<T>(&payload) {
+                    // Bytes left over: another type wrote it, and what was read is an accident.
+                    Ok((_, rest)) if !rest.is_empty() => return Err("payload is of another type".to_owned()),
+                    Ok((value, _)) => value,
+                    Err(error) => return Err(error.to_string()),
+                },
+                Codec::Bytes => return Err("payload is plain bytes".to_owned()),
+            };
+            Ok((value, record, payload.len() as u64))
+        });
+        match decoded {
+            Ok((value, record, encoded_bytes)) => {
+                let wall = self.larder.shared.clock.wall();
+                let left = self.time_left(&record, wall)?;
+                let weight = self.options.weigh.map_or(encoded_bytes, |weigh| weigh(&value));
+                let fresh_until = left.fresh.map(|fresh| self.larder.shared.clock.now().plus(fresh));
+                Some((Entry { value, record, fresh_until }, Footprint { weight, lifetime: left.whole }))
+            }
+            Err(reason) => {
+                tracing::warn!(tier = guarded.name(), %key, reason, "entry is damaged and set aside");
+                self.series.corrupt(place);
+                // Failing that, the next write under the same key replaces it.
+                let _ = guarded.quarantine(key).await;
+                None
+            }
+        }
+    }
+
+    /// How long an entry read at `wall` still holds; `None` when it has ended to.
+    pub(super) fn time_left(&self, record: &entry::Record, wall: Timestamp) -> Option<TimeLeft> {
+        if record.expired(wall) {
+            return None;
+        }
+        let by_record = record.expires.map(|expires| expires.since(wall));
+        let super::Validity::Expiring { fresh, .. } = self.options.validity else {
+            return Some(TimeLeft { fresh: by_record, whole: by_record });
+        };
+        if wall < record.created {
+            return None;
+        }
+        let age = wall.since(record.created);
+        let whole = self.options.validity.lifetime()?.checked_sub(age)?;
+        let whole = by_record.map_or(whole, |by_record| by_record.min(whole));
+        Some(TimeLeft { fresh: Some(fresh.saturating_sub(age)), whole: Some(whole) })
+    }
+
+    pub(super) fn answer(&self, entry: Arc<Entry<T>>, place: Place) -> Answer<T> {
+        Answer { entry, origin: Origin::Kept(place), freshness: Freshness::Fresh, kept: Kept::Yes }
+    }
+}
+
+/// When an operation began, if it is timed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Watch(Option<Instant>);
+
+impl Watch {
+    #[inline]
+    pub(super) fn took<T: Value>(self, kind: &Kind<T>) -> Option<Duration> {
+        self.0.map(|began| kind.larder.shared.clock.now().since(began))
+    }
+}
+
+/// How long an answer still holds; `None` for ever.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TimeLeft {
+    pub(super) fresh: Option<Duration>,
+    pub(super) whole: Option<Duration>,
+}

@@ -1,0 +1,142 @@
+//! An engine as a configuration describes it, and its end.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use super::{KindLimits, Larder, LarderOptions};
+use crate::clock::Clock;
+use crate::config::{Machine, Mode, Settings};
+use crate::entry::compress::Level;
+use crate::key::{KindName, Scope};
+use crate::stats::{self, Place, Report, Stats, StatsOptions, TierUsage};
+use crate::tier::disk::{Disk, DiskOptions};
+use crate::tier::memory::{Config, Limits};
+use crate::tier::{Tier, TierError};
+
+/// Under which names the disk tier keeps statistics.
+const STATS: (&str, &str) = ("stats", "all");
+
+/// An engine and the disk tier in it.
+#[derive(Debug)]
+pub struct Opened {
+    /// The engine.
+    pub larder: Larder,
+    /// Its disk tier, for what is no question: blobs, collection, checks. `None` where it is switched off or can't
+    /// be opened.
+    pub disk: Option<Disk>,
+    /// Why there is no disk tier although there should be one. The engine then does without.
+    pub problem: Option<TierError>,
+}
+
+impl Larder {
+    /// Makes an engine as `settings` describe it. `producer` stands in each record and says who computes here, in
+    /// words for people.
+    ///
+    /// Blocks for as long as opening the disk tier takes, about a millisecond. A disk tier that can't be opened is
+    /// no error: it is told, and the engine keeps answers in memory only.
+    pub fn open(settings: &Settings, machine: &Machine, clock: Clock, producer: &str) -> Opened {
+        let stats_options = StatsOptions {
+            level: settings.stats.level,
+            history: settings.stats.history,
+            ..StatsOptions::default()
+        };
+        let mut options = LarderOptions::new(clock.clone(), Stats::new(stats_options, clock.clone()));
+        options.mode = settings.mode;
+        options.producer = producer.into();
+        options.level = Level::new(settings.disk.compression.into()).unwrap_or(Level::FAST);
+        options.memory = settings.memory.enabled.then(|| memory(settings, machine, &clock));
+        for (name, kind) in &settings.kinds {
+            let memory_bytes = kind.budget.map(|budget| budget.0);
+            options.kinds.insert(name.clone(), KindLimits { memory_bytes, max_age: kind.max_age });
+        }
+        let quotas = settings.scopes.iter().filter_map(|(name, scope)| Some((name.clone(), scope.budget?.0)));
+        options.scopes.extend(quotas);
+
+        let level = options.level;
+        let wanted = settings.disk.enabled && settings.mode != Mode::Off;
+        let opened =
+            wanted.then(|| Disk::open(&settings.dir, DiskOptions { clock, level, ..DiskOptions::default() }));
+        let (disk, problem) = match opened {
+            None => (None, None),
+            Some(Ok(disk)) => (Some(disk), None),
+            Some(Err(error)) => (None, Some(error)),
+        };
+        options.tiers.extend(disk.iter().map(|disk| Arc::new(disk.clone()) as Arc<dyn Tier>));
+        Opened { larder: Self::new(options), disk, problem }
+    }
+}
+
+fn memory(settings: &Settings, machine: &Machine, clock: &Clock) -> Config {
+    let limits = Limits { bytes: settings.memory.budget_on(machine).0, entries: settings.memory.entries };
+    let seed = clock.wall().as_millis() ^ u64::from(std::process::id()) << 32;
+    Config { policy: settings.memory.policy, ..Config::new(limits, machine.processors, seed) }
+}
+
+impl Opened {
+    /// Writes everything that is on its way, and what was counted, so that the next process goes on from there.
+    pub async fn close(&self) {
+        self.larder.close().await;
+        let Some(disk) = self.disk.clone() else { return };
+        let stats = self.larder.stats().clone();
+        // The disk tier writes on a blocking thread; failing to write statistics fails nobody.
+        let saved = tokio::task::spawn_blocking(move || save(&stats, &disk)).await;
+        if let Ok(Err(error)) = saved {
+            tracing::warn!(error = &error as &dyn std::error::Error, "statistics are not saved");
+        }
+    }
+
+    /// What was counted by all processes that used the disk tier, this one included. Blocks.
+    pub fn report(&self) -> Result<Report, TierError> {
+        let stats = self.larder.stats();
+        if let Some(disk) = &self.disk {
+            match disk.meta(STATS.0, STATS.1)?.map(|bytes| stats::decode(&bytes)) {
+                Some(Ok(snapshot)) => stats.loaded(snapshot),
+                // What is damaged is replaced with the next save, another format is left alone.
+                Some(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "no statistics"),
+                None => {}
+            }
+            let usage = disk_usage(disk)?;
+            stats.probe(Place::Disk, move || Some(usage.clone()));
+        }
+        Ok(stats.report())
+    }
+}
+
+/// Adds what was counted since the last time to what the disk tier has.
+fn save(stats: &Stats, disk: &Disk) -> Result<(), TierError> {
+    if disk.read_only() {
+        return Ok(());
+    }
+    let Some(unsaved) = stats.take_unsaved() else { return Ok(()) };
+    let merged = Cell::new(None);
+    let outcome = disk.update_meta(STATS.0, STATS.1, |stored| {
+        let now = stats.clock().wall();
+        let Ok(all) = stats::merge_into(stored.as_deref(), &unsaved, stats.options(), now) else {
+            return stored;
+        };
+        let bytes = stats::encode(&all);
+        merged.set(Some(all));
+        Some(bytes)
+    });
+    match (outcome, merged.take()) {
+        (Ok(()), Some(all)) => stats.stored(all),
+        (outcome, _) => {
+            stats.give_back(&unsaved);
+            return outcome;
+        }
+    }
+    Ok(())
+}
+
+fn disk_usage(disk: &Disk) -> Result<TierUsage, TierError> {
+    let usage = disk.usage()?;
+    let named = |((scope, kind), (entries, bytes)): (&(String, String), &(u64, u64))| {
+        Some((Scope::new(scope).ok()?, KindName::parse(kind).ok()?, *bytes, *entries))
+    };
+    Ok(TierUsage {
+        bytes: usage.entry_bytes + usage.blob_bytes,
+        entries: usage.entries,
+        budget_bytes: None,
+        series: usage.kinds.iter().filter_map(named).collect(),
+    })
+}

@@ -1,0 +1,273 @@
+//! Sessions: asking queries under one consistent view of the outside.
+//!
+//! The way of a question, here: what the session has settled already; else the one flight that the session has for
+//! the query, led in a task of its own: `verify` the kept traces, and if none holds, `derive` the answer anew.
+//! Tasks, and not calls within calls, so that the stack does not grow with the depth of the graph.
+//!
+//! Invariants:
+//! - within a session a query is settled once: verified or computed, and a failure stays one;
+//! - whoever waits is woken, also when a computation is cancelled or panics;
+//! - what an invalidation covers is settled anew, and what was computed meanwhile is not kept.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+use super::flight::{Cargo, Flight, Flights, Lead, Seat};
+use super::observe::{Outside, View};
+use super::query::{Query, QueryError, Registered, Registry};
+use super::waits::computing;
+use super::{Answer, Larder};
+use crate::key::{Digest, Key, Selector};
+use crate::query::{Now, Question, Unsteady, Why};
+
+/// One consistent view of the outside, under which queries are asked. A clone is another handle to the same one.
+///
+/// Within a session each source is looked at at most once, and each query settled at most once; so after a change
+/// outside, begin a new one. It holds the answers that it gave until it is dropped. Ask within a Tokio runtime.
+#[derive(Clone)]
+pub struct Session {
+    shared: Arc<State>,
+}
+
+pub(super) struct State {
+    registry: Arc<Registry>,
+    view: View,
+    flights: Arc<Flights>,
+    /// The outcome of each query, of a type that its kind knows.
+    settled: Mutex<HashMap<Key, Cargo>>,
+}
+
+/// What a session answers.
+#[derive(Debug)]
+pub struct Derived<T> {
+    /// The value, its record, where it came from and whether it is kept.
+    pub answer: Answer<T>,
+    /// Why it was given or computed.
+    pub why: Arc<Why>,
+}
+
+impl<T> Deref for Derived<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.answer
+    }
+}
+
+/// What came of a query within a session.
+pub(super) type Outcome<Q> = Result<Settled<<Q as Query>::Output>, QueryError<<Q as Query>::Error>>;
+
+/// An answer that the session stands by.
+pub(super) struct Settled<T> {
+    /// Digest of the value, or why nothing may be built on it.
+    pub(super) holds: Result<Digest, Arc<Unsteady>>,
+    /// The value, unless it was not needed so far.
+    pub(super) answer: Option<Answer<T>>,
+    pub(super) why: Arc<Why>,
+}
+
+impl<T> Clone for Settled<T> {
+    fn clone(&self) -> Self {
+        Self { holds: self.holds.clone(), answer: self.answer.clone(), why: Arc::clone(&self.why) }
+    }
+}
+
+/// What whoever asks wants to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Whether the answer is the same as before.
+    Digest,
+    /// The answer.
+    Value,
+}
+
+impl Need {
+    fn is_met_by<Q: Query>(self, outcome: &Outcome<Q>) -> bool {
+        match outcome {
+            Ok(settled) => self == Self::Digest || settled.answer.is_some(),
+            Err(_) => true,
+        }
+    }
+}
+
+/// A query that is asked.
+pub(super) struct Asked<Q: Query> {
+    pub(super) query: Q,
+    pub(super) question: Question,
+    pub(super) key: Key,
+    pub(super) kind: Arc<Registered<Q>>,
+}
+
+impl Session {
+    pub(super) fn new(registry: Arc<Registry>, outside: Outside) -> Self {
+        let shared = Arc::new(State {
+            view: View::new(registry.snapshots.clone(), outside),
+            registry,
+            flights: Arc::default(),
+            settled: Mutex::default(),
+        });
+        let mut sessions = shared.registry.larder.shared.sessions.lock();
+        sessions.retain(|session| session.strong_count() > 0);
+        sessions.push(Arc::downgrade(&shared));
+        drop(sessions);
+        Self { shared }
+    }
+
+    /// The answer of a query: the kept one if all that it was built on is unchanged, else a new one.
+    ///
+    /// Computations run in tasks of the current runtime. Dropping the future cancels those that nobody else waits
+    /// for; a panic of a computation comes through here.
+    ///
+    /// Errors: those of the computation, waiting in a circle, and what is wrong with the query itself. A tier
+    /// causes none.
+    pub async fn get<Q: Query>(&self, query: Q) -> Result<Derived<Q::Output>, QueryError<Q::Error>> {
+        let asked = self.asked(query)?;
+        let settled = self.settle(&asked, Need::Value).await?;
+        Ok(Derived { answer: settled.answer.expect("a value was needed"), why: settled.why })
+    }
+
+    pub(super) fn asked<Q: Query>(&self, query: Q) -> Result<Arc<Asked<Q>>, QueryError<Q::Error>> {
+        let kind = self.registry().registered::<Q>().ok_or(QueryError::Unregistered(Q::KIND))?;
+        let question = kind.question(&query)?;
+        let key = question.key(&self.registry().scope);
+        Ok(Arc::new(Asked { query, question, key, kind }))
+    }
+
+    /// Settles a query, or waits until it is.
+    pub(super) async fn settle<Q: Query>(&self, asked: &Arc<Asked<Q>>, need: Need) -> Outcome<Q> {
+        loop {
+            if let Some(outcome) =
+                self.settled::<Q>(&asked.key).filter(|outcome| need.is_met_by::<Q>(outcome))
+            {
+                return outcome;
+            }
+            match self.shared.flights.board(&asked.key) {
+                Seat::Lead(lead) => {
+                    let _wait = self.wait(lead.flight())?;
+                    return Task::spawn(self.clone().lead(Arc::clone(asked), need, lead)).ended().await;
+                }
+                Seat::Follow(follow) => {
+                    let _wait = self.wait(follow.flight())?;
+                    let Some(cargo) = follow.landed().await else { continue };
+                    let outcome: &Outcome<Q> = of_cargo::<Q>(&cargo);
+                    if need.is_met_by::<Q>(outcome) {
+                        return outcome.clone();
+                    }
+                }
+            }
+        }
+    }
+
+    fn wait<E>(&self, flight: &Arc<Flight>) -> Result<Option<super::waits::Wait>, QueryError<E>> {
+        self.larder().shared.waits.enter(flight).map_err(QueryError::Cycle)
+    }
+
+    /// Settles a query on behalf of all who wait for it.
+    async fn lead<Q: Query>(self, asked: Arc<Asked<Q>>, need: Need, lead: Lead) -> Outcome<Q> {
+        let flight = Arc::clone(lead.flight());
+        let outcome = computing(Arc::clone(&flight), self.find_or_derive(&asked, need, &flight)).await;
+        let cargo: Cargo = Arc::new(outcome.clone());
+        flight.unless_revoked(|| self.shared.settled.lock().insert(asked.key.clone(), Arc::clone(&cargo)));
+        lead.land(cargo);
+        outcome
+    }
+
+    async fn find_or_derive<Q: Query>(
+        &self,
+        asked: &Asked<Q>,
+        need: Need,
+        flight: &Arc<Flight>,
+    ) -> Outcome<Q> {
+        let found = match self.settled::<Q>(&asked.key) {
+            // Another flight has landed since the session was asked.
+            Some(outcome) if need.is_met_by::<Q>(&outcome) => return outcome,
+            // Verified by now, without the value.
+            Some(Ok(Settled { holds: Ok(value), why, .. })) => self.with_value(asked, value, why).await,
+            _ => self.find(asked, need).await,
+        };
+        match found {
+            Ok(settled) => Ok(settled),
+            Err(miss) => self.derive(asked, need, miss, flight).await,
+        }
+    }
+
+    fn settled<Q: Query>(&self, key: &Key) -> Option<Outcome<Q>> {
+        let cargo = self.shared.settled.lock().get(key).map(Arc::clone)?;
+        Some(of_cargo::<Q>(&cargo).clone())
+    }
+
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.shared.registry
+    }
+
+    pub(super) fn larder(&self) -> &Larder {
+        &self.shared.registry.larder
+    }
+
+    pub(super) fn view(&self) -> &View {
+        &self.shared.view
+    }
+}
+
+impl State {
+    /// Takes from computations under way the right to store, and from the session what it settled.
+    pub(super) fn forget(&self, selector: &Selector) {
+        self.flights.revoke(selector);
+        self.settled.lock().retain(|key, _| !selector.matches_key(key));
+    }
+}
+
+fn of_cargo<Q: Query>(cargo: &Cargo) -> &Outcome<Q> {
+    let any: &(dyn Any + Send + Sync) = &**cargo;
+    any.downcast_ref().expect("a key belongs to one type of query")
+}
+
+/// A kind of query whose type is known to itself alone.
+pub(super) trait Verifiable: Send + Sync {
+    /// What the query answers now.
+    fn now<'a>(
+        &'a self,
+        session: &'a Session,
+        question: &'a Question,
+    ) -> Pin<Box<dyn Future<Output = Now> + Send + 'a>>;
+}
+
+/// A task that ends when this is dropped.
+struct Task<T>(JoinHandle<T>);
+
+impl<T: Send + 'static> Task<T> {
+    fn spawn(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(tokio::spawn(future))
+    }
+
+    /// Waits for its end. A panic in it comes through.
+    async fn ended(mut self) -> T {
+        match (&mut self.0).await {
+            Ok(outcome) => outcome,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => panic!("the runtime was shut down while an answer was computed"),
+            },
+        }
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("scope", &self.shared.registry.scope).finish_non_exhaustive()
+    }
+}

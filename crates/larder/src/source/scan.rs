@@ -1,0 +1,171 @@
+//! A scan: brings a snapshot of a file set up to date.
+//!
+//! Invariant: whatever previous snapshot is given, also one of another set or from before a step of the clock,
+//! the new one is what a scan without any would have made. The previous only spares reading.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::look::Found;
+use super::previous::Previous;
+use super::set::FileSet;
+use super::snapshot::{Form, Row, Snapshot, Span};
+use super::walk::Walk;
+use super::{Changes, SourceError};
+use crate::clock::{Clock, Timestamp};
+use crate::key::Digest;
+
+/// Under which circumstances a scan runs.
+#[derive(Debug, Clone, Copy)]
+pub struct ScanOptions<'a> {
+    /// Tells when the scan began, on the clock that the files' stamps are from.
+    pub clock: &'a Clock,
+    /// Makes the scan end with [`SourceError::Stopped`] soon after it is set.
+    pub stop: &'a AtomicBool,
+    /// How many threads may take part; the further ones are started where there is enough to do.
+    pub threads: NonZeroUsize,
+}
+
+/// What a scan found.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// The present state: the previous snapshot itself if nothing about it had to be changed, so that
+    /// [`Scan::is_new`] is whether it has to be stored.
+    pub snapshot: Arc<Snapshot>,
+    /// The patterns that selected nothing, as they were given, in order.
+    pub unmatched: Vec<String>,
+    /// What it took.
+    pub counts: Counts,
+    previous: Option<Arc<Snapshot>>,
+}
+
+/// What a scan took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Directories opened.
+    pub directories: usize,
+    /// Paths whose stat data was asked for, whether they belong to the set or not.
+    pub looked_at: usize,
+    /// Files read and hashed.
+    pub read: usize,
+    /// Bytes read and hashed.
+    pub read_bytes: u64,
+}
+
+impl Scan {
+    /// Stands for the content of the set; see [`Snapshot::fingerprint`].
+    pub fn fingerprint(&self) -> Digest {
+        self.snapshot.fingerprint()
+    }
+
+    /// Whether the snapshot differs from the previous one in anything, be it only stat data.
+    pub fn is_new(&self) -> bool {
+        !self.previous.as_ref().is_some_and(|previous| Arc::ptr_eq(previous, &self.snapshot))
+    }
+
+    /// What changed against the previous snapshot; everything is added where there was none.
+    pub fn changes(&self) -> Changes {
+        match &self.previous {
+            Some(previous) if Arc::ptr_eq(previous, &self.snapshot) => Changes::default(),
+            Some(previous) => self.snapshot.changes_since(previous),
+            None => self.snapshot.changes_since(&Snapshot::empty()),
+        }
+    }
+}
+
+impl FileSet {
+    /// Looks at the files, reading those for which `previous` does not vouch.
+    ///
+    /// Blocks: a microsecond or less an unchanged file, and reading and hashing for every other. Files that
+    /// come, change or go meanwhile are seen as they were at one moment or another of the scan; whoever needs
+    /// to know that nothing changed in a span of time scans before and after it.
+    pub fn scan(
+        &self,
+        previous: Option<&Arc<Snapshot>>,
+        options: &ScanOptions<'_>,
+    ) -> Result<Scan, SourceError> {
+        let taken = options.clock.wall();
+        let known = Previous::new(previous.map(|snapshot| &**snapshot), taken);
+        let walk = Walk::new(self, known, options.stop);
+        let found = walk.run(options.threads.get())?;
+        let mut counts = Counts::default();
+        found.iter().for_each(|found| counts.add(&found.counts));
+        let unchanged = walk.previous.all_kept() && found.iter().all(|found| found.rows.is_empty());
+        let snapshot = match previous {
+            Some(previous) if unchanged => previous.with_umask(self.umask),
+            _ => {
+                let snapshot = assemble(&walk.previous, &found, taken, self.umask);
+                Arc::new(snapshot.ok_or_else(|| SourceError::TooMany {
+                    root: self.root.clone(),
+                    limit: found.iter().map(|found| found.rows.len()).sum(),
+                })?)
+            }
+        };
+        let unmatched = self.unmatched(&walk, &snapshot);
+        Ok(Scan { snapshot, unmatched, counts, previous: previous.cloned() })
+    }
+
+    fn unmatched(&self, walk: &Walk<'_>, snapshot: &Snapshot) -> Vec<String> {
+        let matches = |origin: usize| {
+            walk.has_selected(origin)
+                // A later pattern may have decided for everything that this one matches too.
+                || snapshot.rows.iter().any(|row| {
+                    let directory = matches!(row.form, Form::Directory | Form::LinkToDirectory);
+                    self.rules.matches_alone(origin, row.path.of(&snapshot.arena), directory)
+                })
+        };
+        let patterns = self.includes.iter().enumerate();
+        let patterns = patterns.filter_map(|(origin, text)| text.as_ref().map(|text| (origin, text)));
+        patterns.filter(|&(origin, _)| !matches(origin)).map(|(_, text)| text.clone()).collect()
+    }
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        self.directories += other.directories;
+        self.looked_at += other.looked_at;
+        self.read += other.read;
+        self.read_bytes += other.read_bytes;
+    }
+}
+
+/// Merges what was kept of the previous snapshot with what was found. `None` if the paths take too much.
+fn assemble(previous: &Previous<'_>, found: &[Found], taken: Timestamp, umask: u32) -> Option<Snapshot> {
+    fn place<'r>(&(arena, row): &(&'r [u8], &Row)) -> (&'r [u8], bool) {
+        // The file that a link leads to comes behind the link.
+        (row.path.of(arena), row.form == Form::LinkedFile)
+    }
+    let mut new: Vec<(&[u8], &Row)> =
+        found.iter().flat_map(|found| found.rows.iter().map(|row| (&*found.arena, row))).collect();
+    new.sort_by(|a, b| place(a).cmp(&place(b)));
+    // A directory that changes while it is listed may be listed with the same name twice.
+    new.dedup_by(|later, earlier| place(later) == place(earlier));
+
+    let mut arena = Vec::with_capacity(found.iter().map(|found| found.arena.len()).sum());
+    let mut rows: Vec<Row> = Vec::with_capacity(previous.len().max(new.len()));
+    let mut push = |(from, row): (&[u8], &Row)| {
+        let path = match rows.last() {
+            Some(link) if link.path.of(&arena) == row.path.of(from) => link.path,
+            // The link went right after the file had been looked at through it.
+            _ if row.form == Form::LinkedFile => return Some(()),
+            _ => Span::push(&mut arena, row.path.of(from))?,
+        };
+        let text = Span::push(&mut arena, row.text.of(from))?;
+        rows.push(Row { path, text, ..*row });
+        Some(())
+    };
+    let (mut kept, mut new) = (previous.kept().peekable(), new.into_iter().peekable());
+    loop {
+        let order = match (kept.peek(), new.peek()) {
+            (None, None) => break,
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some(kept), Some(new)) => place(kept).cmp(&place(new)),
+        };
+        let old = if order.is_le() { kept.next() } else { None };
+        let new = if order.is_ge() { new.next() } else { None };
+        push(new.or(old).expect("the loop ends when both have ended"))?;
+    }
+    Some(Snapshot::of_rows(taken, umask, arena, rows))
+}

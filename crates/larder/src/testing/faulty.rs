@@ -1,0 +1,113 @@
+//! A tier that fails on demand, around one that works.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::key::{Key, Selector};
+use crate::stats::Place;
+use crate::tier::{Answer, Epoch, Invalidated, Invalidations, Lease, PutOutcome, Sealed, Tier, TierError};
+
+/// How a tier misbehaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Not at all.
+    None,
+    /// Each operation fails.
+    Fails,
+    /// No operation ends.
+    Hangs,
+    /// What is read has one bit changed, in the middle.
+    Flips,
+}
+
+/// A tier that works like `inner` until it is told to misbehave, and counts what it is asked.
+#[derive(Debug)]
+pub struct Faulty {
+    inner: Arc<dyn Tier>,
+    fault: Mutex<Fault>,
+    asked: AtomicU64,
+}
+
+impl Faulty {
+    /// A tier that works like `inner`.
+    pub fn new(inner: Arc<dyn Tier>) -> Arc<Self> {
+        Arc::new(Self { inner, fault: Mutex::new(Fault::None), asked: AtomicU64::new(0) })
+    }
+
+    /// Misbehaves so from now on.
+    pub fn misbehave(&self, fault: Fault) {
+        *self.fault.lock() = fault;
+    }
+
+    /// How many operations it was asked for since this was called last.
+    pub fn take_asked(&self) -> u64 {
+        self.asked.swap(0, Ordering::Relaxed)
+    }
+
+    async fn run<T>(&self, operation: Answer<'_, T>) -> Result<T, TierError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let fault = *self.fault.lock();
+        match fault {
+            Fault::None | Fault::Flips => operation.await,
+            Fault::Fails => Err(TierError::Io(std::io::ErrorKind::StorageFull.into())),
+            Fault::Hangs => std::future::pending().await,
+        }
+    }
+}
+
+impl Tier for Faulty {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn place(&self) -> Place {
+        self.inner.place()
+    }
+
+    fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Vec<u8>>> {
+        Box::pin(async {
+            let mut envelope = self.run(self.inner.get(key)).await?;
+            if *self.fault.lock() == Fault::Flips
+                && let Some(bytes) = &mut envelope
+            {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+            }
+            Ok(envelope)
+        })
+    }
+
+    fn put(&self, entries: Vec<Sealed>) -> Answer<'_, Vec<PutOutcome>> {
+        Box::pin(self.run(self.inner.put(entries)))
+    }
+
+    fn invalidate<'a>(&'a self, selector: &'a Selector) -> Answer<'a, Invalidated> {
+        Box::pin(self.run(self.inner.invalidate(selector)))
+    }
+
+    fn quarantine<'a>(&'a self, key: &'a Key) -> Answer<'a, ()> {
+        Box::pin(self.run(self.inner.quarantine(key)))
+    }
+
+    fn epoch(&self) -> Answer<'_, Epoch> {
+        Box::pin(self.run(self.inner.epoch()))
+    }
+
+    fn invalidated_since(&self, epoch: Epoch) -> Answer<'_, Invalidations> {
+        Box::pin(self.run(self.inner.invalidated_since(epoch)))
+    }
+
+    fn try_lease<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Lease>> {
+        Box::pin(self.run(self.inner.try_lease(key)))
+    }
+
+    fn ping(&self) -> Answer<'_, ()> {
+        Box::pin(self.run(self.inner.ping()))
+    }
+
+    fn flush(&self) -> Answer<'_, ()> {
+        Box::pin(self.run(self.inner.flush()))
+    }
+}

@@ -1,0 +1,71 @@
+//! The async face: each operation on one of the runtime's blocking threads.
+
+use super::open::Disk;
+use crate::key::{Key, Selector};
+use crate::stats::Place;
+use crate::tier::{Answer, Epoch, Lease, Sealed, Tier, TierError};
+
+/// Runs `work` where blocking is allowed. It goes on to its end even if nobody waits for it any more.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, TierError> + Send + 'static,
+) -> Result<T, TierError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(TierError::Index(Box::new(error))),
+    }
+}
+
+impl Tier for Disk {
+    fn name(&self) -> &'static str {
+        "disk"
+    }
+
+    fn place(&self) -> Place {
+        Place::Disk
+    }
+
+    fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Vec<u8>>> {
+        let (disk, key) = (self.clone(), key.clone());
+        Box::pin(blocking(move || disk.blocking_get(&key)))
+    }
+
+    fn put(&self, entries: Vec<Sealed>) -> Answer<'_, Vec<crate::tier::PutOutcome>> {
+        let disk = self.clone();
+        Box::pin(blocking(move || disk.blocking_put(&entries)))
+    }
+
+    fn invalidate<'a>(&'a self, selector: &'a Selector) -> Answer<'a, crate::tier::Invalidated> {
+        let (disk, selector) = (self.clone(), selector.clone());
+        Box::pin(blocking(move || disk.blocking_invalidate(&selector)))
+    }
+
+    fn quarantine<'a>(&'a self, key: &'a Key) -> Answer<'a, ()> {
+        let (disk, key) = (self.clone(), key.clone());
+        Box::pin(blocking(move || disk.blocking_quarantine(&key)))
+    }
+
+    fn epoch(&self) -> Answer<'_, Epoch> {
+        let disk = self.clone();
+        Box::pin(blocking(move || disk.blocking_epoch()))
+    }
+
+    fn invalidated_since(&self, epoch: Epoch) -> Answer<'_, crate::tier::Invalidations> {
+        let disk = self.clone();
+        Box::pin(blocking(move || disk.blocking_invalidated_since(epoch)))
+    }
+
+    fn try_lease<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Lease>> {
+        let (disk, key) = (self.clone(), key.clone());
+        Box::pin(blocking(move || Ok(disk.blocking_try_lease(&key)?.map(Lease::holding))))
+    }
+
+    fn ping(&self) -> Answer<'_, ()> {
+        let disk = self.clone();
+        Box::pin(blocking(move || disk.blocking_epoch().map(drop)))
+    }
+
+    fn flush(&self) -> Answer<'_, ()> {
+        let disk = self.clone();
+        Box::pin(blocking(move || disk.flush_touches()))
+    }
+}

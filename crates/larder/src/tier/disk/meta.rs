@@ -1,0 +1,76 @@
+//! State of this machine that belongs to no entry, such as statistics over time.
+//!
+//! Invariant: bytes come back as they were put, or not at all.
+
+use rusqlite::{Connection, OptionalExtension};
+use twox_hash::XxHash3_128;
+
+use super::fault::Fault;
+use super::open::Disk;
+use crate::tier::TierError;
+
+impl Disk {
+    /// Returns what is kept under a name. Blocks.
+    pub fn meta(&self, namespace: &str, name: &str) -> Result<Option<Vec<u8>>, TierError> {
+        self.read(|connection, _| lookup(connection, namespace, name))
+    }
+
+    /// Returns all names of a namespace with what is kept under them, by name. Blocks.
+    pub fn meta_all(&self, namespace: &str) -> Result<Vec<(String, Vec<u8>)>, TierError> {
+        self.read(|connection, _| {
+            let mut query = connection.prepare_cached(
+                "SELECT name, bytes, checksum FROM meta WHERE namespace = ?1 ORDER BY name",
+            )?;
+            let mut rows = query.query([namespace])?;
+            let mut all = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (name, bytes): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+                if row.get::<_, [u8; 16]>(2)? == checksum(namespace, &name, &bytes) {
+                    all.push((name, bytes));
+                }
+            }
+            Ok(all)
+        })
+    }
+
+    /// Replaces what is kept under a name by what `update` makes of it; `None` is nothing kept. No other process
+    /// comes between. `update` may be called twice. Blocks.
+    pub fn update_meta(
+        &self,
+        namespace: &str,
+        name: &str,
+        update: impl Fn(Option<Vec<u8>>) -> Option<Vec<u8>>,
+    ) -> Result<(), TierError> {
+        self.write(|write| {
+            match update(lookup(write, namespace, name)?) {
+                Some(bytes) => write
+                    .prepare_cached(
+                        "INSERT INTO meta(namespace, name, bytes, checksum) VALUES(?1, ?2, ?3, ?4) \
+                         ON CONFLICT DO UPDATE SET bytes = excluded.bytes, checksum = excluded.checksum",
+                    )?
+                    .execute((namespace, name, &bytes, checksum(namespace, name, &bytes)))?,
+                None => write
+                    .prepare_cached("DELETE FROM meta WHERE namespace = ?1 AND name = ?2")?
+                    .execute((namespace, name))?,
+            };
+            Ok(())
+        })
+    }
+}
+
+fn lookup(connection: &Connection, namespace: &str, name: &str) -> Result<Option<Vec<u8>>, Fault> {
+    let found: Option<(Vec<u8>, [u8; 16])> = connection
+        .prepare_cached("SELECT bytes, checksum FROM meta WHERE namespace = ?1 AND name = ?2")?
+        .query_row([namespace, name], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(found.filter(|(bytes, sum)| *sum == checksum(namespace, name, bytes)).map(|(bytes, _)| bytes))
+}
+
+fn checksum(namespace: &str, name: &str, bytes: &[u8]) -> [u8; 16] {
+    let mut hasher = XxHash3_128::new();
+    for part in [namespace.as_bytes(), name.as_bytes(), bytes] {
+        hasher.write(&(part.len() as u64).to_le_bytes());
+        hasher.write(part);
+    }
+    hasher.finish_128().to_le_bytes()
+}

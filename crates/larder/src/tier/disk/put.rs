@@ -1,0 +1,196 @@
+//! Storing entries.
+//!
+//! Invariant: within the transaction that stores an entry, no invalidation since its computation began covers its
+//! key, and each blob that it names is in the folder.
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+use rusqlite::OptionalExtension;
+
+use super::blobs;
+use super::fault::Fault;
+use super::invalidate;
+use super::open::Disk;
+use super::store::Write;
+use crate::key::{Digest, Key, Selector};
+use crate::tier::{Epoch, PutOutcome, Refusal, Sealed, TierError};
+
+/// What was invalidated since an epoch, looked up once for all entries of a batch that began there.
+type Since = HashMap<Epoch, Option<Vec<Selector>>>;
+
+/// A blob that an entry names, as it lies in the folder.
+struct Named {
+    digest: Digest,
+    bytes: u64,
+}
+
+impl Disk {
+    /// Stores entries in one transaction; an outcome for each, in order. Blocks.
+    ///
+    /// Cost: about 30 µs an entry alone and 10 µs in a batch, and 1 µs for each blob that it names.
+    pub fn blocking_put(&self, entries: &[Sealed]) -> Result<Vec<PutOutcome>, TierError> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.read_only() {
+            return Ok(vec![PutOutcome::Refused(Refusal::ReadOnly); entries.len()]);
+        }
+        // Files are written before the transaction, so that others do not wait for them. If the transaction fails
+        // nothing names them, and gc takes them.
+        let spills = entries
+            .iter()
+            .map(|entry| {
+                let large = entry.envelope.len() > self.options().inline_bytes
+                    && entry.envelope.len() as u64 <= self.options().max_entry_bytes;
+                if large { self.put_raw(&entry.envelope).map(Some) } else { Ok(None) }
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        self.write(|write| {
+            let mut since = Since::new();
+            entries
+                .iter()
+                .zip(&spills)
+                .map(|(entry, spill)| self.put_one(write, entry, *spill, &mut since))
+                .collect()
+        })
+    }
+
+    fn put_one(
+        &self,
+        write: &Write<'_>,
+        entry: &Sealed,
+        spill: Option<Digest>,
+        since: &mut Since,
+    ) -> Result<PutOutcome, Fault> {
+        if revoked(write, entry, since)? {
+            return Ok(PutOutcome::Refused(Refusal::Revoked));
+        }
+        let mut named = Vec::with_capacity(entry.record.blobs.len() + 1);
+        let mut blob_bytes = 0;
+        let mut seen = HashSet::new();
+        for &digest in entry.record.blobs.iter().filter(|&digest| seen.insert(digest)) {
+            let Some(found) = blobs::locate(self.root(), digest)? else {
+                return Ok(PutOutcome::Refused(Refusal::MissingBlob(digest)));
+            };
+            blob_bytes += found.bytes;
+            named.push(Named { digest, bytes: found.bytes });
+        }
+        if let Some(digest) = spill {
+            // A gc without grace may have taken it since it was written; now it can't.
+            self.put_raw(&entry.envelope)?;
+            named.push(Named { digest, bytes: entry.envelope.len() as u64 });
+        }
+        if blob_bytes + entry.envelope.len() as u64 > self.options().max_entry_bytes {
+            return Ok(PutOutcome::Refused(Refusal::TooLarge));
+        }
+        let row = self.put_row(write, entry, spill, blob_bytes)?;
+        for tag in &entry.record.tags {
+            write
+                .prepare_cached("INSERT OR IGNORE INTO tags(tag, entry) VALUES(?1, ?2)")?
+                .execute((&**tag, row))?;
+        }
+        for blob in &named {
+            refer(write, row, blob)?;
+        }
+        Ok(PutOutcome::Kept)
+    }
+
+    /// Writes the rows of the entry itself, over those that were there.
+    fn put_row(
+        &self,
+        write: &Write<'_>,
+        entry: &Sealed,
+        spill: Option<Digest>,
+        blob_bytes: u64,
+    ) -> Result<i64, Fault> {
+        if let Some(old) = find(write, &entry.key)? {
+            remove(write, old)?;
+        }
+        let record = &entry.record;
+        let now = self.options().clock.wall().as_millis() as i64;
+        let bytes = entry.envelope.len() as i64;
+        write
+            .prepare_cached(
+                "INSERT INTO entries(kind, name, bytes, blob_bytes, created, cost, expires, producer, used, uses, \
+                 spill) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10)",
+            )?
+            .execute((
+                write.kind(&entry.key)?,
+                entry.key.id(),
+                bytes,
+                blob_bytes as i64,
+                record.created.as_millis() as i64,
+                i64::try_from(record.cost.as_nanos()).unwrap_or(i64::MAX),
+                record.expires.map(|time| time.as_millis() as i64),
+                &*record.producer,
+                now,
+                spill.as_ref().map(Digest::as_bytes),
+            ))?;
+        let row = write.last_insert_rowid();
+        if spill.is_none() {
+            write
+                .prepare_cached("INSERT OR REPLACE INTO envelopes(id, bytes) VALUES(?1, ?2)")?
+                .execute((row, &entry.envelope))?;
+        }
+        // A spilled envelope is counted as the blob that it is.
+        write.count_entries(1, if spill.is_some() { 0 } else { bytes });
+        Ok(row)
+    }
+}
+
+/// Whether an invalidation since the computation began covers the entry's key, or may have.
+fn revoked(write: &Write<'_>, entry: &Sealed, since: &mut Since) -> Result<bool, Fault> {
+    if !since.contains_key(&entry.began) {
+        since.insert(entry.began, invalidate::since(write, entry.began)?.selectors);
+    }
+    let selectors = since[&entry.began].as_ref();
+    Ok(selectors.is_none_or(|all| all.iter().any(|one| one.matches(&entry.key, &entry.record.tags, None))))
+}
+
+fn refer(write: &Write<'_>, entry: i64, blob: &Named) -> Result<(), Fault> {
+    let known: Option<i64> = write
+        .prepare_cached("SELECT id FROM blobs WHERE digest = ?1")?
+        .query_row([blob.digest.as_bytes()], |row| row.get(0))
+        .optional()?;
+    let id = match known {
+        Some(id) => id,
+        None => {
+            write
+                .prepare_cached("INSERT INTO blobs(digest, bytes) VALUES(?1, ?2)")?
+                .execute((blob.digest.as_bytes(), blob.bytes as i64))?;
+            write.count_blobs(1, blob.bytes as i64);
+            write.last_insert_rowid()
+        }
+    };
+    write.prepare_cached("INSERT OR IGNORE INTO refs(entry, blob) VALUES(?1, ?2)")?.execute((entry, id))?;
+    Ok(())
+}
+
+/// The row number of the entry filed under `key`.
+pub(super) fn find(write: &Write<'_>, key: &Key) -> Result<Option<i64>, Fault> {
+    let kind = write.kind(key)?;
+    Ok(write
+        .prepare_cached("SELECT id FROM entries WHERE kind = ?1 AND name = ?2")?
+        .query_row((kind, key.id()), |row| row.get(0))
+        .optional()?)
+}
+
+/// Removes an entry's rows. Its blobs stay until gc finds that nothing names them.
+pub(super) fn remove(write: &Write<'_>, row: i64) -> Result<u64, Fault> {
+    let (bytes, inline): (i64, bool) = write
+        .prepare_cached("DELETE FROM entries WHERE id = ?1 RETURNING bytes, spill IS NULL")?
+        .query_row([row], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    write.prepare_cached("DELETE FROM envelopes WHERE id = ?1")?.execute([row])?;
+    write.prepare_cached("DELETE FROM tags WHERE entry = ?1")?.execute([row])?;
+    write.prepare_cached("DELETE FROM refs WHERE entry = ?1")?.execute([row])?;
+    write.count_entries(-1, if inline { -bytes } else { 0 });
+    Ok(bytes as u64)
+}
+
+/// The tags of an entry, sorted.
+pub(super) fn tags(connection: &rusqlite::Connection, row: i64) -> Result<Vec<Arc<str>>, Fault> {
+    let mut query = connection.prepare_cached("SELECT tag FROM tags WHERE entry = ?1 ORDER BY tag")?;
+    let tags = query.query_map([row], |row| Ok(Arc::from(row.get_ref(0)?.as_str()?)))?;
+    Ok(tags.collect::<Result<_, rusqlite::Error>>()?)
+}

@@ -1,0 +1,186 @@
+//! Turning a blob back into a file.
+//!
+//! Invariant: a file appears at the destination whole and checked against its digest, or not at all.
+//!
+//! Hard links are never made, though they are cheapest: whoever writes to a linked file, or changes its mode,
+//! would do so inside the cache, and of several places that share it.
+
+use std::cell::RefCell;
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::blobs::{BlobError, CHUNK_BYTES, Located, Temporary, WHOLE_BYTES, fill, locate, stated_length};
+use super::open::Disk;
+use crate::key::{Algorithm, Digest, Hasher};
+use crate::tier::TierError;
+
+/// How a file was made from a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restored {
+    /// It shares the blob's blocks until either is written to.
+    Reflinked,
+    /// It is a copy.
+    Copied,
+    /// It was decompressed.
+    Unpacked,
+}
+
+impl Disk {
+    /// Makes the file `destination` with a blob's content and the permission bits of `mode`, in place of what is
+    /// there. `None` if the blob is not there, or was damaged and is now set aside. Blocks.
+    ///
+    /// The folder of `destination` must exist; while the file is made it holds one more, whose name begins with
+    /// `.larder-`. Memory stays below 1 MiB whatever the size.
+    pub fn restore_blob(
+        &self,
+        digest: Digest,
+        destination: impl AsRef<Path>,
+        mode: u32,
+    ) -> Result<Option<Restored>, BlobError> {
+        let destination = destination.as_ref();
+        let Some(found) = locate(self.root(), digest).map_err(TierError::Io)? else { return Ok(None) };
+        let mut blob = match File::open(&found.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(TierError::Io(error).into()),
+        };
+        let folder = destination.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let mut made = Temporary::create(folder.unwrap_or(Path::new("."))).map_err(BlobError::Destination)?;
+        let Some((actual, how)) = fill_from(&mut blob, &found, &mut made.file)? else {
+            self.set_blob_aside(&found.path);
+            return Ok(None);
+        };
+        if actual != digest {
+            self.set_blob_aside(&found.path);
+            return Ok(None);
+        }
+        let permissions = Permissions::from_mode(mode & 0o7777);
+        made.file.set_permissions(permissions).map_err(BlobError::Destination)?;
+        made.publish_over(destination).map_err(BlobError::Destination)?;
+        Ok(Some(how))
+    }
+}
+
+/// Fills `made` with the blob's content and returns the digest of what is in it; `None` if the blob can't be
+/// decompressed.
+fn fill_from(
+    blob: &mut File,
+    found: &Located,
+    made: &mut File,
+) -> Result<Option<(Digest, Restored)>, BlobError> {
+    if found.packed {
+        return Ok(unpack(blob, found.bytes, made)?.map(|digest| (digest, Restored::Unpacked)));
+    }
+    if reflink(blob, made) {
+        // The blocks are shared now, so what is read here is what is published, whatever happens to the blob.
+        return match copy(made, &mut io::sink(), found.bytes)? {
+            Copied::Whole(digest) => Ok(Some((digest, Restored::Reflinked))),
+            Copied::Unreadable(error) => Err(BlobError::Destination(error)),
+        };
+    }
+    match copy(blob, made, found.bytes)? {
+        Copied::Whole(digest) => Ok(Some((digest, Restored::Copied))),
+        Copied::Unreadable(error) => Err(TierError::Io(error).into()),
+    }
+}
+
+/// Decompresses a blob's file and returns the digest of its content, if it can be decompressed.
+fn unpack(blob: &mut File, bytes: u64, to: &mut impl Write) -> Result<Option<Digest>, BlobError> {
+    if bytes <= WHOLE_BYTES {
+        let mut frame = Vec::with_capacity(bytes as usize + 1);
+        blob.take(WHOLE_BYTES).read_to_end(&mut frame).map_err(TierError::Io)?;
+        let Some(length) = stated_length(&frame) else { return Ok(None) };
+        if length <= WHOLE_BYTES {
+            let Some(content) = unpack_whole(&frame, length) else { return Ok(None) };
+            to.write_all(&content).map_err(BlobError::Destination)?;
+            return Ok(Some(Digest::of(&content)));
+        }
+        return unpack_stream(&frame[..], length, to);
+    }
+    let mut head = [0; 18];
+    let read = fill(blob, &mut head).map_err(TierError::Io)?;
+    blob.rewind().map_err(TierError::Io)?;
+    let Some(length) = stated_length(&head[..read]) else { return Ok(None) };
+    unpack_stream(blob, length, to)
+}
+
+fn unpack_stream(frame: impl Read, length: u64, to: &mut impl Write) -> Result<Option<Digest>, BlobError> {
+    let Ok(decoder) = zstd::stream::read::Decoder::new(frame) else { return Ok(None) };
+    // A damaged frame may unpack to more than any disk holds: one byte too many is enough to know.
+    let mut content = decoder.take(length.saturating_add(1));
+    Ok(match copy(&mut content, to, length)? {
+        Copied::Whole(digest) => Some(digest),
+        Copied::Unreadable(_) => None,
+    })
+}
+
+/// Decompresses a frame of at most [`WHOLE_BYTES`] content, with a decompressor that is kept: making one takes
+/// longer than unpacking 20 KiB.
+pub(super) fn unpack_whole(frame: &[u8], length: u64) -> Option<Vec<u8>> {
+    thread_local! {
+        static KEPT: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+    }
+    KEPT.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(zstd::bulk::Decompressor::new().ok()?),
+        };
+        let content = decompressor.decompress(frame, usize::try_from(length).ok()?).ok()?;
+        (content.len() as u64 == length).then_some(content)
+    })
+}
+
+/// The digest of the content that a blob's file holds; `None` if it can't be decompressed.
+pub(super) fn digest_of_content(blob: &mut File, packed: bool) -> Result<Option<Digest>, TierError> {
+    let outcome = if packed {
+        let bytes = blob.metadata().map_err(TierError::Io)?.len();
+        unpack(blob, bytes, &mut io::sink())
+    } else {
+        match copy(blob, &mut io::sink(), u64::MAX) {
+            Ok(Copied::Whole(digest)) => Ok(Some(digest)),
+            Ok(Copied::Unreadable(error)) => return Err(TierError::Io(error)),
+            Err(error) => Err(error),
+        }
+    };
+    match outcome {
+        Ok(digest) => Ok(digest),
+        Err(BlobError::Tier(error)) => Err(error),
+        Err(BlobError::Source(error) | BlobError::Destination(error)) => Err(TierError::Io(error)),
+        Err(BlobError::Changed) => Ok(None),
+    }
+}
+
+enum Copied {
+    Whole(Digest),
+    Unreadable(io::Error),
+}
+
+/// Copies all of `from`, which has about `length` bytes.
+fn copy(from: &mut impl Read, to: &mut impl Write, length: u64) -> Result<Copied, BlobError> {
+    let mut hasher = Hasher::new(Algorithm::Blake3);
+    let mut buffer =
+        vec![0; CHUNK_BYTES.min(usize::try_from(length).unwrap_or(CHUNK_BYTES).saturating_add(1))];
+    loop {
+        let read = match fill(from, &mut buffer) {
+            Ok(read) => read,
+            Err(error) => return Ok(Copied::Unreadable(error)),
+        };
+        hasher.update(&buffer[..read]);
+        to.write_all(&buffer[..read]).map_err(BlobError::Destination)?;
+        if read < buffer.len() {
+            return Ok(Copied::Whole(hasher.finish()));
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn reflink(from: &File, to: &File) -> bool {
+    rustix::fs::ioctl_ficlone(to, from).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn reflink(_from: &File, _to: &File) -> bool {
+    false
+}

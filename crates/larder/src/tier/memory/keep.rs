@@ -1,0 +1,217 @@
+//! Storing an entry: first what it needs is claimed, then it goes in.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use super::entry::{Cause, Departed, Gone, Keeping, Put, Refusal, Terms, Times};
+use super::quota::{AXES, Quota, Taking};
+use super::shard::{Bulk, Newcomer, Replacing, Shard};
+use super::{Limits, Memory};
+use crate::clock::Instant;
+
+/// An entry heavier than one in this many of a shard's fair share is outsize.
+const OUTSIZE_SHARE: u64 = 8;
+
+/// How often a put goes home with what it claimed elsewhere, before it finds that others were quicker each time.
+const ATTEMPTS: usize = 16;
+
+/// What a put under way holds.
+pub(super) struct Claim {
+    pub(super) weight: u64,
+    pub(super) bytes: u64,
+    pub(super) entries: u64,
+    groups: [u32; 2],
+    quotas: [Option<Arc<Quota>>; 2],
+}
+
+/// What a put needs that is not to be had at home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Short {
+    /// Bytes or an entry.
+    Room,
+    /// Some of the quota of the group on this axis.
+    Quota(usize),
+}
+
+impl Claim {
+    /// Whether there is room for the entry in it.
+    pub(super) fn has_room(&self) -> bool {
+        self.bytes >= self.weight && self.entries >= 1
+    }
+
+    /// Takes over the room of an entry that left.
+    pub(super) fn inherit<K, V>(&mut self, departed: &Departed<K, V>) {
+        self.bytes += departed.weight;
+        self.entries += 1;
+    }
+
+    /// The number of the group on an axis.
+    pub(super) fn group(&self, axis: usize) -> u32 {
+        self.groups[axis]
+    }
+
+    /// Holds a quota that was taken.
+    pub(super) fn hold(&mut self, axis: usize, quota: Arc<Quota>) {
+        self.quotas[axis] = Some(quota);
+    }
+}
+
+impl<K: Hash + Eq, V: Clone> Memory<K, V> {
+    /// Keeps `value` under `key`, in place of any older value, and makes others leave if it must. `now` is asked
+    /// only if the terms depend on it.
+    ///
+    /// Where it is refused, an older value of the key is gone all the same: it is not what a caller who put a
+    /// newer one wants to find.
+    pub fn put(&self, key: K, value: V, terms: Terms, now: impl FnOnce() -> Instant) -> Put<K, V> {
+        let weight = terms.weight.max(1);
+        let limits = Limits::bytes(self.bytes.limit());
+        let mut gone = Gone::default();
+        if weight > limits.heaviest() {
+            let hash = self.hash(&key);
+            return self.refuse(hash, &key, Refusal::TooLarge, gone);
+        }
+        let outsize = weight > limits.bytes / self.cells.len() as u64 / OUTSIZE_SHARE;
+        let mut newcomer = Newcomer {
+            hash: self.hash(&key),
+            key,
+            value,
+            weight,
+            cost: u64::try_from(terms.cost.as_nanos()).unwrap_or(u64::MAX),
+            groups: [terms.scope, terms.kind],
+            times: Times::of(&terms, now),
+            bulk: if outsize { Bulk::Outsize } else { Bulk::Usual },
+        };
+        let cell = &self.cells[self.home(newcomer.hash)];
+        let mut claim = Claim { weight, bytes: 0, entries: 0, groups: newcomer.groups, quotas: [None, None] };
+        for _ in 0..ATTEMPTS {
+            let step = cell.change(|shard| self.keep_at_home(shard, newcomer, &mut claim, &mut gone));
+            let short = match step {
+                Step::Done => return Put { keeping: Keeping::Kept, gone },
+                Step::Short(back, short) => {
+                    newcomer = back;
+                    short
+                }
+            };
+            let refusal = match short {
+                Short::Room => self.claim_room(&mut claim, &mut gone),
+                Short::Quota(axis) => self.claim_quota(axis, &mut claim, &mut gone),
+            };
+            if let Err(refusal) = refusal {
+                self.give_up(claim);
+                return self.refuse(newcomer.hash, &newcomer.key, refusal, gone);
+            }
+        }
+        self.give_up(claim);
+        self.refuse(newcomer.hash, &newcomer.key, Refusal::Crowded, gone)
+    }
+
+    /// Stores the entry if what it needs can be had without another shard's lock.
+    fn keep_at_home(
+        &self,
+        shard: &mut Shard<K, V>,
+        mut newcomer: Newcomer<K, V>,
+        claim: &mut Claim,
+        gone: &mut Gone<K, V>,
+    ) -> Step<K, V> {
+        match shard.replace(&mut newcomer) {
+            Replacing::Absent => {}
+            Replacing::Replaced => {
+                let Newcomer { key, value, weight, groups: [scope, kind], .. } = newcomer;
+                gone.push(Departed { key, value, weight, scope, kind, cause: Cause::Replaced });
+                // What a first attempt may have claimed.
+                self.settle(shard, claim, 0, 0);
+                return Step::Done;
+            }
+            Replacing::Unfit => {
+                if let Some(old) = shard.remove(newcomer.hash, &newcomer.key, Cause::Replaced) {
+                    claim.inherit(&old);
+                    gone.push(old);
+                }
+            }
+        }
+        for axis in AXES {
+            if let Some(short) = self.claim_quota_at_home(shard, axis, claim, gone) {
+                return Step::Short(newcomer, short);
+            }
+        }
+        if let Some(short) = self.claim_room_at_home(shard, claim, gone) {
+            return Step::Short(newcomer, short);
+        }
+        claim.quotas = [None, None];
+        let weight = newcomer.weight;
+        shard.insert(newcomer);
+        self.settle(shard, claim, weight, 1);
+        Step::Done
+    }
+
+    /// Takes what the group's quota demands, making members of this shard leave.
+    fn claim_quota_at_home(
+        &self,
+        shard: &mut Shard<K, V>,
+        axis: usize,
+        claim: &mut Claim,
+        gone: &mut Gone<K, V>,
+    ) -> Option<Short> {
+        let number = claim.groups[axis];
+        let quota = shard.quota(axis, number).map(Arc::clone);
+        // It may have been introduced, changed or lifted since some of it was claimed.
+        match (claim.quotas[axis].take(), &quota) {
+            (Some(claimed), Some(quota)) if Arc::ptr_eq(&claimed, quota) => {
+                claim.quotas[axis] = Some(claimed);
+                return None;
+            }
+            (Some(outdated), _) => outdated.give(claim.weight),
+            (None, _) => {}
+        }
+        let quota = quota?;
+        if claim.weight > quota.limit() {
+            return Some(Short::Quota(axis));
+        }
+        for _ in 0..Self::BATCH {
+            if quota.take(claim.weight) == Taking::Taken {
+                claim.quotas[axis] = Some(quota);
+                return None;
+            }
+            let Some(departed) = shard.evict_member(axis, number) else { break };
+            claim.inherit(&departed);
+            gone.push(departed);
+        }
+        Some(Short::Quota(axis))
+    }
+
+    /// Puts what a claim holds beyond these where it belongs.
+    fn settle(&self, shard: &mut Shard<K, V>, claim: &mut Claim, bytes: u64, entries: u64) {
+        for quota in claim.quotas.iter_mut().filter_map(Option::take) {
+            quota.give(claim.weight);
+        }
+        let (bytes, entries) = (claim.bytes - bytes, claim.entries - entries);
+        self.free(shard, bytes, entries);
+        (claim.bytes, claim.entries) = (0, 0);
+    }
+
+    /// Gives back all that a claim holds.
+    fn give_up(&self, claim: Claim) {
+        for quota in claim.quotas.into_iter().flatten() {
+            quota.give(claim.weight);
+        }
+        self.bytes.give(claim.bytes);
+        self.entries.give(claim.entries);
+    }
+
+    fn refuse(&self, hash: u64, key: &K, refusal: Refusal, mut gone: Gone<K, V>) -> Put<K, V> {
+        let old = self.cells[self.home(hash)].change(|shard| {
+            let old = shard.remove(hash, key, Cause::Replaced)?;
+            self.free(shard, old.weight, 1);
+            Some(old)
+        });
+        if let Some(old) = old {
+            gone.push(old);
+        }
+        Put { keeping: Keeping::Refused(refusal), gone }
+    }
+}
+
+enum Step<K, V> {
+    Done,
+    Short(Newcomer<K, V>, Short),
+}

@@ -1,0 +1,166 @@
+//! Making room: who has to leave so that a newcomer fits.
+//!
+//! A shard first makes its own entries leave, for its lock is held already. One that has less than its fair share
+//! lets others give instead, or small shards would stay small. Outsize entries do not count towards the share:
+//! a shard that holds one would otherwise lose all its usual ones.
+
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Memory;
+use super::entry::{Cause, Gone, Refusal};
+use super::keep::{Claim, Short};
+use super::quota::{Group, Taking};
+use super::shard::Shard;
+
+impl<K: Hash + Eq, V: Clone> Memory<K, V> {
+    /// Entries that leave, or are looked at, while a lock is held once.
+    pub(super) const BATCH: usize = 64;
+
+    /// Takes the room that is missing from what is free and from who leaves this shard.
+    pub(super) fn claim_room_at_home(
+        &self,
+        shard: &mut Shard<K, V>,
+        claim: &mut Claim,
+        gone: &mut Gone<K, V>,
+    ) -> Option<Short> {
+        for _ in 0..Self::BATCH {
+            self.take_room(shard, claim);
+            if claim.has_room() {
+                return None;
+            }
+            if !self.has_fair_share(shard) {
+                break;
+            }
+            let Some(departed) = shard.evict(Cause::Capacity) else { break };
+            claim.inherit(&departed);
+            gone.push(departed);
+        }
+        if claim.has_room() { None } else { Some(Short::Room) }
+    }
+
+    /// Takes the room that is missing from other shards, a little from each.
+    pub(super) fn claim_room(&self, claim: &mut Claim, gone: &mut Gone<K, V>) -> Result<(), Refusal> {
+        let shards = self.cells.len();
+        let mut fruitless = 0;
+        while !claim.has_room() {
+            if fruitless > 2 * shards {
+                return Err(Refusal::Crowded);
+            }
+            let before = (claim.bytes, claim.entries);
+            let missing = claim.weight.saturating_sub(claim.bytes);
+            let portion = claim.bytes + missing.div_ceil(shards as u64);
+            self.cells[self.giver(fruitless)].change(|shard| {
+                self.take_room(shard, claim);
+                for _ in 0..Self::BATCH {
+                    if claim.has_room() || claim.bytes >= portion && claim.entries >= 1 {
+                        break;
+                    }
+                    let Some(departed) = shard.evict(Cause::Capacity) else { break };
+                    claim.inherit(&departed);
+                    gone.push(departed);
+                }
+            });
+            fruitless = if (claim.bytes, claim.entries) == before { fruitless + 1 } else { 0 };
+        }
+        Ok(())
+    }
+
+    /// Takes what a group's quota demands, making members in any shard leave.
+    pub(super) fn claim_quota(
+        &self,
+        axis: usize,
+        claim: &mut Claim,
+        gone: &mut Gone<K, V>,
+    ) -> Result<(), Refusal> {
+        let number = claim.group(axis);
+        let group = if axis == 0 { Group::Scope(number) } else { Group::Kind(number) };
+        let quota = self.quotas.read().get(&group).map(Arc::clone);
+        // Lifted a moment ago: home has heard of it by the next attempt.
+        let Some(quota) = quota else { return Ok(()) };
+        if claim.weight > quota.limit() {
+            return Err(Refusal::OverQuota);
+        }
+        for _ in 0..2 * self.cells.len() {
+            let taken = self.cells[self.giver(1)].change(|shard| {
+                for _ in 0..Self::BATCH {
+                    if quota.take(claim.weight) == Taking::Taken {
+                        return Taking::Taken;
+                    }
+                    let Some(departed) = shard.evict_member(axis, number) else { break };
+                    claim.inherit(&departed);
+                    gone.push(departed);
+                }
+                Taking::Exceeded
+            });
+            if taken == Taking::Taken {
+                claim.hold(axis, quota);
+                return Ok(());
+            }
+        }
+        Err(Refusal::Crowded)
+    }
+
+    /// Takes what is missing from the shard's slack and from the pool.
+    fn take_room(&self, shard: &mut Shard<K, V>, claim: &mut Claim) {
+        let mut missing = claim.weight.saturating_sub(claim.bytes);
+        if missing > 0 {
+            let slack = missing.min(shard.slack_bytes);
+            shard.slack_bytes -= slack;
+            claim.bytes += slack;
+            missing -= slack;
+        }
+        if missing > 0 {
+            let taken = self.bytes.take(missing + self.bytes.chunk());
+            claim.bytes += taken.min(missing);
+            shard.slack_bytes += taken.saturating_sub(missing);
+        }
+        if claim.entries == 0 {
+            if shard.slack_entries == 0 {
+                shard.slack_entries = self.entries.take(1 + self.entries.chunk());
+            }
+            let taken = shard.slack_entries.min(1);
+            shard.slack_entries -= taken;
+            claim.entries += taken;
+        }
+    }
+
+    /// Leaves room that became free with the shard, up to a little, and with the pool beyond that.
+    pub(super) fn free(&self, shard: &mut Shard<K, V>, bytes: u64, entries: u64) {
+        shard.slack_bytes += bytes;
+        if shard.slack_bytes > 2 * self.bytes.chunk() {
+            let surplus = shard.slack_bytes - self.bytes.chunk();
+            shard.slack_bytes -= surplus;
+            self.bytes.give(surplus);
+        }
+        shard.slack_entries += entries;
+        if shard.slack_entries > 2 * self.entries.chunk() {
+            let surplus = shard.slack_entries - self.entries.chunk();
+            shard.slack_entries -= surplus;
+            self.entries.give(surplus);
+        }
+    }
+
+    /// Whether a shard is full enough to give room itself: it has nine tenths of its share, or not much less
+    /// than the one that would be asked instead.
+    fn has_fair_share(&self, shard: &Shard<K, V>) -> bool {
+        let load = shard.load();
+        let share = self.bytes.limit() / self.cells.len() as u64;
+        if load >= share - share / 10 {
+            return true;
+        }
+        let other = self.hand.load(Relaxed) & (self.cells.len() - 1);
+        let other = self.cells[other].load.load(Relaxed);
+        load >= other - other / 5
+    }
+
+    /// Which shard is asked for room: the fuller of the next two, or simply the next one after others had none.
+    fn giver(&self, fruitless: usize) -> usize {
+        let mask = self.cells.len() - 1;
+        let one = self.hand.fetch_add(1, Relaxed) & mask;
+        let other = (one + 1) & mask;
+        let load = |at: usize| self.cells[at].load.load(Relaxed);
+        if fruitless == 0 && load(other) > load(one) { other } else { one }
+    }
+}

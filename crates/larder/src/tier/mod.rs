@@ -1,0 +1,178 @@
+//! Where entries live.
+//!
+//! [`Memory`](memory) holds decoded values and is asked without waiting. Every other place is a [`Tier`]: it
+//! holds envelopes, may be slow and may fail, and a failure of it is a miss to whoever asks the engine.
+//! Not here: which entry leaves first (`policy`), what to do after a miss (`engine`).
+
+pub mod breaker;
+pub mod disk;
+pub mod memory;
+pub mod stack;
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::entry::Record;
+use crate::key::{Digest, Key, Selector};
+use crate::stats::Place;
+
+/// A position in a tier's invalidation log: how many invalidations it has seen since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Epoch(pub u64);
+
+/// An entry on its way into a tier.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// What it is filed under.
+    pub key: Key,
+    /// What is known about it; the same as inside the envelope.
+    pub record: Record,
+    /// The envelope that [`seal`](crate::entry::seal) made for this key and record.
+    pub envelope: Vec<u8>,
+    /// The tier's epoch when the computation of the value began. An invalidation since then that covers the key
+    /// revokes the right to store it.
+    pub began: Epoch,
+}
+
+/// What became of an entry that a tier was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// It is kept.
+    Kept,
+    /// It is not kept.
+    Refused(Refusal),
+}
+
+/// Why a tier does not keep an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// An invalidation that covers the key came after the computation began.
+    Revoked,
+    /// A blob that the entry names is not there.
+    MissingBlob(Digest),
+    /// The entry is larger than the tier may ever hold.
+    TooLarge,
+    /// The tier may not be written to.
+    ReadOnly,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Revoked => f.write_str("it was invalidated while it was computed"),
+            Self::MissingBlob(digest) => write!(f, "blob {digest:.12} that it names is not there"),
+            Self::TooLarge => f.write_str("it is larger than the tier's budget"),
+            Self::ReadOnly => f.write_str("the tier may not be written to"),
+        }
+    }
+}
+
+/// What an invalidation removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Invalidated {
+    /// The tier's epoch after it.
+    pub epoch: Epoch,
+    /// The keys of the entries that were there.
+    pub keys: Vec<Key>,
+    /// How many bytes they took.
+    pub bytes: u64,
+}
+
+/// What was invalidated since an epoch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invalidations {
+    /// The tier's epoch now.
+    pub epoch: Epoch,
+    /// What was invalidated, oldest first; `None` where the log no longer reaches back that far, so that
+    /// anything may have been.
+    pub selectors: Option<Vec<Selector>>,
+}
+
+/// The right to compute a key among all processes that share a tier. Dropping it gives it back, and so does the
+/// end of the process, however it ends.
+#[derive(Default)]
+pub struct Lease(Option<Box<dyn Any + Send + Sync>>);
+
+impl Lease {
+    /// A lease that lasts as long as `held` is not dropped.
+    pub fn holding(held: impl Any + Send + Sync) -> Self {
+        Self(Some(Box::new(held)))
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Lease(held)" } else { "Lease(of nothing)" })
+    }
+}
+
+/// A tier failed. Which operation it was is known to whoever asked; this says why.
+#[derive(Debug, thiserror::Error)]
+pub enum TierError {
+    /// The medium failed: disk full, permission, network.
+    #[error("tier is not usable")]
+    Io(#[source] std::io::Error),
+    /// The tier's own bookkeeping failed or is damaged.
+    #[error("tier's index failed")]
+    Index(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The tier stands in a format that this version does not read.
+    #[error("tier has format {found}, this version reads {supported}")]
+    Format {
+        /// The format found.
+        found: u32,
+        /// The format that this version reads and writes.
+        supported: u32,
+    },
+    /// It was left alone because it failed a moment ago.
+    #[error("tier is left alone after failures")]
+    Open,
+}
+
+/// A tier's answer, to be awaited.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, TierError>> + Send + 'a>>;
+
+/// A place that holds envelopes. Each implementation passes the conformance suite in `testing`.
+///
+/// All operations may be cancelled by dropping the future; an operation that changes something then happens
+/// wholly or not at all.
+pub trait Tier: fmt::Debug + Send + Sync + 'static {
+    /// What people call it: "disk", "redis".
+    fn name(&self) -> &'static str;
+
+    /// Under which place its operations are counted.
+    fn place(&self) -> Place;
+
+    /// Returns the envelope filed under `key`, as it is stored: whoever asks opens it and so checks it.
+    fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Vec<u8>>>;
+
+    /// Stores entries, each wholly or not at all; an outcome for each, in order.
+    fn put(&self, entries: Vec<Sealed>) -> Answer<'_, Vec<PutOutcome>>;
+
+    /// Removes what `selector` selects, and makes it known to whoever shares the tier. Nothing that was computed
+    /// from before is stored afterwards.
+    fn invalidate<'a>(&'a self, selector: &'a Selector) -> Answer<'a, Invalidated>;
+
+    /// Removes one entry whose bytes proved bad, and keeps them aside for whoever looks into it.
+    fn quarantine<'a>(&'a self, key: &'a Key) -> Answer<'a, ()>;
+
+    /// The position in the invalidation log now.
+    fn epoch(&self) -> Answer<'_, Epoch>;
+
+    /// What was invalidated after `epoch`, by anybody who shares the tier.
+    fn invalidated_since(&self, epoch: Epoch) -> Answer<'_, Invalidations>;
+
+    /// Takes the right to compute `key` among all processes that share the tier, unless another holds it now. A
+    /// tier that can't lease gives it to everybody.
+    fn try_lease<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Lease>> {
+        let _ = key;
+        Box::pin(async { Ok(Some(Lease::default())) })
+    }
+
+    /// Checks that the tier answers.
+    fn ping(&self) -> Answer<'_, ()>;
+
+    /// Waits until all that was stored so far would survive the end of this process.
+    fn flush(&self) -> Answer<'_, ()>;
+}

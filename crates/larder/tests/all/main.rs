@@ -1,0 +1,13 @@
+//! The engine from outside, one module for each part.
+
+#![allow(clippy::unwrap_used, reason = "a lint exception for tests does not reach what they call")]
+
+mod asking;
+mod config;
+mod disk;
+mod invalidating;
+mod keeping;
+mod losing;
+mod queries;
+mod source;
+mod stats;

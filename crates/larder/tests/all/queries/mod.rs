@@ -1,0 +1,8 @@
+//! What whoever asks queries may rely on: the answer equals a fresh one, nothing runs that need not, and what did
+//! not stand still is not kept.
+
+mod lab;
+mod model;
+mod outside;
+mod reuse;
+mod trouble;

@@ -1,0 +1,213 @@
+//! What git ignores.
+
+use expect_test::expect;
+use larder::source::GitIgnores;
+use proptest::prelude::*;
+
+use super::*;
+
+fn lab(patterns: &[&str]) -> Lab {
+    let patterns: Vec<_> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+    let git = || Ignore::Git(GitIgnores::new());
+    Lab::of(|root| FileSet::inputs(root).patterns(patterns.clone()).ignore(git()))
+}
+
+/// Turns to the set of everything in a subdirectory, with rules read anew.
+fn turn_to(lab: &mut Lab, path: &str) {
+    let set = FileSet::inputs(lab.path(path)).patterns(["**"]).ignore(Ignore::Git(GitIgnores::new()));
+    lab.set = set.build().unwrap();
+}
+
+#[test]
+fn ignored_files_are_left_out() {
+    let mut lab = lab(&["**"]);
+    lab.directory(".git").file(".git/info/exclude", "secret\n");
+    lab.file(
+        ".gitignore",
+        "# comment\n/dist\n*.log\n!keep.log\nbuild/\n\nsrc/gen/*\n!src/gen/kept\ntrailing \n",
+    );
+    for path in [
+        "a.log",
+        "keep.log",
+        "deep/b.log",
+        "dist/x",
+        "deep/dist",
+        "build/x",
+        "deep/build",
+        "secret",
+        "deep/secret",
+        "src/gen/lost",
+        "src/gen/kept",
+        "src/lib",
+        "trailing",
+    ] {
+        lab.file(path, "");
+    }
+    check(&mut lab, expect!["+.gitignore +deep/build +deep/dist +keep.log +src/gen/kept +src/lib read 6"]);
+}
+
+#[test]
+fn rules_have_no_braces() {
+    let mut lab = lab(&["**"]);
+    lab.file(".gitignore", "{a,b}\n{c,?}\n").file("a", "").file("{a,b}", "").file("{c,d}", "").file("d", "");
+    check(&mut lab, expect!["+.gitignore +a +d read 3"]);
+}
+
+#[test]
+fn deeper_rules_win_and_nothing_comes_back_from_an_ignored_directory() {
+    let mut lab = lab(&["**"]);
+    lab.directory(".git").file(".gitignore", "*.log\nclosed/\n");
+    lab.file("open/.gitignore", "!a.log\n/only_here\n")
+        .file("closed/.gitignore", "!*\n")
+        .file("closed/x", "");
+    lab.file("open/a.log", "")
+        .file("open/b.log", "")
+        .file("open/only_here", "")
+        .file("open/deep/only_here", "");
+    check(&mut lab, expect!["+.gitignore +open/.gitignore +open/a.log +open/deep/only_here read 4"]);
+}
+
+#[test]
+fn rules_above_the_root_apply_up_to_the_repository() {
+    let mut lab = lab(&["**"]);
+    lab.file(".gitignore", "not_mine\n").directory("repo/.git");
+    lab.file("repo/.gitignore", "packages/*/dist\n*.tmp\n/packages/web/local\n")
+        .file("repo/packages/.gitignore", "!x.tmp\n");
+    for path in ["not_mine", "dist/x", "local", "x.tmp", "y.tmp", "src/a"] {
+        lab.file(format!("repo/packages/web/{path}"), "");
+    }
+    turn_to(&mut lab, "repo/packages/web");
+    check(&mut lab, expect!["+not_mine +src/a +x.tmp read 3"]);
+}
+
+#[test]
+fn outside_of_a_repository_only_rules_in_the_set_itself_apply() {
+    let mut lab = lab(&["**"]);
+    lab.file(".gitignore", "above\n")
+        .file("in/.gitignore", "here\n")
+        .file("in/above", "")
+        .file("in/here", "");
+    turn_to(&mut lab, "in");
+    check(&mut lab, expect!["+.gitignore +above read 2"]);
+}
+
+#[test]
+fn a_work_tree_has_the_excludes_of_its_repository() {
+    let mut lab = lab(&["**"]);
+    lab.file("main/.git/info/exclude", "secret\n").file("main/.git/worktrees/tree/commondir", "../..\n");
+    let git = lab.path("main/.git/worktrees/tree");
+    lab.file("tree/.git", format!("gitdir: {}\n", git.display()))
+        .file("tree/secret", "")
+        .file("tree/open", "");
+    turn_to(&mut lab, "tree");
+    check(&mut lab, expect!["+open read 1"]);
+}
+
+#[test]
+fn a_changed_rule_is_noticed() {
+    let mut lab = lab(&["**"]);
+    lab.directory(".git").file("a.log", "").file("dist/x", "").file("deep/b", "");
+    check(&mut lab, expect!["+a.log +deep/b +dist/x read 3"]);
+    lab.file(".gitignore", "*.log\n/dist\n").file("deep/.gitignore", "b\n");
+    turn_to(&mut lab, "");
+    check(&mut lab, expect!["+.gitignore +deep/.gitignore -a.log -deep/b -dist/x read 2"]);
+}
+
+#[test]
+fn pipes_and_sockets_are_not_there_for_git() {
+    let mut lab = lab(&["**"]);
+    lab.file("a", "");
+    let _socket = std::os::unix::net::UnixListener::bind(lab.path("socket")).unwrap();
+    check(&mut lab, expect!["+a read 1"]);
+}
+
+/// Runs git in a directory, with nobody's configuration, and returns what it said.
+fn git(directory: &Path, arguments: &[&str]) -> Vec<u8> {
+    let mut command = std::process::Command::new("git");
+    command.args(arguments).current_dir(directory).env_clear();
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    command.envs([
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_CONFIG_SYSTEM", "/dev/null"),
+        ("HOME", "/nonexistent"),
+    ]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+#[test]
+fn a_file_that_git_tracks_is_not_ignored() {
+    for (format, version) in [("sha1", "2"), ("sha1", "3"), ("sha1", "4"), ("sha256", "2"), ("sha256", "4")] {
+        let mut lab = lab(&["**"]);
+        git(lab.directory.path(), &["init", "--quiet", "--object-format", format]);
+        lab.file(".gitignore", "dist/\n*.log\n").file("a.log", "").file("b.log", "").file("src/lib", "");
+        lab.file("dist/vendor/kept", "")
+            .file("dist/vendor/lost", "")
+            .file("dist/lost", "")
+            .file("dist.log", "");
+        lab.file(format!("{}/kept.log", "deep/".repeat(300)), "");
+        git(lab.directory.path(), &["add", "--force", "a.log", "dist/vendor/kept", "deep", "src"]);
+        // Flags that need the extended form of an entry.
+        git(lab.directory.path(), &["update-index", "--index-version", version]);
+        git(lab.directory.path(), &["update-index", "--skip-worktree", "a.log"]);
+        let paths = lab.scan().snapshot.entries().map(|entry| entry.path.to_owned()).collect::<Vec<_>>();
+        let long = PathBuf::from(format!("{}kept.log", "deep/".repeat(300)));
+        let expected =
+            [".gitignore".into(), "a.log".into(), long, "dist/vendor/kept".into(), "src/lib".into()];
+        assert_eq!(paths, expected, "{format} {version}");
+        // A root that is ignored itself was named by somebody who wants what is in it.
+        turn_to(&mut lab, "dist");
+        assert_eq!(entries(&lab.scan().snapshot).lines().count(), 3);
+    }
+}
+
+fn arb_rule() -> impl Strategy<Value = String> {
+    let part = prop::sample::select(vec![
+        "a", "b", "ab", "*", "a*", "*b", "**", "?", "[ab]", "[!a]", "{a,b}", "\\a",
+    ]);
+    let path = prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"));
+    let around = ("!?", prop::bool::ANY, prop::bool::ANY);
+    (path, around).prop_map(|(path, (not, anchored, directory))| {
+        let (anchor, slash) = (if anchored { "/" } else { "" }, if directory { "/" } else { "" });
+        format!("{not}{anchor}{path}{slash}")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn rules_mean_what_they_mean_to_git(
+        files in prop::collection::vec(prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", "ba"]), 1..4), 1..12),
+        tracked in 0..3_usize,
+        top in prop::collection::vec(arb_rule(), 0..5),
+        deep in prop::collection::vec(arb_rule(), 0..3),
+        exclude in prop::collection::vec(arb_rule(), 0..2),
+    ) {
+        let mut lab = lab(&["**"]);
+        let root = lab.directory.path().to_owned();
+        git(&root, &["init", "--quiet", "--template="]);
+        lab.file(".gitignore", top.join("\n")).file(".git/info/exclude", exclude.join("\n"));
+        for (n, file) in files.iter().enumerate() {
+            let path = lab.path(file.join("/"));
+            // What is a file in one path may be a directory in another.
+            if fs::create_dir_all(path.parent().unwrap()).is_ok() && !path.exists() {
+                fs::write(&path, "").unwrap();
+                if n < tracked {
+                    git(&root, &["add", "--force", path.to_str().unwrap()]);
+                }
+            }
+        }
+        if lab.path("a").is_dir() {
+            lab.file("a/.gitignore", deep.join("\n"));
+        }
+        let listing = git(&root, &["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+        let listing = String::from_utf8(listing).unwrap();
+        let mut expected: Vec<_> = listing.split_terminator('\0').collect();
+        expected.sort_unstable();
+        let snapshot = lab.scan().snapshot;
+        let selected: Vec<_> = snapshot.entries().map(|entry| entry.path.to_str().unwrap()).collect();
+        prop_assert_eq!(selected, expected, "{:?} {:?} {:?}", top, deep, exclude);
+    }
+}
