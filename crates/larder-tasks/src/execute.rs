@@ -1,0 +1,541 @@
+//! Running one command: its own process group, two pipes, a time limit, and an end that leaves nobody behind.
+//!
+//! Invariant: when [`execute`] returns after a stop or a time limit, no process of the command's group is alive.
+//! After an ordinary end the group may be: a command that leaves processes behind is told apart, because those
+//! may still be writing.
+//! Not here: what is kept of the result (`run`), where the command came from.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::Child;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::environment::Mask;
+use crate::log::{Log, Stream};
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
+    /// Program and arguments; never empty.
+    pub(crate) argv: Vec<OsString>,
+    pub(crate) cwd: PathBuf,
+    /// All that it sees of the environment.
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    pub(crate) timeout: Option<Duration>,
+    /// How long it may take to end after it was asked to.
+    pub(crate) grace: Duration,
+    /// Whether it talks to the terminal itself. Its output is then not seen, and it stays in the group that the
+    /// terminal belongs to.
+    pub(crate) interactive: bool,
+}
+
+/// Whether a run is to end, and how soon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Stop {
+    /// It goes on.
+    #[default]
+    No,
+    /// Commands are asked to end, and killed after a grace.
+    Gently,
+    /// Commands are killed.
+    AtOnce,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this code.
+    Code(u8),
+    /// By a signal that somebody else sent.
+    Signal(i32),
+    /// It took longer than it may, and was ended.
+    TimedOut(Duration),
+    /// The run was stopped, and it was ended.
+    Stopped,
+}
+
+impl Exit {
+    /// Whether it did what it should.
+    pub fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+
+    /// The exit code as a shell would give it.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128u8.saturating_add(u8::try_from(signal).unwrap_or(127)),
+            Self::TimedOut(_) => 124,
+            Self::Stopped => 130,
+        }
+    }
+}
+
+/// What came of a command.
+#[derive(Debug)]
+pub(crate) struct Execution {
+    pub(crate) exit: Exit,
+    pub(crate) log: Log,
+    pub(crate) took: Duration,
+    /// Whether processes that it started outlived it.
+    pub(crate) left_behind: bool,
+}
+
+/// How long after a command's end its pipes and its process group are waited for. What still runs then, such as a
+/// server that a script started, is left alone.
+const DRAIN: Duration = Duration::from_secs(2);
+/// How often the process group is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(5);
+/// How much of a pipe is read at once; a Linux pipe holds no more.
+const READ_BYTES: usize = 64 << 10;
+
+/// Where output goes while a command runs.
+pub(crate) trait Tap: Send {
+    /// Takes what was read; the command waits when this does.
+    fn take<'a>(
+        &'a mut self,
+        stream: Stream,
+        bytes: &'a [u8],
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+    /// Hears that the command runs, under which process group.
+    fn started(&mut self, group: Option<u32>);
+}
+
+/// Starts a command and waits for its end. `masks` are for stdout and stderr.
+///
+/// An error means that it could not be started. Dropping the future kills the whole group.
+pub(crate) async fn execute(
+    start: &Start,
+    masks: [Mask; 2],
+    mut stop: watch::Receiver<Stop>,
+    tap: &mut dyn Tap,
+) -> io::Result<Execution> {
+    let began = Instant::now();
+    let mut child = spawn(start)?;
+    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    tap.started(child.id().filter(|_| !start.interactive));
+    let whole_group = !start.interactive;
+    let ending = Ending { group, whole_group, grace: start.grace, phase: Phase::Running, over: false };
+    let limit = start.timeout.map(|limit| began + limit);
+    let mut pipes = Pipes::new(&mut child, masks, began);
+    let (exit, left_behind) = attend(&mut child, &mut pipes, ending, limit, &mut stop, tap).await?;
+    let exit = match (exit, start.timeout) {
+        (End::TimedOut, Some(limit)) => Exit::TimedOut(limit),
+        (End::TimedOut | End::Stopped, _) => Exit::Stopped,
+        (End::Itself(status), _) => exit_of(status),
+    };
+    pipes.finish(tap).await;
+    Ok(Execution { exit, log: pipes.log, took: began.elapsed(), left_behind })
+}
+
+fn spawn(start: &Start) -> io::Result<Child> {
+    let (program, arguments) = start.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).current_dir(&start.cwd).env_clear().kill_on_drop(true);
+    command.envs(start.environment.iter().map(|(name, value)| (name, value)));
+    if !start.interactive {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    }
+    command.spawn()
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    use std::os::unix::process::ExitStatusExt as _;
+    match status.code() {
+        Some(code) => Exit::Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+        None => Exit::Signal(status.signal().unwrap_or(0)),
+    }
+}
+
+enum End {
+    Itself(ExitStatus),
+    TimedOut,
+    Stopped,
+}
+
+/// Reads the pipes until the command and its group are gone, or have had their time.
+async fn attend(
+    child: &mut Child,
+    pipes: &mut Pipes,
+    mut ending: Ending,
+    limit: Option<Instant>,
+    stop: &mut watch::Receiver<Stop>,
+    tap: &mut dyn Tap,
+) -> io::Result<(End, bool)> {
+    let far = Instant::now() + Duration::from_secs(365 * 24 * 60 * 60);
+    let mut status = None;
+    let mut drained_at = far;
+    let mut stopped = false;
+    let mut timed_out = false;
+    ending.follow(*stop.borrow_and_update(), &mut stopped);
+    loop {
+        if let Some(status) = status {
+            let alive = ending.group_is_alive();
+            if (pipes.are_closed() && !alive) || Instant::now() >= drained_at {
+                if alive && (stopped || timed_out) {
+                    ending.kill();
+                }
+                let end = if timed_out {
+                    End::TimedOut
+                } else if stopped {
+                    End::Stopped
+                } else {
+                    End::Itself(status)
+                };
+                ending.over = true;
+                return Ok((end, alive));
+            }
+        }
+        let wake = match status {
+            Some(_) => (Instant::now() + LOOK).min(drained_at),
+            None => ending.deadline().or(limit.filter(|_| !timed_out)).unwrap_or(far),
+        };
+        tokio::select! {
+            changed = stop.changed(), if !stop_is_gone(stop) => {
+                if changed.is_ok() {
+                    ending.follow(*stop.borrow_and_update(), &mut stopped);
+                }
+            }
+            read = pipes.read() => pipes.pass_on(read, tap).await,
+            ended = child.wait(), if status.is_none() => {
+                status = Some(ended?);
+                // Whoever was told to end has had its time; others get a moment to close what they hold.
+                drained_at = Instant::now() + DRAIN;
+                if stopped || timed_out {
+                    ending.kill();
+                }
+            }
+            () = sleep_until(wake) => {
+                if status.is_none() && !ending.escalate() {
+                    timed_out = true;
+                    ending.ask();
+                }
+            }
+        }
+    }
+}
+
+/// Whether nobody is left who could stop the run.
+fn stop_is_gone(stop: &watch::Receiver<Stop>) -> bool {
+    stop.has_changed().is_err()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// It was asked to end, and is killed then.
+    Asked(Instant),
+    Killed,
+}
+
+/// Ends a process group step by step.
+struct Ending {
+    group: Option<Pid>,
+    whole_group: bool,
+    grace: Duration,
+    phase: Phase,
+    /// Whether nothing is left to end.
+    over: bool,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if !self.over {
+            self.kill();
+        }
+    }
+}
+
+impl Ending {
+    fn follow(&mut self, stop: Stop, stopped: &mut bool) {
+        match stop {
+            Stop::No => return,
+            Stop::Gently => self.ask(),
+            Stop::AtOnce => self.kill(),
+        }
+        *stopped = true;
+    }
+
+    fn signal(&self, signal: Signal) {
+        let Some(group) = self.group else { return };
+        // It may be gone already, which is what is wanted.
+        let _ =
+            if self.whole_group { kill_process_group(group, signal) } else { kill_process(group, signal) };
+    }
+
+    fn ask(&mut self) {
+        if self.phase == Phase::Running {
+            self.signal(Signal::TERM);
+            // A stopped process does not hear it before it goes on.
+            self.signal(Signal::CONT);
+            self.phase = Phase::Asked(Instant::now() + self.grace);
+        }
+    }
+
+    fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.phase = Phase::Killed;
+    }
+
+    /// Kills when the grace is over. False when the command had not been asked to end yet.
+    fn escalate(&mut self) -> bool {
+        match self.phase {
+            Phase::Running => return false,
+            Phase::Asked(until) if Instant::now() >= until => self.kill(),
+            Phase::Asked(_) | Phase::Killed => {}
+        }
+        true
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Asked(until) => Some(until),
+            Phase::Killed => Some(Instant::now() + DRAIN),
+            Phase::Running => None,
+        }
+    }
+
+    fn group_is_alive(&self) -> bool {
+        self.whole_group && self.group.is_some_and(|group| test_kill_process_group(group).is_ok())
+    }
+}
+
+type Reader = Pin<Box<dyn AsyncRead + Send>>;
+
+/// Reads from a pipe; a closed one is never ready.
+async fn read_from(pipe: &mut Option<Reader>, buffer: &mut [u8]) -> io::Result<usize> {
+    match pipe {
+        Some(pipe) => pipe.read(buffer).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Both pipes, masked and collected.
+struct Pipes {
+    out: Option<Reader>,
+    err: Option<Reader>,
+    out_buffer: Vec<u8>,
+    err_buffer: Vec<u8>,
+    masks: [Option<Mask>; 2],
+    log: Log,
+    began: Instant,
+}
+
+impl Pipes {
+    fn new(child: &mut Child, masks: [Mask; 2], began: Instant) -> Self {
+        let out = child.stdout.take().map(|pipe| Box::pin(pipe) as Reader);
+        let err = child.stderr.take().map(|pipe| Box::pin(pipe) as Reader);
+        let [out_mask, err_mask] = masks;
+        Self {
+            out_buffer: vec![0; if out.is_some() { READ_BYTES } else { 0 }],
+            err_buffer: vec![0; if err.is_some() { READ_BYTES } else { 0 }],
+            out,
+            err,
+            masks: [Some(out_mask), Some(err_mask)],
+            log: Log::default(),
+            began,
+        }
+    }
+
+    fn are_closed(&self) -> bool {
+        self.out.is_none() && self.err.is_none()
+    }
+
+    /// Reads from whichever has something; never ends when both are closed. Nothing is lost when it is dropped.
+    async fn read(&mut self) -> (Stream, io::Result<usize>) {
+        tokio::select! {
+            biased;
+            read = read_from(&mut self.out, &mut self.out_buffer) => (Stream::Out, read),
+            read = read_from(&mut self.err, &mut self.err_buffer) => (Stream::Err, read),
+        }
+    }
+
+    async fn pass_on(&mut self, (stream, read): (Stream, io::Result<usize>), tap: &mut dyn Tap) {
+        let (pipe, buffer, mask) = match stream {
+            Stream::Out => (&mut self.out, &self.out_buffer, &mut self.masks[0]),
+            Stream::Err => (&mut self.err, &self.err_buffer, &mut self.masks[1]),
+        };
+        let count = read.unwrap_or(0);
+        let mut shown = Vec::new();
+        if count == 0 {
+            *pipe = None;
+            if let Some(mask) = mask.take() {
+                mask.finish(&mut shown);
+            }
+        } else if let Some(mask) = mask {
+            mask.push(&buffer[..count], &mut shown);
+        }
+        self.hand_out(stream, &shown, tap).await;
+    }
+
+    /// Gives out what masks still hold of pipes that somebody else has open.
+    async fn finish(&mut self, tap: &mut dyn Tap) {
+        for (at, stream) in [Stream::Out, Stream::Err].into_iter().enumerate() {
+            let mut shown = Vec::new();
+            if let Some(mask) = self.masks[at].take() {
+                mask.finish(&mut shown);
+            }
+            self.hand_out(stream, &shown, tap).await;
+        }
+    }
+
+    async fn hand_out(&mut self, stream: Stream, bytes: &[u8], tap: &mut dyn Tap) {
+        if !bytes.is_empty() {
+            self.log.push(stream, self.began.elapsed(), bytes);
+            tap.take(stream, bytes).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::environment::{EnvironmentRules, VariablePattern};
+    use crate::manifest::EnvironmentTable;
+
+    #[derive(Default)]
+    struct Seen {
+        group: Option<u32>,
+        stop_at: Option<(&'static str, watch::Sender<Stop>)>,
+        text: String,
+    }
+
+    impl Tap for Seen {
+        fn take<'a>(
+            &'a mut self,
+            _: Stream,
+            bytes: &'a [u8],
+        ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+            self.text += &String::from_utf8_lossy(bytes);
+            if let Some((word, stop)) = &self.stop_at
+                && self.text.contains(word)
+            {
+                stop.send_replace(Stop::Gently);
+            }
+            Box::pin(std::future::ready(()))
+        }
+        fn started(&mut self, group: Option<u32>) {
+            self.group = group;
+        }
+    }
+
+    fn script(text: &str) -> Start {
+        Start {
+            argv: ["sh", "-c", text].map(OsString::from).to_vec(),
+            cwd: std::env::temp_dir(),
+            environment: vec![
+                ("PATH".into(), std::env::var_os("PATH").unwrap()),
+                ("TOKEN".into(), "hunter2".into()),
+            ],
+            timeout: None,
+            grace: Duration::from_secs(5),
+            interactive: false,
+        }
+    }
+
+    fn run(start: &Start, seen: &mut Seen) -> io::Result<Execution> {
+        let secret = vec![VariablePattern::new("TOKEN").unwrap()];
+        let table = EnvironmentTable { secret, ..EnvironmentTable::default() };
+        let task =
+            EnvironmentRules::new(&EnvironmentTable::default(), Some(&table)).apply(&start.environment);
+        let (keep, stop) = watch::channel(Stop::No);
+        let stop = seen.stop_at.as_ref().map_or(stop, |(_, sender)| sender.subscribe());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let done = runtime.block_on(execute(start, [task.mask(), task.mask()], stop, seen));
+        drop(keep);
+        done
+    }
+
+    fn texts(log: &Log, stream: Stream) -> String {
+        let chunks = log.chunks().iter().filter(|chunk| chunk.stream == stream);
+        chunks.map(|chunk| String::from_utf8_lossy(&chunk.bytes)).collect()
+    }
+
+    fn is_gone(group: Option<u32>) -> bool {
+        test_kill_process_group(Pid::from_raw(group.unwrap() as i32).unwrap()).is_err()
+    }
+
+    #[test]
+    fn streams_stay_apart_the_code_is_returned_and_secrets_are_masked() {
+        let mut seen = Seen::default();
+        let start = script("echo one; echo two >&2; echo $TOKEN; printf hun; printf 'ter2\n'; pwd; exit 7");
+        let done = run(&Start { cwd: "/".into(), ..start }, &mut seen).unwrap();
+        assert_eq!(done.exit, Exit::Code(7));
+        assert_eq!(texts(&done.log, Stream::Out), "one\n***\n***\n/\n");
+        assert_eq!(texts(&done.log, Stream::Err), "two\n");
+        assert!(!done.left_behind && is_gone(seen.group) && !seen.text.contains("hunter2"));
+    }
+
+    #[test]
+    fn a_command_reads_nothing_and_sees_only_what_it_is_given() {
+        let done = run(&script("cat; echo ${HOME-none} ${TOKEN:+some}"), &mut Seen::default()).unwrap();
+        assert_eq!(texts(&done.log, Stream::Out), "none some\n");
+    }
+
+    #[test]
+    fn large_output_on_both_streams_is_whole() {
+        let text =
+            "i=0; while [ $i -lt 2000 ]; do printf '%0100d' $i; printf '%0100d' $i >&2; i=$((i+1)); done";
+        let done = run(&script(text), &mut Seen::default()).unwrap();
+        assert_eq!(
+            (texts(&done.log, Stream::Out).len(), texts(&done.log, Stream::Err).len()),
+            (200_000, 200_000)
+        );
+    }
+
+    #[test]
+    fn a_time_limit_ends_the_whole_group() {
+        let mut seen = Seen::default();
+        let limit = Duration::from_millis(200);
+        let start = Start { timeout: Some(limit), ..script("sleep 100 & sleep 100; echo not reached") };
+        let done = run(&start, &mut seen).unwrap();
+        assert_eq!(done.exit, Exit::TimedOut(limit));
+        assert!(is_gone(seen.group) && seen.text.is_empty());
+    }
+
+    #[test]
+    fn a_stop_lets_a_command_clean_up_and_kills_one_that_does_not_listen() {
+        let stop = || Some(("ready", watch::channel(Stop::No).0));
+        let mut seen = Seen { stop_at: stop(), ..Seen::default() };
+        let polite = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.01; done";
+        let done = run(&script(polite), &mut seen).unwrap();
+        assert!(done.exit == Exit::Stopped && seen.text.contains("bye\n"), "{}", seen.text);
+        let mut seen = Seen { stop_at: stop(), ..Seen::default() };
+        let deaf = Start {
+            grace: Duration::from_millis(100),
+            ..script("trap '' TERM; echo ready; while :; do sleep 0.01; done")
+        };
+        let done = run(&deaf, &mut seen).unwrap();
+        assert_eq!((done.exit, &*seen.text), (Exit::Stopped, "ready\n"));
+        assert!(is_gone(seen.group));
+    }
+
+    #[test]
+    fn processes_that_outlive_the_command_are_told_of() {
+        let mut seen = Seen::default();
+        let done = run(&script("sleep 20 > /dev/null 2>&1 & echo done"), &mut seen).unwrap();
+        assert_eq!((done.exit, done.left_behind), (Exit::Code(0), true));
+        let group = Pid::from_raw(seen.group.unwrap() as i32).unwrap();
+        kill_process_group(group, Signal::KILL).unwrap();
+        let done = run(&script("(sleep 0.1; echo late) & echo done"), &mut Seen::default()).unwrap();
+        assert_eq!((texts(&done.log, Stream::Out).as_str(), done.left_behind), ("done\nlate\n", false));
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_is_an_error_and_a_signal_is_told() {
+        let start = Start { argv: vec!["no-such-program".into()], ..script("") };
+        assert_eq!(run(&start, &mut Seen::default()).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let done = run(&script("kill -SEGV $$"), &mut Seen::default()).unwrap();
+        assert_eq!((done.exit, done.exit.code()), (Exit::Signal(11), 139));
+    }
+}

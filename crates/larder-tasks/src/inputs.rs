@@ -1,0 +1,84 @@
+//! What a task reads, as a set of files.
+//!
+//! Not here: looking at them (`larder::source`), and when that is done (`job`).
+
+use std::path::Path;
+
+use larder::source::{FileSet, GitIgnores, Ignore, SourceError};
+
+use crate::path::{Pattern, RelPath};
+use crate::place::Located;
+use crate::task::{Inputs, Task};
+use crate::workspace::Workspace;
+
+/// What sets of inputs have in common in one run.
+#[derive(Debug)]
+pub(crate) struct InputRules {
+    ignores: GitIgnores,
+    umask: u32,
+    /// The cache, if it lies in the workspace: it changes with every run, and is no input of any.
+    cache: Option<String>,
+}
+
+impl InputRules {
+    pub(crate) fn new(umask: u32, root: &Path, cache: Option<&Path>) -> Self {
+        let inside = |cache: &Path| {
+            let (root, cache) = (root.canonicalize().ok()?, cache.canonicalize().ok()?);
+            Some(globset::escape(cache.strip_prefix(root).ok()?.to_str()?))
+        };
+        let cache = cache.and_then(inside).filter(|cache| !cache.is_empty());
+        Self { ignores: GitIgnores::new(), umask, cache }
+    }
+
+    /// The input files of a task, all paths from the workspace's root.
+    pub(crate) fn of(&self, workspace: &Workspace, task: &Task) -> Result<FileSet, SourceError> {
+        let mut patterns: Vec<String> = Vec::new();
+        let mut excludes: Vec<String> = self.cache.iter().cloned().collect();
+        let mut set = FileSet::inputs(workspace.root()).umask(self.umask);
+        match &task.inputs {
+            Inputs::Undeclared => {}
+            Inputs::Declared(declared) => patterns.extend(declared.iter().map(signed)),
+            Inputs::Package => {
+                patterns.push(everything_in(&task.package));
+                excludes.extend(foreign(workspace, task));
+                set = set.ignore(Ignore::Git(self.ignores.clone()));
+            }
+        }
+        patterns.extend(task.extra_inputs.iter().map(signed));
+        excludes.extend(task.ignored_inputs.iter().map(|pattern| pattern.value.to_glob()));
+        set.patterns(patterns).excludes(excludes).build()
+    }
+}
+
+fn signed(pattern: &Located<Pattern>) -> String {
+    let glob = pattern.value.to_glob();
+    if pattern.value.is_negated() { format!("!{glob}") } else { glob }
+}
+
+fn everything_in(directory: &RelPath) -> String {
+    match directory.as_str() {
+        "" => "**".to_owned(),
+        path => format!("{}/**", globset::escape(path)),
+    }
+}
+
+/// What lies in a package's directory and is not its source: outputs, its own and those of packages inside it,
+/// and those packages themselves.
+fn foreign(workspace: &Workspace, task: &Task) -> Vec<String> {
+    let package = &workspace.packages()[workspace.package_of(&task.package)];
+    let inside = workspace.packages().iter().map(crate::workspace::Package::dir);
+    let inside = inside.filter(|dir| *dir != package.dir() && dir.is_in(package.dir()));
+    let written = package.tasks().values().flat_map(|task| &task.outputs);
+    let written = written.filter(|output| !output.value.is_negated());
+    inside
+        .map(|dir| globset::escape(dir.as_str()))
+        .chain(written.map(|output| output.value.to_glob()))
+        .collect()
+}
+
+/// The programs that tools resolve to, as a set from the root of the file system, so that their contents are read
+/// only when they have changed.
+pub(crate) fn programs<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<FileSet, SourceError> {
+    let globs = paths.filter_map(|path| Some(globset::escape(path.to_str()?.trim_start_matches('/'))));
+    FileSet::inputs("/").patterns(globs.collect::<Vec<_>>()).build()
+}

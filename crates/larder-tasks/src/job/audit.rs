@@ -1,0 +1,108 @@
+//! Re-executing a sample of hits: does a task that is kept come out the same every time?
+//!
+//! It happens after everything else, in order, in the clone itself, and what was kept is put back afterwards. So
+//! the run and what it leaves are the same with it as without it.
+
+use std::sync::Arc;
+
+use larder::key::Digest;
+
+use super::look::Ahead;
+use super::perform::{Run, Unrun};
+use super::prepare::Upstream;
+use super::{AuditSample, Tasks};
+use crate::event::{Audit, How, TaskEnd};
+use crate::graph::Graph;
+
+impl Tasks {
+    pub(super) async fn audit(
+        &self,
+        graph: &Graph,
+        ends: &[Arc<TaskEnd>],
+        sample: AuditSample,
+        run: &Arc<Run>,
+    ) -> Vec<Audit> {
+        let mut audits = Vec::new();
+        let mut behind: Vec<Upstream> = Vec::with_capacity(ends.len());
+        for (at, (node, end)) in graph.nodes().iter().zip(ends).enumerate() {
+            let mut upstream = Upstream::new();
+            for need in node.needs() {
+                upstream.extend(behind[*need].iter().map(|(name, digest)| (Arc::clone(name), *digest)));
+            }
+            let is_hit = matches!(end.how, How::Hit(_));
+            if let Some(key) = end.key.filter(|key| is_hit && sample.has(*key))
+                && !run.is_stopped()
+            {
+                let all = self.inner.with_omitted(&upstream, node.omitted()).await;
+                let differences = self.again(at, node.task(), &all, key, run).await;
+                audits.extend(differences.map(|differences| Audit { task: at, differences }));
+            }
+            if !node.task().outputs.is_empty() {
+                upstream.insert(super::stable_name(&self.inner.workspace, node.task()).into(), end.outputs);
+            }
+            behind.push(upstream);
+        }
+        audits
+    }
+
+    /// Runs a task again and says what differs from what is kept; `None` if it is not kept under that key any
+    /// more, as after an edit.
+    async fn again(
+        &self,
+        at: usize,
+        task: &Arc<crate::task::Task>,
+        upstream: &Upstream,
+        key: Digest,
+        run: &Arc<Run>,
+    ) -> Option<Vec<String>> {
+        let look = self.inner.look_now(at, task, &Ahead::none()).await;
+        let prepared = Arc::new(self.inner.prepare(task, upstream, look).await);
+        let keyed = prepared.keyed.as_ref().ok().filter(|keyed| keyed.key.digest() == key)?;
+        let kept = self.inner.kind.get(&keyed.engine_key).await?;
+        let performed = self.inner.perform(at, &prepared, run).await;
+        let differences = match &performed {
+            // An edit since the run: what is compared would not be the same computation.
+            Err(Unrun::Outdated) => return None,
+            Err(Unrun::NotRun(not_run)) => vec![not_run.to_string()],
+            Ok(performed) => {
+                let mut differences = Vec::new();
+                if performed.exit.code() != kept.exit_code {
+                    differences.push(format!(
+                        "exit code {} and not {}",
+                        performed.exit.code(),
+                        kept.exit_code
+                    ));
+                }
+                match &performed.result {
+                    Ok((again, _)) => differences.extend(different_outputs(&kept.outputs, &again.outputs)),
+                    Err(unkept) => differences.push(unkept.to_string()),
+                }
+                differences
+            }
+        };
+        self.inner.restore_after_audit(&prepared, &kept).await;
+        Some(differences)
+    }
+}
+
+/// Paths that are not the same in two lists sorted by path.
+fn different_outputs(one: &[crate::kept::KeptOutput], other: &[crate::kept::KeptOutput]) -> Vec<String> {
+    let shown = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+    let by_path = |list: &[crate::kept::KeptOutput]| {
+        list.iter()
+            .map(|output| (output.path.clone(), output.form.clone()))
+            .collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let (one, other) = (by_path(one), by_path(other));
+    let differing = one.iter().filter(|(path, form)| other.get(*path) != Some(form)).map(|(path, _)| path);
+    let only_other = other.keys().filter(|path| !one.contains_key(*path));
+    differing.chain(only_other).map(|path| shown(path)).collect()
+}
+
+impl AuditSample {
+    /// Whether a key is in the sample.
+    fn has(self, key: Digest) -> bool {
+        let mixed = Digest::after(key, [(&self.seed.to_le_bytes()[..], None)]);
+        mixed.table_hash() % 100 < u64::from(self.percent)
+    }
+}

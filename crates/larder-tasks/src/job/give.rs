@@ -1,0 +1,398 @@
+//! Giving back what is kept, or running for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder::clock::Instant;
+use larder::config::Mode;
+use larder::engine::{Answer, AskError, Computed, Entry, Kept, NotKept, Origin};
+use larder::key::Digest;
+use larder::stats::Place;
+use tokio::sync::Mutex;
+
+use super::Inner;
+use super::perform::{Performed, Run, Unrun, after_hit};
+use super::prepare::{Keyed, Prepared, Upstream, said};
+use crate::event::{Event, Hit, How, NotRun, Note, TaskEnd, Unkept};
+use crate::execute::Exit;
+use crate::kept::{KeptLog, KeptResult};
+use crate::log::Log;
+use crate::outputs::Known;
+use crate::restore::{Restoration, restore};
+use crate::task::Task;
+
+/// Why the engine got no value: nothing came of the command that could be one.
+#[derive(Debug, thiserror::Error)]
+#[error("the command did not come to its end")]
+struct NoValue;
+
+/// What this process did while the engine computed.
+type Done = Arc<Mutex<Option<Result<Performed, Unrun>>>>;
+
+/// How many times a task whose inputs change before it can begin is prepared anew before it runs all the same.
+const ROUNDS: usize = 3;
+/// How many times a result that proves unusable is made anew through the engine before it is only run.
+const ATTEMPTS: usize = 2;
+
+/// A kept result on its way back.
+struct Found {
+    entry: Arc<Entry<KeptResult>>,
+    from: Place,
+}
+
+impl Inner {
+    /// Sees one task to its end.
+    pub(super) async fn give(
+        self: &Arc<Self>,
+        at: usize,
+        task: &Arc<Task>,
+        upstream: &Upstream,
+        run: &Arc<Run>,
+    ) -> TaskEnd {
+        let began = self.clock.now();
+        if task.command.is_none() {
+            return self.end(began, None, How::Group);
+        }
+        if run.is_stopped() {
+            return self.end(began, None, How::NotRun(NotRun::Stopped));
+        }
+        for round in 1..=ROUNDS {
+            let look = self.look_now(at, task, &run.ahead).await;
+            let mut prepared = self.prepare(task, upstream, look).await;
+            prepared.insists = round == ROUNDS;
+            let notes = std::mem::take(&mut prepared.notes);
+            for note in notes.into_iter().filter(|_| round == 1) {
+                run.tell(Event::Noted { task: at, note }).await;
+            }
+            if let Some(end) = self.give_prepared(began, at, &Arc::new(prepared), run).await {
+                return end;
+            }
+        }
+        self.end(began, None, How::NotRun(NotRun::Stopped))
+    }
+
+    /// Sees a prepared task to its end; `None` if its inputs changed before its command could begin.
+    async fn give_prepared(
+        self: &Arc<Self>,
+        began: Instant,
+        at: usize,
+        prepared: &Arc<Prepared>,
+        run: &Arc<Run>,
+    ) -> Option<TaskEnd> {
+        let Ok(keyed) = &prepared.keyed else { return self.just_run(began, at, prepared, run).await };
+        let mode = both(keyed.rules.mode, run.options.mode);
+        for attempt in 0..ATTEMPTS {
+            let reads = mode.reads() && attempt == 0;
+            let (done, answer) = match (reads, mode.writes()) {
+                (true, true) => self.ask(at, prepared, keyed, run, false).await,
+                (false, true) => self.ask(at, prepared, keyed, run, true).await,
+                (true, false) => match self.kind.get(&keyed.engine_key).await {
+                    Some(entry) => (None, Some(Found { entry, from: Place::Disk })),
+                    None => break,
+                },
+                (false, false) => break,
+            };
+            if let Some(done) = done {
+                return self.end_of(began, prepared, done);
+            }
+            let Some(found) = answer else { break };
+            match self.give_back(prepared, keyed, &found, run).await {
+                Ok((restored, log)) => return Some(self.hit(began, keyed, found, restored, log)),
+                Err(why) => run.tell(Event::Noted { task: at, note: Note::Unusable(why) }).await,
+            }
+        }
+        self.just_run(began, at, prepared, run).await
+    }
+
+    /// Asks the engine; what this process did for the answer, or else the answer.
+    async fn ask(
+        self: &Arc<Self>,
+        at: usize,
+        prepared: &Arc<Prepared>,
+        keyed: &Keyed,
+        run: &Arc<Run>,
+        anew: bool,
+    ) -> (Option<Result<Performed, Unrun>>, Option<Found>) {
+        let done: Done = Done::default();
+        let compute = {
+            let (inner, prepared, run) = (Arc::clone(self), Arc::clone(prepared), Arc::clone(run));
+            let done = Arc::clone(&done);
+            move || async move {
+                let performed = inner.perform(at, &prepared, &run).await;
+                let value = performed.as_ref().ok().and_then(value_of);
+                *done.lock().await = Some(performed);
+                value.ok_or(NoValue)
+            }
+        };
+        let answer: Result<Answer<KeptResult>, AskError<NoValue>> = if anew {
+            self.kind.refresh(&keyed.engine_key, compute).await
+        } else {
+            self.kind.get_or_compute(&keyed.engine_key, compute).await
+        };
+        let done = done.lock().await.take();
+        match (done, answer) {
+            (Some(Ok(performed)), answer) => (Some(Ok(told(performed, &answer))), None),
+            (Some(Err(unrun)), _) => (Some(Err(unrun)), None),
+            (None, Ok(Answer { entry, origin: Origin::Kept(from), .. })) => {
+                (None, Some(Found { entry, from }))
+            }
+            // Somebody else in this process ran it a moment ago, and it is kept.
+            (None, Ok(Answer { entry, kept: Kept::Yes, .. })) => {
+                (None, Some(Found { entry, from: Place::Memory }))
+            }
+            (None, _) => (None, None),
+        }
+    }
+
+    /// Runs a task whose result is not to be kept.
+    async fn just_run(
+        self: &Arc<Self>,
+        began: Instant,
+        at: usize,
+        prepared: &Arc<Prepared>,
+        run: &Arc<Run>,
+    ) -> Option<TaskEnd> {
+        let done = self.perform(at, prepared, run).await;
+        let done = done.map(|performed| {
+            // It may have been good enough to keep; nobody asked for that.
+            let result = performed.result.and(Err(Unkept::SwitchedOff));
+            Performed { result, ..performed }
+        });
+        self.end_of(began, prepared, done)
+    }
+
+    /// Puts the outputs of a kept result back and reads its log. An error says why it cannot be used.
+    async fn give_back(
+        self: &Arc<Self>,
+        prepared: &Arc<Prepared>,
+        keyed: &Keyed,
+        found: &Found,
+        run: &Arc<Run>,
+    ) -> Result<(Restoration, Log), String> {
+        let record = &found.entry.record;
+        if let Some(limit) = keyed.rules.max_age {
+            let now = self.clock.wall();
+            if now < record.created || now.since(record.created) > limit {
+                return Err("it is older than cache.max_age".to_owned());
+            }
+        }
+        let (known, restored) = match self.judge(prepared, &found.entry) {
+            Looked::Right(known, restored) => (known, restored),
+            Looked::Wrong => {
+                run.ahead.end();
+                // Nobody else writes there meanwhile; what another run has done is looked at anew.
+                let alone = self.alone(&prepared.task, async || {}).await;
+                if run.is_stopped() {
+                    return Err("the run was stopped".to_owned());
+                }
+                let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
+                let (entry, waited) = (Arc::clone(&found.entry), alone.waited);
+                let put_back = move || {
+                    let (known, restored) = inner.put_back(&ready, &entry, waited)?;
+                    let log = inner.log_of(&entry)?;
+                    inner.remember_hit(&ready, Some(known), &entry);
+                    inner.clear(&ready.task);
+                    Ok((restored, log))
+                };
+                let done = self.blocking(put_back).await;
+                drop(alone);
+                return done;
+            }
+        };
+        let news = self.is_news(prepared, keyed, known.as_ref());
+        if let (KeptLog::Inline(chunks), false) = (&found.entry.log, news) {
+            return Ok((restored, Log::of_chunks(chunks.clone())));
+        }
+        let (inner, ready, entry) = (Arc::clone(self), Arc::clone(prepared), Arc::clone(&found.entry));
+        let finish = move || {
+            let log = inner.log_of(&entry)?;
+            if news {
+                inner.remember_hit(&ready, known, &entry);
+            }
+            Ok((restored, log))
+        };
+        self.blocking(finish).await
+    }
+
+    /// Whether the outputs were right when they were looked at, not long ago.
+    fn judge(&self, prepared: &Prepared, kept: &KeptResult) -> Looked {
+        if prepared.outputs.is_none() {
+            return Looked::Right(None, Restoration::default());
+        }
+        match &prepared.seen {
+            Some(seen) if self.is_fresh(prepared.at) && seen.fingerprint() == kept.outputs_digest => {
+                let known = seen
+                    .is_new()
+                    .then(|| prepared.memory.outputs.after(Some(&seen.snapshot), &seen.snapshot));
+                Looked::Right(known, Restoration { left_alone: kept.outputs.len(), ..Restoration::default() })
+            }
+            _ => Looked::Wrong,
+        }
+    }
+
+    /// Puts the outputs back and looks whether they are right then. The place stays marked until that is
+    /// remembered. Blocks.
+    fn put_back(
+        &self,
+        prepared: &Prepared,
+        kept: &KeptResult,
+        waited: bool,
+    ) -> Result<(Known, Restoration), String> {
+        let (Some(outputs), Some(disk)) = (&prepared.outputs, &self.disk) else {
+            return Err(Unkept::NoDisk.to_string());
+        };
+        let (mut memory, _) = self.mark(prepared, waited);
+        let previous = prepared.seen.as_ref().map(|seen| &seen.snapshot).or(memory.outputs.snapshot.as_ref());
+        let before = self.scan(&outputs.files, previous).map_err(|error| said(&error))?.snapshot;
+        self.remember_found(prepared, &mut memory, &before);
+        let known = &memory.outputs;
+        let restored = restore(outputs, &kept.outputs, &before, known, disk).map_err(|error| said(&error))?;
+        let after = self.scan(&outputs.files, Some(&before)).map_err(|error| said(&error))?;
+        let known = known.after(Some(&before), &after.snapshot);
+        if after.fingerprint() != kept.outputs_digest {
+            let again = restore(outputs, &kept.outputs, &after.snapshot, &known, disk);
+            let again = again.map_err(|error| said(&error))?;
+            // What a glob matches besides, and nobody is known to have made, stays where it is.
+            if again.written > 0 || again.removed > 0 {
+                return Err("outputs change while they are restored".to_owned());
+            }
+        }
+        Ok((known, restored))
+    }
+
+    /// Puts back what is kept, whatever an audit has made of it.
+    pub(super) async fn restore_after_audit(
+        self: &Arc<Self>,
+        prepared: &Arc<Prepared>,
+        kept: &Arc<Entry<KeptResult>>,
+    ) {
+        let alone = self.alone(&prepared.task, async || {}).await;
+        let (inner, ready, kept) = (Arc::clone(self), Arc::clone(prepared), Arc::clone(kept));
+        let put_back = move || {
+            if ready.outputs.is_none() {
+                return;
+            }
+            // What the audit made is remembered as made by now, so that it may be taken away again.
+            match inner.put_back(&ready, &kept, true) {
+                Ok((known, _)) => {
+                    inner.remember_hit(&ready, Some(known), &kept);
+                    inner.clear(&ready.task);
+                }
+                Err(why) => {
+                    let task = ready.task.id.to_string();
+                    tracing::warn!(task, why, "outputs were not restored after an audit");
+                }
+            }
+        };
+        self.blocking(put_back).await;
+        drop(alone);
+    }
+
+    fn log_of(&self, kept: &KeptResult) -> Result<Log, String> {
+        let digest = match &kept.log {
+            KeptLog::Inline(chunks) => return Ok(Log::of_chunks(chunks.clone())),
+            KeptLog::Blob(digest) => *digest,
+        };
+        let disk = self.disk.as_ref().ok_or_else(|| Unkept::NoDisk.to_string())?;
+        let bytes = disk.read_blob(digest).map_err(|error| said(&error))?;
+        let bytes = bytes.ok_or_else(|| format!("its log {digest:.12} is no longer in the cache"))?;
+        postcard::from_bytes(&bytes).map(Log::of_chunks).map_err(|error| error.to_string())
+    }
+
+    /// Whether there is something to remember that is not remembered yet.
+    fn is_news(&self, prepared: &Prepared, keyed: &Keyed, known: Option<&Known>) -> bool {
+        known.is_some() || keyed.is_new || prepared.memory.key != Some(keyed.key.digest())
+    }
+
+    /// Remembers how the files looked. Blocks.
+    fn remember_hit(&self, prepared: &Prepared, known: Option<Known>, kept: &KeptResult) {
+        if let Ok(keyed) = &prepared.keyed {
+            let memory = after_hit(prepared, keyed, known, kept.took_millis);
+            self.remember(&prepared.task, memory);
+        }
+    }
+
+    fn hit(&self, began: Instant, keyed: &Keyed, found: Found, restored: Restoration, log: Log) -> TaskEnd {
+        let Found { entry, from } = found;
+        let hit = Hit {
+            from,
+            restored,
+            saves: entry.record.cost,
+            made: entry.record.created,
+            producer: Arc::clone(&entry.record.producer),
+        };
+        TaskEnd {
+            exit: Some(Exit::Code(entry.exit_code)),
+            log,
+            key: Some(keyed.key.digest()),
+            outputs: Some(entry.outputs_digest),
+            ..self.end(began, None, How::Hit(hit))
+        }
+    }
+
+    fn end_of(&self, began: Instant, prepared: &Prepared, done: Result<Performed, Unrun>) -> Option<TaskEnd> {
+        let key = prepared.keyed.as_ref().ok().map(|keyed| keyed.key.digest());
+        match done {
+            Err(Unrun::Outdated) => None,
+            Err(Unrun::NotRun(not_run)) => Some(self.end(began, key, How::NotRun(not_run))),
+            Ok(performed) => Some(TaskEnd {
+                exit: Some(performed.exit),
+                log: performed.log,
+                outputs: performed.outputs,
+                ..self.end(began, key, How::Ran { unkept: performed.result.err() })
+            }),
+        }
+    }
+
+    fn end(&self, began: Instant, key: Option<Digest>, how: How) -> TaskEnd {
+        let took: Duration = self.clock.now().since(began);
+        TaskEnd { how, exit: None, took, log: Log::default(), key, outputs: None }
+    }
+}
+
+/// What a look at the outputs tells.
+enum Looked {
+    /// They are as they should be; what is known of them, if that is new.
+    Right(Option<Known>, Restoration),
+    Wrong,
+}
+
+/// The value for the engine: a result that is not to be kept is one too, for whoever waits for it.
+fn value_of(performed: &Performed) -> Option<Computed<KeptResult>> {
+    let (kept, blobs) = performed.result.as_ref().ok()?;
+    let tag = tag(&kept.task);
+    Some(Computed::new(kept.clone()).naming(blobs.iter().copied()).tagged(&tag).costing(performed.took))
+}
+
+/// The tag of all results of a task.
+pub(super) fn tag(task: &str) -> String {
+    format!("task {task}")
+}
+
+/// What the engine says of a result that was offered to it.
+fn told(performed: Performed, answer: &Result<Answer<KeptResult>, AskError<NoValue>>) -> Performed {
+    let refused = match answer {
+        Ok(Answer { kept: Kept::No(why) | Kept::InMemoryOnly(why), .. }) => Some(why),
+        _ => None,
+    };
+    match (performed.result, refused) {
+        (Ok(_), Some(why)) => {
+            let unkept = match why {
+                NotKept::ReadOnly => Unkept::SwitchedOff,
+                why => Unkept::Engine(why.to_string()),
+            };
+            Performed { result: Err(unkept), ..performed }
+        }
+        (result, _) => Performed { result, ..performed },
+    }
+}
+
+/// What two modes both allow.
+fn both(one: Mode, other: Mode) -> Mode {
+    match (one.reads() && other.reads(), one.writes() && other.writes()) {
+        (true, true) => Mode::ReadWrite,
+        (true, false) => Mode::Read,
+        (false, true) => Mode::Write,
+        (false, false) => Mode::Off,
+    }
+}

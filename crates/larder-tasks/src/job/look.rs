@@ -1,0 +1,157 @@
+//! Looking at a task's files: its inputs, and what lies where its outputs go.
+//!
+//! While nothing has been run or restored yet, the files of all tasks are looked at ahead of their turns, one task
+//! after the other on each processor: when everything is kept, that is nearly all there is to do.
+//!
+//! Invariant: a look decides nothing once it is older than [`FRESH`] or anything has moved since the run began;
+//! then it only spares reading.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use larder::clock::Instant;
+use larder::source::{FileSet, Scan, Snapshot};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::Inner;
+use super::prepare::said;
+use crate::event::Unkept;
+use crate::graph::Graph;
+use crate::outputs::Outputs;
+use crate::task::{Keeping, Task};
+
+/// How long a look may decide whether a result is given back.
+pub(super) const FRESH: Duration = Duration::from_millis(200);
+
+/// How a task's files look.
+pub(super) struct Look {
+    /// When the look began.
+    pub(super) at: Instant,
+    /// `None` for a task whose results are never kept.
+    pub(super) inputs: Option<Result<(FileSet, Scan), Unkept>>,
+    /// `None` for a task without outputs.
+    pub(super) outputs: Option<Result<SeenOutputs, Unkept>>,
+}
+
+/// How the place of a task's outputs looks.
+pub(super) struct SeenOutputs {
+    pub(super) set: Outputs,
+    /// `None` where it is not needed: a task that is never kept just runs.
+    pub(super) scan: Option<Scan>,
+}
+
+impl Look {
+    fn inputs_snapshot(&self) -> Option<Arc<Snapshot>> {
+        let (_, scan) = self.inputs.as_ref()?.as_ref().ok()?;
+        Some(Arc::clone(&scan.snapshot))
+    }
+
+    fn outputs_snapshot(&self) -> Option<Arc<Snapshot>> {
+        let seen = self.outputs.as_ref()?.as_ref().ok()?;
+        Some(Arc::clone(&seen.scan.as_ref()?.snapshot))
+    }
+}
+
+/// Looks taken ahead, one for each node of a graph.
+pub(super) struct Ahead {
+    taken: Vec<Mutex<Option<oneshot::Receiver<Look>>>>,
+    over: Arc<AtomicBool>,
+}
+
+impl Ahead {
+    /// Ends looking ahead, and what has been seen so: something moves.
+    pub(super) fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// The look that was taken for a node, however old, and whether nothing has moved since.
+    async fn take(&self, at: usize) -> Option<(Look, bool)> {
+        let receiver = self.taken.get(at)?.lock().take()?;
+        let look = receiver.await.ok()?;
+        Some((look, !self.over.load(Ordering::Relaxed)))
+    }
+
+    /// No looks.
+    pub(super) fn none() -> Self {
+        Self { taken: Vec::new(), over: Arc::new(AtomicBool::new(true)) }
+    }
+}
+
+impl Inner {
+    /// Begins to look at the files of all tasks of a graph.
+    pub(super) fn look_ahead(self: &Arc<Self>, graph: &Graph) -> Ahead {
+        let over = Arc::new(AtomicBool::new(false));
+        let tasks: Arc<Vec<Arc<Task>>> =
+            Arc::new(graph.nodes().iter().map(|node| Arc::clone(node.task())).collect());
+        let (senders, receivers): (Vec<_>, Vec<_>) = tasks.iter().map(|_| oneshot::channel()).unzip();
+        let senders: Arc<Vec<_>> =
+            Arc::new(senders.into_iter().map(|sender| Mutex::new(Some(sender))).collect());
+        let next = Arc::new(AtomicUsize::new(0));
+        let workers = self.processors.get().min(tasks.len());
+        // A few large sets are looked at by several threads each, many small ones by one each.
+        let threads = NonZeroUsize::new(self.processors.get() / workers.max(1)).unwrap_or(NonZeroUsize::MIN);
+        for _ in 0..workers {
+            let (inner, tasks, senders) = (Arc::clone(self), Arc::clone(&tasks), Arc::clone(&senders));
+            let (next, over) = (Arc::clone(&next), Arc::clone(&over));
+            // What is not looked at is told by the senders' going.
+            drop(tokio::task::spawn_blocking(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(task) = tasks.get(at) else { break };
+                    let sender = senders[at].lock().take();
+                    if let Some(sender) = sender.filter(|_| task.command.is_some()) {
+                        // Whoever ended early does not hear it.
+                        let _ = sender.send(inner.look(task, None, threads));
+                    }
+                }
+            }));
+        }
+        let taken = receivers.into_iter().map(|receiver| Mutex::new(Some(receiver))).collect();
+        Ahead { taken, over }
+    }
+
+    /// A look at a task's files that may decide: the one that was taken ahead, or a new one.
+    pub(super) async fn look_now(self: &Arc<Self>, at: usize, task: &Arc<Task>, ahead: &Ahead) -> Look {
+        let taken = ahead.take(at).await;
+        let hint = match taken {
+            Some((look, true)) if self.is_fresh(look.at) => return look,
+            Some((look, _)) => Some(look),
+            None => None,
+        };
+        let (inner, task) = (Arc::clone(self), Arc::clone(task));
+        self.blocking(move || inner.look(&task, hint.as_ref(), inner.processors)).await
+    }
+
+    pub(super) fn is_fresh(&self, at: Instant) -> bool {
+        self.clock.now().since(at) <= FRESH
+    }
+
+    /// Looks at a task's files. Blocks.
+    fn look(&self, task: &Task, hint: Option<&Look>, threads: NonZeroUsize) -> Look {
+        let at = self.clock.now();
+        let is_kept = matches!(task.keeping, Keeping::Keep(_));
+        let memory = self.remembered(task);
+        let inputs = is_kept.then(|| {
+            let known = hint.and_then(Look::inputs_snapshot).or(memory.inputs);
+            let files =
+                self.inputs.of(&self.workspace, task).map_err(|error| Unkept::Inputs(said(&error)))?;
+            let scan = self.scan_with(&files, known.as_ref(), threads);
+            scan.map(|scan| (files, scan)).map_err(|error| Unkept::Inputs(said(&error)))
+        });
+        let outputs = (!task.outputs.is_empty()).then(|| {
+            let unkept = |error| Unkept::Outputs(said(&error));
+            let set = Outputs::of(self.workspace.root(), task, self.umask).map_err(unkept)?;
+            if !is_kept {
+                return Ok(SeenOutputs { set, scan: None });
+            }
+            let known = hint.and_then(Look::outputs_snapshot).or(memory.outputs.snapshot);
+            // What cannot be looked at is in the way of giving anything back; the command may clear it away.
+            let scan = self.scan_with(&set.files, known.as_ref(), threads).ok();
+            Ok(SeenOutputs { set, scan })
+        });
+        Look { at, inputs, outputs }
+    }
+}

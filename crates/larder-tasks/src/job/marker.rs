@@ -1,0 +1,140 @@
+//! Markers: that a task's outputs are being written in this clone, and by whom.
+//!
+//! A marker is a small file beside the disk tier. It is set from before the first output is touched until what is
+//! remembered of the outputs is right again; then it is emptied, as making files and removing them costs more than
+//! all else about them. One that is found set by whoever holds the lease on the place says that
+//! a larder was killed in between: what lies there is unfinished, and its command may still be writing. That is
+//! ended first. A process group's number alone proves nothing, as the system gives it to others later: only
+//! processes that are as old as the marker says and that stand inside the workspace are taken for the command's.
+//!
+//! Processes are known from `/proc`; on systems without it nothing is ever taken for a command that was left.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use larder::key::Key;
+use larder::tier::disk::Disk;
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+
+/// The folder of the cache's directory that they stand in.
+const FOLDER: &str = "running";
+/// What a marker says as long as no process group is known.
+const SET: &str = "set";
+/// How long a command that was left may take to vanish once it was killed.
+const VANISHING: Duration = Duration::from_secs(2);
+
+/// The marker of a place.
+#[derive(Debug, Clone)]
+pub(super) struct Marker(PathBuf);
+
+/// What a larder that was killed has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Left {
+    /// Whether outputs may be unfinished.
+    pub(super) unfinished: bool,
+    /// Whether a command was still running, and has been ended.
+    pub(super) ended: bool,
+}
+
+impl Marker {
+    /// The marker of a place, whether it is set or not.
+    pub(super) fn of(disk: &Disk, place: &Key) -> Self {
+        Self(disk.directory().join(FOLDER).join(place.digest().to_string()))
+    }
+
+    /// Sets it, and tells what one that was set already means. Blocks.
+    ///
+    /// Where it cannot be set, as in a cache that may not be written to, a kill is not noticed.
+    pub(super) fn set(&self, root: &Path) -> Left {
+        let left = match fs::read(&self.0) {
+            Ok(bytes) if !bytes.is_empty() => {
+                let ended = noted(&bytes).is_some_and(|(group, began)| end_group(group, began, root));
+                Left { unfinished: true, ended }
+            }
+            _ => Left::default(),
+        };
+        let _ = match fs::write(&self.0, SET) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.0.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&self.0, SET))
+            }
+            written => written,
+        };
+        left
+    }
+
+    /// Adds which process group writes. Blocks.
+    pub(super) fn note(&self, group: u32) {
+        if let Some(leader) = process(&group.to_string()) {
+            let _ = fs::write(&self.0, format!("{group} {} {}", leader.began, boot()));
+        }
+    }
+
+    /// Ends it. Blocks.
+    pub(super) fn clear(&self) {
+        let emptied = fs::File::options().write(true).truncate(true).open(&self.0);
+        drop(emptied);
+    }
+}
+
+/// A process as `/proc/PID/stat` tells of it.
+struct Process {
+    group: i32,
+    /// Clock ticks from the machine's start to its own.
+    began: u64,
+}
+
+fn process(id: &str) -> Option<Process> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The second field is a name that may hold anything, in parentheses.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let is_alive = !matches!(*fields.first()?, "Z" | "X");
+    let found = Process { group: fields.get(2)?.parse().ok()?, began: fields.get(19)?.parse().ok()? };
+    is_alive.then_some(found)
+}
+
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// The group and when its leader began, if that was since the machine started.
+fn noted(bytes: &[u8]) -> Option<(i32, u64)> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut words = text.split(' ');
+    let (group, began) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    (words.next()? == boot()).then_some((group, began))
+}
+
+fn end_group(group: i32, began: u64, root: &Path) -> bool {
+    let Some(pid) = Pid::from_raw(group) else { return false };
+    if test_kill_process_group(pid).is_err() {
+        return false;
+    }
+    if process(&group.to_string()).is_some_and(|leader| leader.began != began) {
+        // Somebody else has the number now.
+        return false;
+    }
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let stands_inside =
+        |id: &str| fs::read_link(format!("/proc/{id}/cwd")).is_ok_and(|cwd| cwd.starts_with(&root));
+    let members = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let is_ours = |id: &String| {
+        process(id).is_some_and(|process| process.group == group && process.began >= began)
+            && stands_inside(id)
+    };
+    if !members.into_iter().any(|id| is_ours(&id)) {
+        return false;
+    }
+    if kill_process_group(pid, Signal::KILL).is_err() {
+        return false;
+    }
+    let until = std::time::Instant::now() + VANISHING;
+    while test_kill_process_group(pid).is_ok() && std::time::Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    true
+}

@@ -1,0 +1,487 @@
+//! Running a task's command, and what becomes of the result.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use larder::key::Digest;
+use larder::source::{Entry, EntryKind, Scan, Snapshot};
+use larder::tier::disk::Disk;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::look::Ahead;
+use super::marker::{Left, Marker};
+use super::prepare::{Keyed, Prepared, said, unmatched};
+use super::{Inner, RunOptions};
+use crate::checkout::Memory;
+use crate::event::{Event, NotRun, Note, Unkept};
+use crate::execute::{Execution, Exit, Start, Stop, Tap, execute};
+use crate::kept::{InputLine, InputList, KeptLog, KeptOutput, KeptResult, OutputForm};
+use crate::log::{Log, Stream};
+use crate::outputs::{Known, discard_since};
+use crate::task::{Command, Task};
+
+/// What all tasks of one run share.
+pub(super) struct Run {
+    pub(super) options: RunOptions,
+    /// How many commands may run at once.
+    pub(super) jobs: usize,
+    pub(super) permits: Semaphore,
+    pub(super) stop: watch::Receiver<Stop>,
+    pub(super) events: mpsc::Sender<Event>,
+    /// Looks at files that were taken ahead.
+    pub(super) ahead: Ahead,
+    /// Set once a task failed and the others are not to begin any more.
+    pub(super) halted: AtomicBool,
+}
+
+impl Run {
+    /// Tells something. Whoever does not listen any more misses it.
+    pub(super) async fn tell(&self, event: Event) {
+        let _ = self.events.send(event).await;
+    }
+
+    /// Whether no command is to begin any more.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.halted.load(Ordering::Relaxed) || *self.stop.borrow() != Stop::No
+    }
+}
+
+/// A command that has run.
+pub(super) struct Performed {
+    pub(super) exit: Exit,
+    pub(super) took: Duration,
+    pub(super) log: Log,
+    pub(super) outputs: Option<Digest>,
+    /// What to keep, with the blobs that it names; or why nothing.
+    pub(super) result: Result<(KeptResult, Vec<Digest>), Unkept>,
+}
+
+/// Why a command did not run.
+#[derive(Debug)]
+pub(super) enum Unrun {
+    /// It is not to, or cannot.
+    NotRun(NotRun),
+    /// Its inputs have changed since they were looked at, while it waited for its turn: it has another key now.
+    Outdated,
+}
+
+impl From<NotRun> for Unrun {
+    fn from(not_run: NotRun) -> Self {
+        Self::NotRun(not_run)
+    }
+}
+
+/// The place of a task's outputs before its command starts.
+struct Room {
+    /// What is remembered of the task, what is known of its outputs included.
+    memory: Memory,
+    /// How the outputs look; `None` where there are none or they cannot be looked at.
+    before: Option<Arc<Snapshot>>,
+    left: Left,
+}
+
+/// A log up to this size is kept with the result.
+const INLINE_LOG_BYTES: usize = 8 << 10;
+
+/// How many declared outputs, or changed inputs, a message names.
+type Paths = Vec<PathBuf>;
+
+struct Live<'a> {
+    run: &'a Run,
+    at: usize,
+    inner: &'a Arc<Inner>,
+    prepared: &'a Prepared,
+}
+
+impl Tap for Live<'_> {
+    fn take<'a>(
+        &'a mut self,
+        stream: Stream,
+        bytes: &'a [u8],
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        let event = Event::Output { task: self.at, stream, bytes: bytes.to_vec() };
+        Box::pin(self.run.tell(event))
+    }
+
+    fn started(&mut self, group: Option<u32>) {
+        if let (Some(marker), Some(group)) = (self.inner.marker(&self.prepared.task), group) {
+            marker.note(group);
+        }
+    }
+}
+
+impl Inner {
+    /// Runs a task's command in this clone, alone.
+    pub(super) async fn perform(
+        self: &Arc<Self>,
+        at: usize,
+        prepared: &Arc<Prepared>,
+        run: &Arc<Run>,
+    ) -> Result<Performed, Unrun> {
+        let task = &prepared.task;
+        // What never ends would never give its permit back.
+        let permits = match (task.persistent, task.interactive) {
+            (true, _) => 0,
+            // The terminal is for one at a time.
+            (_, true) => u32::try_from(run.jobs).unwrap_or(u32::MAX),
+            _ => 1,
+        };
+        let permit = run.permits.acquire_many(permits).await.ok();
+        let waiting = async || run.tell(Event::Noted { task: at, note: Note::Waiting }).await;
+        let alone = self.alone(task, waiting).await;
+        if run.is_stopped() {
+            return Err(NotRun::Stopped.into());
+        }
+        run.ahead.end();
+        let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
+        let waited = alone.waited;
+        let Some(room) = self.blocking(move || inner.make_room(&ready, waited)).await else {
+            return Err(Unrun::Outdated);
+        };
+        if room.left.ended {
+            run.tell(Event::Noted { task: at, note: Note::EndedOrphan }).await;
+        }
+        let start = self.start(prepared, run).inspect_err(|_| self.clear(task))?;
+        run.tell(Event::Started { task: at }).await;
+        let masks = [prepared.environment.mask(), prepared.environment.mask()];
+        let mut live = Live { run, at, inner: self, prepared };
+        let executed = execute(&start, masks, run.stop.clone(), &mut live).await;
+        let execution = executed.map_err(|error| {
+            self.clear(task);
+            could_not_start(&start, &error)
+        })?;
+        let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
+        let writes = run.options.mode.writes();
+        let (performed, notes) = self.blocking(move || inner.conclude(&ready, room, execution, writes)).await;
+        if !performed.exit.is_success() && !run.options.keep_going {
+            // Before the permit is given back, so that nobody who waits for it begins.
+            run.halted.store(true, Ordering::Relaxed);
+        }
+        for note in notes {
+            run.tell(Event::Noted { task: at, note }).await;
+        }
+        drop((alone, permit));
+        Ok(performed)
+    }
+
+    fn start(&self, prepared: &Prepared, run: &Run) -> Result<Start, NotRun> {
+        let task = &prepared.task;
+        let argv: Vec<OsString> = match &task.command {
+            Some(Command::Script { shell, script }) => {
+                shell.iter().chain([script]).map(OsString::from).collect()
+            }
+            Some(Command::Argv(argv)) => argv.iter().map(OsString::from).collect(),
+            None => Vec::new(),
+        };
+        let cwd = task.cwd.under(self.workspace.root());
+        if !cwd.is_dir() {
+            return Err(NotRun::NoDirectory(cwd));
+        }
+        Ok(Start {
+            argv,
+            cwd,
+            environment: prepared.variables.clone(),
+            timeout: task.timeout,
+            grace: run.options.grace,
+            interactive: task.interactive,
+        })
+    }
+
+    /// The marker of a task in this clone, if there is a place for it.
+    pub(super) fn marker(&self, task: &Task) -> Option<Marker> {
+        let disk = self.disk.as_ref().filter(|disk| !disk.read_only())?;
+        Some(Marker::of(disk, &self.place(task)))
+    }
+
+    pub(super) fn clear(&self, task: &Task) {
+        if let Some(marker) = self.marker(task) {
+            marker.clear();
+        }
+    }
+
+    /// Marks the place of a task's outputs as being written to. Returns what is known of it; after a wait for
+    /// somebody else, that is what they have learnt. Blocks.
+    pub(super) fn mark(&self, prepared: &Prepared, waited: bool) -> (Memory, Left) {
+        let task = &prepared.task;
+        let mut memory = match waited {
+            true => self.checkout.recall_one(&super::stable_name(&self.workspace, task)),
+            false => prepared.memory.clone(),
+        };
+        let left = self.marker(task).map(|marker| marker.set(self.workspace.root())).unwrap_or_default();
+        memory.outputs.unfinished = left.unfinished;
+        (memory, left)
+    }
+
+    /// Remembers what lay there before anything was written, if nothing was known: after a kill, what is there
+    /// besides is unfinished. Blocks.
+    pub(super) fn remember_found(&self, prepared: &Prepared, memory: &mut Memory, before: &Arc<Snapshot>) {
+        if memory.outputs.snapshot.is_none() {
+            memory.outputs = memory.outputs.after(Some(before), before);
+            self.remember(&prepared.task, memory.clone());
+        }
+    }
+
+    /// Ends what an earlier run left running, and takes away what earlier runs made. `None` if the inputs are not
+    /// those of the key any more. Blocks.
+    fn make_room(&self, prepared: &Prepared, waited: bool) -> Option<Room> {
+        let (mut memory, left) = self.mark(prepared, waited);
+        if let (Ok(keyed), false) = (&prepared.keyed, prepared.insists || self.is_fresh(prepared.at)) {
+            let now = self.scan(&keyed.files, Some(&keyed.inputs));
+            if !now.is_ok_and(|now| now.fingerprint() == keyed.inputs.fingerprint()) {
+                if !left.unfinished {
+                    self.clear(&prepared.task);
+                }
+                return None;
+            }
+        }
+        let Some(outputs) = &prepared.outputs else { return Some(Room { memory, before: None, left }) };
+        let known = memory.outputs.snapshot.as_ref();
+        let previous = prepared.seen.as_ref().map(|seen| &seen.snapshot).or(known);
+        let Ok(seen) = self.scan(&outputs.files, previous) else {
+            return Some(Room { memory, before: None, left });
+        };
+        let mut before = seen.snapshot;
+        if (prepared.task.clean || left.unfinished) && memory.outputs.snapshot.is_some() {
+            memory.outputs.clean(self.workspace.root(), &before);
+            before = self.scan(&outputs.files, Some(&before)).ok()?.snapshot;
+        }
+        self.remember_found(prepared, &mut memory, &before);
+        Some(Room { memory, before: Some(before), left })
+    }
+
+    /// Looks at what a command left behind and makes a result of it. Blocks.
+    fn conclude(
+        &self,
+        prepared: &Prepared,
+        room: Room,
+        execution: Execution,
+        writes: bool,
+    ) -> (Performed, Vec<Note>) {
+        let mut notes = Vec::new();
+        let Room { mut memory, before, .. } = room;
+        memory.took_millis = Some(millis(execution.took));
+        let unfinished = matches!(execution.exit, Exit::Stopped | Exit::TimedOut(_));
+        let seen = prepared.outputs.as_ref().map(|outputs| {
+            let seen = self.scan(&outputs.files, before.as_ref())?;
+            let Some(before) = before.as_ref().filter(|_| unfinished) else { return Ok(seen) };
+            let removed = discard_since(outputs.root(), before, &seen.snapshot);
+            if removed > 0 {
+                notes.push(Note::RemovedUnfinished(removed));
+            }
+            self.scan(&outputs.files, Some(before))
+        });
+        if let Some(Ok(seen)) = &seen {
+            memory.outputs = memory.outputs.after(before.as_deref(), &seen.snapshot);
+        }
+        let seen = seen.transpose().map_err(|error| Unkept::Outputs(said(&error)));
+        if let (Ok(Some(seen)), true) = (&seen, execution.exit.is_success()) {
+            notes.extend(unmatched(seen, "output", prepared.task.outputs.iter()));
+        }
+        let outputs = seen.as_ref().ok().and_then(Option::as_ref).map(Scan::fingerprint);
+        let result = seen.and_then(|seen| {
+            let keyed = prepared.keyed.as_ref().map_err(Clone::clone)?;
+            acceptable(prepared, keyed, &execution)?;
+            let inputs = self.unchanged(prepared, keyed)?;
+            memory.inputs = Some(inputs);
+            memory.key = Some(keyed.key.digest());
+            if !writes || !keyed.rules.mode.writes() {
+                return Err(Unkept::SwitchedOff);
+            }
+            if self.disk.as_ref().is_some_and(Disk::read_only) {
+                return Err(Unkept::ReadOnly);
+            }
+            self.result(prepared, keyed, seen.as_ref(), &execution)
+        });
+        self.remember(&prepared.task, memory);
+        self.clear(&prepared.task);
+        let Execution { exit, log, took, .. } = execution;
+        (Performed { exit, took, log, outputs, result }, notes)
+    }
+
+    /// Looks at the inputs again: the result of a run during which one changed belongs to no content.
+    fn unchanged(&self, prepared: &Prepared, keyed: &Keyed) -> Result<Arc<Snapshot>, Unkept> {
+        let after =
+            self.scan(&keyed.files, Some(&keyed.inputs)).map_err(|error| Unkept::Inputs(said(&error)))?;
+        let touched = touched(&keyed.inputs, &after.snapshot);
+        let Some(path) = touched.first() else { return Ok(after.snapshot) };
+        if let Some(outputs) = &prepared.outputs
+            && let Some(output) = touched.iter().find(|path| outputs.declares(path))
+        {
+            return Err(Unkept::OutputIsInput(output.clone()));
+        }
+        Err(Unkept::InputChanged { path: path.clone(), others: touched.len() - 1 })
+    }
+
+    /// Puts everything that the result names into blobs.
+    fn result(
+        &self,
+        prepared: &Prepared,
+        keyed: &Keyed,
+        seen: Option<&Scan>,
+        execution: &Execution,
+    ) -> Result<(KeptResult, Vec<Digest>), Unkept> {
+        let chunks = execution.log.whole().ok_or(Unkept::LogTooLarge)?;
+        let mut outputs: Vec<KeptOutput> = Vec::new();
+        let mut outputs_digest = Digest::of(b"");
+        if let (Some(seen), Some(set)) = (seen, &prepared.outputs) {
+            let disk = self.disk.as_ref().ok_or(Unkept::NoDisk)?;
+            let limit = keyed.rules.max_size.map(|size| size.0);
+            outputs =
+                set.collect(&seen.snapshot, disk, limit).map_err(|error| Unkept::Outputs(said(&error)))?;
+            outputs_digest = seen.fingerprint();
+        }
+        let mut blobs: Vec<Digest> = outputs
+            .iter()
+            .filter_map(|output| match output.form {
+                OutputForm::File { digest, .. } => Some(digest),
+                _ => None,
+            })
+            .collect();
+        let mut store = |bytes: &[u8]| {
+            let disk = self.disk.as_ref().ok_or(Unkept::NoDisk)?;
+            let blob = disk.put_blob_bytes(bytes).map_err(|error| Unkept::Outputs(said(&error)))?;
+            blobs.push(blob.digest);
+            Ok::<_, Unkept>(blob.digest)
+        };
+        let length: usize = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
+        let log = if length <= INLINE_LOG_BYTES {
+            KeptLog::Inline(chunks.to_vec())
+        } else {
+            KeptLog::Blob(store(
+                &postcard::to_allocvec(chunks).map_err(|error| Unkept::Engine(error.to_string()))?,
+            )?)
+        };
+        let list = postcard::to_allocvec(&input_list(&keyed.inputs, self.umask));
+        let inputs = match list {
+            // Without a disk tier a result is kept for this process only, which knows its inputs.
+            Ok(list) if self.disk.is_some() => Some(store(&list)?),
+            _ => None,
+        };
+        blobs.sort_unstable();
+        blobs.dedup();
+        let all = crate::manifest::Component::WORDS.iter();
+        let left_out = all.filter(|(_, component)| !keyed.rules.components.contains(component));
+        let kept = KeptResult {
+            task: super::stable_name(&self.workspace, &prepared.task),
+            parts: keyed.key.parts().to_vec(),
+            left_out: left_out.map(|(word, _)| (*word).to_owned()).collect(),
+            exit_code: execution.exit.code(),
+            took_millis: millis(execution.took),
+            log,
+            outputs,
+            outputs_digest,
+            inputs,
+        };
+        Ok((kept, blobs))
+    }
+}
+
+/// Whether the end of a command allows that its result is kept.
+fn acceptable(prepared: &Prepared, keyed: &Keyed, execution: &Execution) -> Result<(), Unkept> {
+    match execution.exit {
+        Exit::Code(code) if keyed.rules.exit_codes.contains(&code) => {}
+        Exit::Code(code) => return Err(Unkept::ExitCode(code)),
+        Exit::Signal(signal) => return Err(Unkept::Signal(signal)),
+        Exit::TimedOut(limit) => return Err(Unkept::TimedOut(limit)),
+        Exit::Stopped => return Err(Unkept::Stopped),
+    }
+    if execution.left_behind {
+        return Err(Unkept::LeftBehind);
+    }
+    let missing = prepared.task.outputs.iter().find(|output| {
+        let is_path = !output.value.is_negated() && output.value.glob().is_none();
+        is_path
+            && prepared.outputs.as_ref().is_some_and(|outputs| !exists(outputs.root(), output.value.base()))
+    });
+    match missing {
+        Some(output) => Err(Unkept::MissingOutput(output.value.written().to_owned())),
+        None => Ok(()),
+    }
+}
+
+fn exists(root: &Path, path: &crate::path::RelPath) -> bool {
+    path.under(root).symlink_metadata().is_ok()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Inputs that were written to between two looks, also if with the same content: what a command read between two
+/// writes is not known.
+fn touched(before: &Snapshot, after: &Snapshot) -> Paths {
+    let changes = after.changes_since(before);
+    let mut paths: Vec<PathBuf> = [changes.added, changes.removed, changes.modified].concat();
+    let known: HashSet<&Path> = paths.iter().map(PathBuf::as_path).collect();
+    let rewritten = |(is, was): &(Entry<'_>, Entry<'_>)| {
+        let has_content = matches!(is.kind, EntryKind::File(_) | EntryKind::LinkedFile(_));
+        has_content
+            && (is.stat.modified, is.stat.inode, is.stat.device)
+                != (was.stat.modified, was.stat.inode, was.stat.device)
+    };
+    let mut more: Paths = Vec::new();
+    if paths.is_empty() {
+        // The same paths of the same kinds, so both lists run in step.
+        let pairs = after.entries().zip(before.entries()).filter(rewritten);
+        more.extend(pairs.map(|(is, _)| is.path).filter(|path| !known.contains(path)).map(Path::to_owned));
+    }
+    paths.append(&mut more);
+    paths.sort();
+    paths
+}
+
+/// The inputs with one digest each.
+pub(super) fn input_list(inputs: &Snapshot, umask: u32) -> InputList {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut lines: Vec<InputLine> = Vec::with_capacity(inputs.len());
+    for entry in inputs.entries() {
+        let mut hasher = larder::key::Hasher::new(larder::key::Algorithm::Blake3);
+        match entry.kind {
+            EntryKind::File(digest) | EntryKind::LinkedFile(digest) => {
+                hasher.update(digest.as_bytes());
+                let mode = crate::kept::KeptMode::of(entry.stat.permissions(), umask);
+                hasher.update(format!("{mode:?}").as_bytes());
+            }
+            EntryKind::Link { target, .. } => hasher.update(target.as_os_str().as_bytes()),
+            EntryKind::Directory => hasher.update(b"directory"),
+        }
+        let path = entry.path.as_os_str().as_bytes();
+        match lines.last_mut() {
+            // A link and the file that it leads to are one input.
+            Some(last) if last.path == path => {
+                last.digest = Digest::after(last.digest, [(path, Some(hasher.finish()))]);
+            }
+            _ => lines.push(InputLine { path: path.to_vec(), digest: hasher.finish() }),
+        }
+    }
+    InputList(lines)
+}
+
+fn could_not_start(start: &Start, error: &std::io::Error) -> NotRun {
+    let program =
+        start.argv.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => NotRun::CommandNotFound(program),
+        _ => NotRun::CouldNotStart(format!("{program}: {error}")),
+    }
+}
+
+/// What is remembered after a kept result was given back.
+pub(super) fn after_hit(
+    prepared: &Prepared,
+    keyed: &Keyed,
+    outputs: Option<Known>,
+    took_millis: u64,
+) -> Memory {
+    Memory {
+        inputs: Some(Arc::clone(&keyed.inputs)),
+        outputs: outputs.unwrap_or_else(|| prepared.memory.outputs.clone()),
+        key: Some(keyed.key.digest()),
+        took_millis: Some(took_millis),
+    }
+}

@@ -1,0 +1,238 @@
+//! Seeing all tasks of a graph to their ends: in order, many at once, the longest chain first.
+
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::perform::Run;
+use super::prepare::Upstream;
+use super::{RunOptions, Tasks};
+use crate::event::{Event, How, NotRun, Summary, TaskEnd};
+use crate::execute::Stop;
+use crate::graph::Graph;
+use crate::log::Log;
+
+/// How many tasks are looked at or given back at once, however few commands may run.
+const AT_ONCE: usize = 64;
+/// How many commands may run at once at most.
+const MOST_JOBS: usize = 4096;
+/// What a task counts that never ran.
+const UNKNOWN_TIME: Duration = Duration::from_secs(1);
+
+impl Tasks {
+    /// Runs the tasks of a graph, or gives back what is kept of them.
+    ///
+    /// Tells of everything through `events`, and waits for whoever reads them. A change of `stop` ends the
+    /// commands that run; the summary then says that it was stopped. Dropping the future kills them.
+    pub async fn run(
+        &self,
+        graph: &Graph,
+        options: RunOptions,
+        stop: watch::Receiver<Stop>,
+        events: mpsc::Sender<Event>,
+    ) -> Summary {
+        let began = self.inner.clock.now();
+        let (inner_stop, told) = watch::channel(*stop.borrow());
+        let jobs = options.jobs.get().min(MOST_JOBS);
+        let audit = options.audit;
+        let run = Arc::new(Run {
+            jobs,
+            permits: Semaphore::new(jobs),
+            options,
+            stop: told,
+            events,
+            ahead: self.inner.look_ahead(graph),
+            halted: AtomicBool::new(false),
+        });
+        self.inner.look_at_programs(graph.nodes().iter().map(|node| &**node.task())).await;
+        let mut schedule = Schedule::new(self, graph, Arc::clone(&run), inner_stop);
+        schedule.all(stop.clone()).await;
+        let ends = schedule.into_ends();
+        let stopped = *stop.borrow() != Stop::No;
+        let audits = match audit {
+            Some(sample) if !stopped && ends.iter().all(|end| end.is_success()) => {
+                self.audit(graph, &ends, sample, &run).await
+            }
+            _ => Vec::new(),
+        };
+        Summary { ends, took: self.inner.clock.now().since(began), stopped, audits }
+    }
+}
+
+struct Schedule<'a> {
+    tasks: &'a Tasks,
+    graph: &'a Graph,
+    run: Arc<Run>,
+    stop: watch::Sender<Stop>,
+    /// Nodes that may begin, those with the longest chain behind them first.
+    ready: BinaryHeap<(Duration, std::cmp::Reverse<usize>)>,
+    priorities: Vec<Duration>,
+    /// How many nodes each one still waits for.
+    missing: Vec<usize>,
+    ends: Vec<Option<Arc<TaskEnd>>>,
+    /// What lies upstream of those that come after a node, itself included.
+    behind: Vec<Arc<Upstream>>,
+    busy: JoinSet<(usize, TaskEnd)>,
+    /// Nodes that are busy and never end by themselves.
+    persistent: usize,
+    halting: bool,
+}
+
+impl<'a> Schedule<'a> {
+    fn new(tasks: &'a Tasks, graph: &'a Graph, run: Arc<Run>, stop: watch::Sender<Stop>) -> Self {
+        let nodes = graph.nodes();
+        let priorities = graph.priorities(|task| tasks.last_time(task).unwrap_or(UNKNOWN_TIME));
+        let missing: Vec<usize> = nodes.iter().map(|node| node.needs().len()).collect();
+        let ready = (0..nodes.len()).filter(|at| missing[*at] == 0);
+        Self {
+            ready: ready.map(|at| (priorities[at], std::cmp::Reverse(at))).collect(),
+            ends: vec![None; nodes.len()],
+            behind: vec![Arc::default(); nodes.len()],
+            busy: JoinSet::new(),
+            persistent: 0,
+            halting: false,
+            tasks,
+            graph,
+            run,
+            stop,
+            priorities,
+            missing,
+        }
+    }
+
+    async fn all(&mut self, mut outer: watch::Receiver<Stop>) {
+        loop {
+            self.begin_ready();
+            if self.halting && self.busy.len() == self.persistent {
+                // Nothing else comes; what never ends by itself is told to.
+                self.tell_to_stop(Stop::Gently);
+            }
+            tokio::select! {
+                ended = self.busy.join_next() => match ended {
+                    Some(Ok((at, end))) => self.ended(at, end).await,
+                    Some(Err(error)) => {
+                        if let Ok(panic) = error.try_into_panic() {
+                            std::panic::resume_unwind(panic);
+                        }
+                    }
+                    None => break,
+                },
+                changed = outer.changed(), if outer.has_changed().is_ok() => {
+                    if changed.is_ok() {
+                        let stop = *outer.borrow_and_update();
+                        self.tell_to_stop(stop);
+                    }
+                }
+            }
+        }
+        self.skip_the_rest().await;
+    }
+
+    fn tell_to_stop(&mut self, stop: Stop) {
+        self.halting |= stop != Stop::No;
+        self.stop.send_if_modified(|told| {
+            let more = stop > *told;
+            *told = stop.max(*told);
+            more
+        });
+    }
+
+    fn begin_ready(&mut self) {
+        while !self.halting && self.busy.len() < AT_ONCE + self.persistent {
+            let Some((_, std::cmp::Reverse(at))) = self.ready.pop() else { return };
+            let node = &self.graph.nodes()[at];
+            let mut upstream = Upstream::new();
+            for need in node.needs() {
+                upstream.extend(self.behind[*need].iter().map(|(name, digest)| (Arc::clone(name), *digest)));
+            }
+            let upstream = Arc::new(upstream);
+            self.behind[at] = Arc::clone(&upstream);
+            self.persistent += usize::from(node.task().persistent);
+            let (inner, task, run) =
+                (Arc::clone(&self.tasks.inner), Arc::clone(node.task()), Arc::clone(&self.run));
+            let omitted = node.omitted().to_vec();
+            self.busy.spawn(async move {
+                let upstream = inner.with_omitted(&upstream, &omitted).await;
+                (at, inner.give(at, &task, &upstream, &run).await)
+            });
+        }
+    }
+
+    async fn ended(&mut self, at: usize, end: TaskEnd) {
+        let node = &self.graph.nodes()[at];
+        let task = node.task();
+        self.persistent -= usize::from(task.persistent);
+        if !task.outputs.is_empty() {
+            let name = super::stable_name(&self.tasks.inner.workspace, task).into();
+            let mut behind = (*self.behind[at]).clone();
+            behind.insert(name, end.outputs);
+            self.behind[at] = Arc::new(behind);
+        }
+        if end.is_success() {
+            for waiting in node.needed_by() {
+                self.missing[*waiting] -= 1;
+                if self.missing[*waiting] == 0 {
+                    self.ready.push((self.priorities[*waiting], std::cmp::Reverse(*waiting)));
+                }
+            }
+        } else if !self.run.options.keep_going {
+            self.halting = true;
+        }
+        self.tell(at, end).await;
+    }
+
+    async fn tell(&mut self, at: usize, end: TaskEnd) {
+        let end = Arc::new(end);
+        self.ends[at] = Some(Arc::clone(&end));
+        self.run.tell(Event::Ended { task: at, end }).await;
+    }
+
+    /// Gives everything that did not begin an end that says why. The order of nodes lets a failure be followed
+    /// down in one pass.
+    async fn skip_the_rest(&mut self) {
+        for at in 0..self.ends.len() {
+            if self.ends[at].is_some() {
+                continue;
+            }
+            let failed = self.graph.nodes()[at].needs().iter().find(|need| self.has_failed(**need));
+            let why = match failed {
+                Some(need) => self.cause(*need),
+                None => NotRun::Stopped,
+            };
+            let how = How::NotRun(why);
+            let end = TaskEnd {
+                how,
+                exit: None,
+                took: Duration::ZERO,
+                log: Log::default(),
+                key: None,
+                outputs: None,
+            };
+            self.tell(at, end).await;
+        }
+    }
+
+    /// Whether a task failed, or did not run because another had.
+    fn has_failed(&self, at: usize) -> bool {
+        self.ends[at].as_ref().is_some_and(|end| match &end.how {
+            How::NotRun(NotRun::Stopped) => false,
+            _ => !end.is_success(),
+        })
+    }
+
+    /// The failure that a task's not running goes back to.
+    fn cause(&self, at: usize) -> NotRun {
+        match self.ends[at].as_ref().map(|end| &end.how) {
+            Some(How::NotRun(NotRun::DependencyFailed(first))) => NotRun::DependencyFailed(first.clone()),
+            _ => NotRun::DependencyFailed(self.graph.nodes()[at].task().id.to_string()),
+        }
+    }
+
+    fn into_ends(self) -> Vec<Arc<TaskEnd>> {
+        self.ends.into_iter().map(|end| end.expect("each node was run or skipped")).collect()
+    }
+}

@@ -1,0 +1,214 @@
+//! What a task leaves behind, as a set of files: looked at, put into blobs, and taken away.
+//!
+//! Links are never followed, so nothing outside of the declared outputs is ever read or removed.
+//! Not here: putting outputs back (`restore`).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use larder::source::{Entry, EntryKind, FileSet, Snapshot, SourceError};
+use larder::tier::disk::{BlobError, Disk};
+
+use crate::kept::{KeptMode, KeptOutput, OutputForm};
+use crate::path::{Matcher, RelPath};
+use crate::task::Task;
+
+/// The declared outputs of a task.
+pub(crate) struct Outputs {
+    pub(crate) files: FileSet,
+    root: PathBuf,
+    /// The root without symbolic links, once it was asked for.
+    real_root: OnceLock<PathBuf>,
+    umask: u32,
+    /// Patterns that select, and whether each is a path, which is declared whole.
+    selecting: Vec<(Matcher, bool)>,
+}
+
+/// An output could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CollectError {
+    /// It changed after it had been looked at.
+    #[error("output {} changed while it was being kept", path.display())]
+    Changed { path: PathBuf },
+    /// It cannot be read, or its blob not written.
+    #[error("output {} could not be kept", path.display())]
+    Blob { path: PathBuf, source: BlobError },
+    /// Together they are larger than they may be.
+    #[error("outputs have {bytes} bytes, more than cache.max_size allows")]
+    TooLarge { bytes: u64 },
+}
+
+impl Outputs {
+    pub(crate) fn of(root: &Path, task: &Task, umask: u32) -> Result<Self, SourceError> {
+        let patterns = task.outputs.iter().map(|output| {
+            let glob = output.value.to_glob();
+            if output.value.is_negated() { format!("!{glob}") } else { glob }
+        });
+        let selecting = task.outputs.iter().map(|output| &output.value).filter(|output| !output.is_negated());
+        Ok(Self {
+            files: FileSet::outputs(root).patterns(patterns).umask(umask).build()?,
+            root: root.to_owned(),
+            real_root: OnceLock::new(),
+            umask,
+            selecting: selecting.map(|output| (output.matcher(), output.glob().is_none())).collect(),
+        })
+    }
+
+    /// Whether a path belongs to an output that is declared whole, so that what is too much there goes.
+    pub(crate) fn is_declared_whole(&self, path: &Path) -> bool {
+        self.has(path, |whole| whole)
+    }
+
+    /// Whether a path is, or lies in, something that is declared.
+    pub(crate) fn declares(&self, path: &Path) -> bool {
+        self.has(path, |_| true)
+    }
+
+    fn has(&self, path: &Path, counts: impl Fn(bool) -> bool) -> bool {
+        path.ancestors().any(|above| {
+            // What is not UTF-8 can only lie in something that is.
+            let above = above.to_str().and_then(|above| RelPath::root().join(above).ok());
+            let covers = |(one, whole): &(Matcher, bool), path: &RelPath| counts(*whole) && one.matches(path);
+            above.is_some_and(|above| self.selecting.iter().any(|one| covers(one, &above)))
+        })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The root without symbolic links.
+    pub(crate) fn real_root(&self) -> io::Result<&Path> {
+        if self.real_root.get().is_none() {
+            let _ = self.real_root.set(real_path(&self.root)?);
+        }
+        Ok(self.real_root.get().map_or(&self.root, PathBuf::as_path))
+    }
+
+    pub(crate) fn umask(&self) -> u32 {
+        self.umask
+    }
+
+    /// Puts what was looked at into blobs. Blocks.
+    pub(crate) fn collect(
+        &self,
+        seen: &Snapshot,
+        disk: &Disk,
+        max_bytes: Option<u64>,
+    ) -> Result<Vec<KeptOutput>, CollectError> {
+        let total: u64 = seen.entries().map(|entry| entry.stat.size).sum();
+        if max_bytes.is_some_and(|limit| total > limit) {
+            return Err(CollectError::TooLarge { bytes: total });
+        }
+        let mut outputs = Vec::with_capacity(seen.len());
+        for entry in seen.entries() {
+            let mode = KeptMode::of(entry.stat.permissions(), self.umask);
+            let form = match entry.kind {
+                EntryKind::Directory => OutputForm::Directory { mode },
+                EntryKind::Link { target, .. } => {
+                    OutputForm::Link { target: target.as_os_str().as_bytes().to_vec() }
+                }
+                EntryKind::File(digest) => {
+                    let path = self.root.join(entry.path);
+                    let blob = match disk.put_blob_file(&path) {
+                        Ok(blob) => blob,
+                        Err(BlobError::Changed) => return Err(CollectError::Changed { path }),
+                        Err(source) => return Err(CollectError::Blob { path, source }),
+                    };
+                    if blob.digest != digest {
+                        return Err(CollectError::Changed { path });
+                    }
+                    OutputForm::File { digest, bytes: blob.bytes, mode }
+                }
+                // Output sets follow no links.
+                EntryKind::LinkedFile(_) => continue,
+            };
+            outputs.push(KeptOutput { path: entry.path.as_os_str().as_bytes().to_vec(), form });
+        }
+        Ok(outputs)
+    }
+}
+
+/// A directory's path without symbolic links. Linux knows it of an open directory, in one call where asking name by
+/// name takes one for each.
+pub(crate) fn real_path(directory: &Path) -> io::Result<PathBuf> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{Mode, OFlags};
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::PATH;
+        let open = rustix::fs::open(directory, flags, Mode::empty())?;
+        let known = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&open)));
+        if let Ok(known) = known {
+            return Ok(known);
+        }
+    }
+    directory.canonicalize()
+}
+
+/// What is known of the outputs that lie here: how they looked last, and which of them no run has made.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
+    /// Paths that were there before the first run that could have made them: perhaps somebody's work.
+    pub(crate) found: BTreeSet<PathBuf>,
+    /// Whether something was written there since, by a larder that was killed before it could say what.
+    pub(crate) unfinished: bool,
+}
+
+impl Known {
+    /// Whether a run, or a restoration, made what lies at a path.
+    pub(crate) fn has_made(&self, path: &Path) -> bool {
+        let knows = |known: &Arc<Snapshot>| self.unfinished || known.get(path).is_some();
+        self.snapshot.as_ref().is_some_and(knows) && !self.found.contains(path)
+    }
+
+    /// What is known once a run or restoration has turned `before` into `after`. Where nobody looked before,
+    /// anything may have been there.
+    pub(crate) fn after(&self, before: Option<&Snapshot>, after: &Arc<Snapshot>) -> Self {
+        let was_there = |path: &Path| before.is_none_or(|before| before.get(path).is_some());
+        let found = after.entries().map(|entry| entry.path);
+        let found = found.filter(|path| was_there(path) && !self.has_made(path));
+        let found = found.map(Path::to_owned).collect();
+        Self { found, snapshot: Some(Arc::clone(after)), unfinished: false }
+    }
+
+    /// Removes files and links that an earlier run made and nobody has touched since, and directories that are
+    /// empty without them: what a run does not make anew is not among its outputs. Of an unfinished run nothing is
+    /// worth keeping. Blocks.
+    pub(crate) fn clean(&self, root: &Path, now: &Snapshot) {
+        let untouched = |entry: &Entry<'_>| {
+            let was = self.snapshot.as_ref().and_then(|known| known.get(entry.path));
+            was.is_some_and(|was| was.kind == entry.kind)
+        };
+        let goes = |entry: &Entry<'_>| self.has_made(entry.path) && (self.unfinished || untouched(entry));
+        let entries: Vec<Entry<'_>> = now.entries().filter(goes).collect();
+        // Sorted by path, so what is inside a directory comes before it now. What cannot be removed stays, and
+        // the run shows what comes of it.
+        for entry in entries.into_iter().rev() {
+            let _ = match entry.kind {
+                EntryKind::Directory => fs::remove_dir(root.join(entry.path)),
+                _ => fs::remove_file(root.join(entry.path)),
+            };
+        }
+    }
+}
+
+/// Removes what is new or different against `before`: the leavings of a command that did not come to its end.
+/// Blocks.
+pub(crate) fn discard_since(root: &Path, before: &Snapshot, after: &Snapshot) -> usize {
+    let changes = after.changes_since(before);
+    let mut removed = 0;
+    for path in changes.added.iter().chain(&changes.modified).rev() {
+        let gone = match after.get(path).map(|entry| entry.kind) {
+            Some(EntryKind::Directory) => fs::remove_dir(root.join(path)),
+            Some(_) => fs::remove_file(root.join(path)),
+            None => continue,
+        };
+        removed += usize::from(gone.is_ok());
+    }
+    removed
+}

@@ -1,0 +1,273 @@
+//! Putting outputs back as they were.
+//!
+//! Invariant: what is already right is not touched; every file appears whole under its name; when this succeeds
+//! the declared outputs are those of the kept result and nothing else, but for files that a glob happens to match
+//! and that no run is known to have made.
+//! Phases: plan against what is there, make sure that every blob is, take away, make directories, put in, and set
+//! the directories' modes last, as they may forbid writing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use larder::key::Digest;
+use larder::source::{Entry, EntryKind, Snapshot};
+use larder::tier::disk::{BlobError, Disk};
+
+use crate::kept::{KeptMode, KeptOutput, OutputForm};
+use crate::outputs::{Known, Outputs, real_path};
+
+/// What was done to put outputs back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Restoration {
+    /// Outputs that were right already.
+    pub left_alone: usize,
+    /// Outputs that were made, or put right.
+    pub written: usize,
+    /// Files and directories that were too much.
+    pub removed: usize,
+}
+
+/// Outputs cannot be put back.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RestoreError {
+    /// A content is no longer there, or was damaged.
+    #[error("content {0:.12} is no longer in the cache")]
+    Missing(Digest),
+    /// The result names a path that it must not.
+    #[error("kept output {0:?} is not one that the task declares")]
+    Foreign(String),
+    /// The file system refused.
+    #[error("{} could not be restored", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    /// The blob could not be written out.
+    #[error("{} could not be restored", path.display())]
+    Blob { path: PathBuf, source: BlobError },
+}
+
+impl RestoreError {
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + use<'_> {
+        |source| Self::Io { path: path.to_owned(), source }
+    }
+}
+
+/// What has to be done for one output.
+enum Step<'a> {
+    Nothing,
+    Mode(KeptMode),
+    File(Digest, KeptMode),
+    Directory(KeptMode),
+    Link(&'a [u8]),
+}
+
+fn step<'a>(kept: &'a KeptOutput, now: Option<&Entry<'_>>, umask: u32) -> Step<'a> {
+    let mode = |entry: &Entry<'_>| KeptMode::of(entry.stat.permissions(), umask);
+    match (&kept.form, now.map(|entry| (entry.kind, entry))) {
+        (OutputForm::File { digest, mode: wanted, .. }, Some((EntryKind::File(is), entry)))
+            if is == *digest =>
+        {
+            if mode(entry) == *wanted {
+                Step::Nothing
+            } else {
+                Step::Mode(*wanted)
+            }
+        }
+        (OutputForm::File { digest, mode, .. }, _) => Step::File(*digest, *mode),
+        (OutputForm::Directory { mode: wanted }, Some((EntryKind::Directory, entry))) => {
+            if mode(entry) == *wanted { Step::Nothing } else { Step::Mode(*wanted) }
+        }
+        (OutputForm::Directory { mode }, _) => Step::Directory(*mode),
+        (OutputForm::Link { target }, Some((EntryKind::Link { target: is, .. }, _)))
+            if is.as_os_str().as_bytes() == target =>
+        {
+            Step::Nothing
+        }
+        (OutputForm::Link { target }, _) => Step::Link(target),
+    }
+}
+
+/// Puts the outputs of a kept result back. `now` is how they look. Blocks.
+pub(crate) fn restore(
+    outputs: &Outputs,
+    kept: &[KeptOutput],
+    now: &Snapshot,
+    known: &Known,
+    disk: &Disk,
+) -> Result<Restoration, RestoreError> {
+    let mut steps: Vec<(&Path, Step<'_>)> = Vec::with_capacity(kept.len());
+    for output in kept {
+        let foreign = || RestoreError::Foreign(String::from_utf8_lossy(&output.path).into_owned());
+        let path = output.safe_path().filter(|path| outputs.declares(path)).ok_or_else(foreign)?;
+        let step = step(output, now.get(path).as_ref(), outputs.umask());
+        if let Step::File(digest, _) = step
+            && !disk.has_blob(digest).unwrap_or(false)
+        {
+            return Err(RestoreError::Missing(digest));
+        }
+        steps.push((path, step));
+    }
+    let mut done =
+        Restoration { removed: remove_extra(outputs, &steps, now, known)?, ..Restoration::default() };
+    let mut hands = Hands { outputs, modes: BTreeMap::new(), checked: BTreeSet::new() };
+    for (path, step) in &steps {
+        if matches!(step, Step::Nothing) {
+            done.left_alone += 1;
+        } else {
+            hands.carry_out(path, step, now.get(path).as_ref(), disk)?;
+            done.written += 1;
+        }
+    }
+    hands.set_modes(&steps, now)?;
+    Ok(done)
+}
+
+/// Removes what the result does not have: all of it inside outputs that are declared whole, and elsewhere what
+/// runs made. Innermost first.
+fn remove_extra(
+    outputs: &Outputs,
+    steps: &[(&Path, Step<'_>)],
+    now: &Snapshot,
+    known: &Known,
+) -> Result<usize, RestoreError> {
+    let wanted: BTreeSet<&Path> = steps.iter().map(|(path, _)| *path).collect();
+    let entries: Vec<Entry<'_>> = now.entries().filter(|entry| !wanted.contains(entry.path)).collect();
+    let mut removed = 0;
+    for entry in entries.iter().rev() {
+        if !outputs.is_declared_whole(entry.path) && !known.has_made(entry.path) {
+            continue;
+        }
+        let path = outputs.root().join(entry.path);
+        let gone = match entry.kind {
+            EntryKind::Directory => fs::remove_dir(&path),
+            _ => writable_parent(&path).and_then(|()| fs::remove_file(&path)),
+        };
+        match gone {
+            Ok(()) => removed += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // It holds what is not an output.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            Err(error) => return Err(RestoreError::Io { path, source: error }),
+        }
+    }
+    Ok(removed)
+}
+
+/// Lets the owner write into the directory of `path`; its mode is set right in the end.
+fn writable_parent(path: &Path) -> io::Result<()> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    let permissions = fs::symlink_metadata(parent)?.permissions();
+    if permissions.mode() & 0o300 == 0o300 {
+        return Ok(());
+    }
+    fs::set_permissions(parent, Permissions::from_mode(permissions.mode() | 0o700))
+}
+
+struct Hands<'a> {
+    outputs: &'a Outputs,
+    /// Modes of directories, to be set in the end.
+    modes: BTreeMap<PathBuf, u32>,
+    /// Directories that are known to lie inside the root.
+    checked: BTreeSet<PathBuf>,
+}
+
+impl Hands<'_> {
+    fn carry_out(
+        &mut self,
+        path: &Path,
+        step: &Step<'_>,
+        now: Option<&Entry<'_>>,
+        disk: &Disk,
+    ) -> Result<(), RestoreError> {
+        let full = self.outputs.root().join(path);
+        let umask = self.outputs.umask();
+        if let Step::Mode(mode) = step {
+            if matches!(now.map(|entry| entry.kind), Some(EntryKind::Directory)) {
+                self.modes.insert(full, mode.bits(umask));
+                return Ok(());
+            }
+            return fs::set_permissions(&full, Permissions::from_mode(mode.bits(umask)))
+                .map_err(RestoreError::io(&full));
+        }
+        self.prepare_parent(&full)?;
+        // What is of another kind has to go first; a rename replaces only files and links.
+        let is_directory = matches!(now.map(|entry| entry.kind), Some(EntryKind::Directory));
+        match (step, now.is_some()) {
+            (Step::Directory(_), true) => fs::remove_file(&full).map_err(RestoreError::io(&full))?,
+            (_, true) if is_directory => fs::remove_dir(&full).map_err(RestoreError::io(&full))?,
+            _ => {}
+        }
+        match step {
+            Step::Nothing | Step::Mode(_) => Ok(()),
+            Step::Directory(mode) => {
+                self.modes.insert(full.clone(), mode.bits(umask));
+                match fs::create_dir(&full) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists && full.is_dir() => Ok(()),
+                    made => made.map_err(RestoreError::io(&full)),
+                }
+            }
+            Step::File(digest, mode) => match disk.restore_blob(*digest, &full, mode.bits(umask)) {
+                Ok(Some(_)) => Ok(()),
+                Ok(None) => Err(RestoreError::Missing(*digest)),
+                Err(source) => Err(RestoreError::Blob { path: full, source }),
+            },
+            Step::Link(target) => link(OsStr::from_bytes(target), &full).map_err(RestoreError::io(&full)),
+        }
+    }
+
+    /// Makes the directory of `path` if it is not there, and makes sure that it can be written to and lies inside
+    /// the root, whatever links lead to it.
+    fn prepare_parent(&mut self, path: &Path) -> Result<(), RestoreError> {
+        let parent = path.parent().unwrap_or(path);
+        if self.checked.contains(parent) {
+            return Ok(());
+        }
+        let real = match real_path(parent) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(parent).and_then(|()| real_path(parent))
+            }
+            known => known,
+        };
+        let real = real.map_err(RestoreError::io(parent))?;
+        if !real.starts_with(self.outputs.real_root().map_err(RestoreError::io(parent))?) {
+            return Err(RestoreError::Foreign(path.display().to_string()));
+        }
+        writable_parent(path).map_err(RestoreError::io(parent))?;
+        self.checked.insert(parent.to_owned());
+        Ok(())
+    }
+
+    /// Sets the modes of directories, innermost first; also of those that were right before something was written
+    /// into them.
+    fn set_modes(mut self, steps: &[(&Path, Step<'_>)], now: &Snapshot) -> Result<(), RestoreError> {
+        for (path, step) in steps {
+            let full = self.outputs.root().join(path);
+            if let (Step::Nothing, Some(entry)) = (step, now.get(path))
+                && entry.kind == EntryKind::Directory
+            {
+                self.modes.entry(full).or_insert(entry.stat.permissions());
+            }
+        }
+        for (path, mode) in self.modes.into_iter().rev() {
+            let is =
+                fs::symlink_metadata(&path).map_err(RestoreError::io(&path))?.permissions().mode() & 0o777;
+            if is != mode {
+                fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(RestoreError::io(&path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a link in place of whatever file or link is there.
+fn link(target: &OsStr, path: &Path) -> io::Result<()> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let new = path.with_file_name(format!(".larder-{}-{number}", std::process::id()));
+    std::os::unix::fs::symlink(target, &new)?;
+    fs::rename(&new, path).inspect_err(|_| drop(fs::remove_file(&new)))
+}

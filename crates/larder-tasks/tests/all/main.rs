@@ -1,0 +1,11 @@
+//! The task job from outside: real directories, real files.
+
+#![allow(clippy::unwrap_used, reason = "all of this is test code, also outside of test functions")]
+
+mod definitions;
+mod equality;
+mod graphs;
+mod lab;
+mod promises;
+mod runs;
+mod workspaces;

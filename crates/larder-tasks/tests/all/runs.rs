@@ -1,0 +1,684 @@
+//! Runs of real commands: what is kept, what is given back, and what is noticed.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use expect_test::{Expect, expect};
+use larder::config::Mode;
+use larder_tasks::event::Event;
+use larder_tasks::job::RunOptions;
+use larder_tasks::log::Stream;
+use larder_tasks::{Exit, Stop};
+use tokio::sync::watch;
+
+use crate::lab::Lab;
+
+/// One task that copies its input to an output directory and says so.
+fn copier() -> Lab {
+    let lab = Lab::new();
+    lab.manifest(
+        "larder.toml",
+        r#"
+[tasks.build]
+command = "echo build >> RAN; mkdir -p dist/empty; cp src/a dist/a; chmod 755 dist/a; ln -s a dist/link; echo made; echo warned >&2"
+inputs = ["src/**"]
+outputs = ["dist"]
+"#,
+    );
+    lab.write("src/a", "one");
+    lab
+}
+
+fn check(lab: &Lab, names: &[&str], ran: &str, expected: Expect) {
+    let run = lab.run(names);
+    expected.assert_eq(&run.lines);
+    assert_eq!(lab.ran(), ran, "{}", run.lines);
+}
+
+#[test]
+fn the_second_run_is_a_hit_and_touches_nothing() {
+    let lab = copier();
+    check(&lab, &["build"], "build", expect!["lab#build: ran, kept\n"]);
+    let before = std::fs::metadata(lab.path("dist/a")).unwrap().modified().unwrap();
+    check(&lab, &["build"], "", expect!["lab#build: hit, 4 right, 0 written, 0 removed\n"]);
+    assert_eq!(std::fs::metadata(lab.path("dist/a")).unwrap().modified().unwrap(), before);
+}
+
+#[test]
+fn links_modes_and_empty_directories_come_back_as_they_were_and_streams_stay_apart() {
+    let lab = copier();
+    let first = lab.run(&["build"]);
+    lab.sh("rm -r dist");
+    let second = lab.run(&["build"]);
+    assert_eq!(second.lines, "lab#build: hit, 0 right, 4 written, 0 removed\n");
+    assert!(lab.path("dist/empty").is_dir());
+    assert_eq!(lab.path("dist/link").read_link().unwrap().to_str(), Some("a"));
+    assert_eq!(std::fs::metadata(lab.path("dist/a")).unwrap().permissions().mode() & 0o777, 0o755);
+    assert_eq!(lab.read("dist/a"), "one");
+    assert_eq!(second.log(0), first.log(0));
+    let of = |stream: Stream| -> String {
+        second.log(0).into_iter().filter(|(one, _)| *one == stream).map(|(_, text)| text).collect()
+    };
+    assert_eq!((of(Stream::Out).as_str(), of(Stream::Err).as_str()), ("made\n", "warned\n"));
+}
+
+#[test]
+fn an_edit_runs_again_and_going_back_is_a_hit() {
+    let lab = copier();
+    lab.run(&["build"]);
+    lab.write("src/a", "two");
+    lab.ran();
+    check(&lab, &["build"], "build", expect!["lab#build: ran, kept\n"]);
+    assert_eq!(lab.read("dist/a"), "two");
+    lab.write("src/a", "one");
+    check(&lab, &["build"], "", expect!["lab#build: hit, 3 right, 1 written, 0 removed\n"]);
+    assert_eq!(lab.read("dist/a"), "one");
+}
+
+/// A task that says when it has read its input and then waits to be let go.
+fn slow_copier() -> Lab {
+    let lab = Lab::new();
+    lab.manifest(
+        "larder.toml",
+        r#"
+[tasks.build]
+command = "echo build >> RAN; mkdir -p dist; cp src/a dist/a; echo read; while [ ! -e go ]; do sleep 0.01; done; rm go"
+inputs = ["src/**"]
+outputs = ["dist"]
+"#,
+    );
+    lab.write("src/a", "one");
+    lab
+}
+
+/// Runs the slow copier and does something once it has read its input.
+fn run_meanwhile(lab: &Lab, work: impl Fn()) -> crate::lab::Ran {
+    let (_keep, stop) = watch::channel(Stop::No);
+    lab.run_until(&["build"], &[], &RunOptions::default(), stop, |event| {
+        if matches!(event, Event::Output { bytes, .. } if bytes == b"read\n") {
+            work();
+            lab.write("go", "");
+        }
+    })
+}
+
+#[test]
+fn an_input_that_is_edited_while_its_task_runs_leaves_nothing_kept() {
+    let lab = slow_copier();
+    let run = run_meanwhile(&lab, || lab.write("src/a", "two"));
+    assert_eq!(run.lines, "lab#build: ran, not kept: input src/a changed while it ran\n");
+    // Neither the old content nor the new one is a hit.
+    for content in ["one", "two"] {
+        lab.write("src/a", content);
+        let run = run_meanwhile(&lab, || {});
+        assert_eq!((run.lines.as_str(), lab.read("dist/a").as_str()), ("lab#build: ran, kept\n", content));
+    }
+    assert_eq!(lab.ran(), "build build build");
+}
+
+#[test]
+fn an_input_that_was_other_in_between_leaves_nothing_kept() {
+    let lab = slow_copier();
+    let run = run_meanwhile(&lab, || {
+        lab.write("src/a", "two");
+        lab.write("src/a", "one");
+    });
+    assert_eq!(run.lines, "lab#build: ran, not kept: input src/a changed while it ran\n");
+    let run = run_meanwhile(&lab, || {
+        lab.write("src/b", "");
+        lab.write("src/c", "");
+    });
+    assert_eq!(run.lines, "lab#build: ran, not kept: input src/b changed while it ran (and 1 more)\n");
+}
+
+#[test]
+fn an_output_that_was_edited_is_put_right_and_what_is_too_much_is_removed() {
+    let lab = copier();
+    lab.run(&["build"]);
+    // The same size and the same time of last change.
+    lab.sh("touch -r dist/a stamp; printf eno > dist/a; touch -r stamp dist/a; rm stamp");
+    lab.sh("echo stale > dist/empty/stale; chmod 700 dist/empty; rm dist/link; mkdir dist/link; touch dist/link/x");
+    let run = lab.run(&["build"]);
+    assert_eq!(run.lines, "lab#build: hit, 1 right, 3 written, 2 removed\n");
+    assert_eq!(lab.read("dist/a"), "one");
+    assert!(!lab.path("dist/empty/stale").exists());
+    assert_eq!(lab.path("dist/link").read_link().unwrap().to_str(), Some("a"));
+    assert_eq!(lab.run(&["build"]).lines, "lab#build: hit, 4 right, 0 written, 0 removed\n");
+    assert_eq!(lab.ran(), "build");
+}
+
+#[test]
+fn edits_that_keep_size_and_time_and_changes_of_mode_are_noticed() {
+    let lab = copier();
+    lab.run(&["build"]);
+    lab.sh("touch -r src/a stamp; printf two > src/a; touch -r stamp src/a; rm stamp");
+    assert_eq!(lab.run(&["build"]).lines, "lab#build: ran, kept\n");
+    assert_eq!(lab.read("dist/a"), "two");
+    lab.sh("chmod +x src/a");
+    assert_eq!(lab.run(&["build"]).lines, "lab#build: ran, kept\n");
+    lab.sh("ln -s a src/link");
+    assert_eq!(lab.run(&["build"]).lines, "lab#build: ran, kept\n");
+    lab.sh("ln -sf nowhere src/link");
+    assert_eq!(lab.run(&["build"]).lines, "lab#build: ran, kept\n");
+}
+
+#[test]
+fn an_input_that_git_ignores_counts_when_it_is_declared() {
+    let lab = copier();
+    lab.sh("git init -q . && echo src/a > .gitignore");
+    lab.run(&["build"]);
+    lab.write("src/a", "two");
+    assert_eq!(lab.run(&["build"]).lines, "lab#build: ran, kept\n");
+}
+
+#[test]
+fn without_inputs_the_package_counts_but_for_outputs_other_packages_and_what_git_ignores() {
+    let lab = Lab::new();
+    lab.manifest(
+        "larder.toml",
+        "[workspace]\nmembers = [\"p/*\"]\n[tasks.build]\ncommand = \"mkdir -p dist; echo build >> RAN\"\noutputs = [\"dist\"]\n\
+         [tasks.test]\ncommand = \"mkdir -p report; echo test >> RAN\"\noutputs = [\"report\"]\n",
+    );
+    lab.sh("git init -q . && echo '*.log' > .gitignore; mkdir -p p/other/src; touch a b");
+    lab.run(&["build"]);
+    lab.run(&["test"]);
+    assert_eq!(lab.ran(), "build test");
+    lab.sh("echo x > x.log; echo x > p/other/src/x; echo x > report/x");
+    check(&lab, &["build"], "", expect!["lab#build: hit, 1 right, 0 written, 0 removed\n"]);
+    lab.write("c", "new");
+    check(&lab, &["build"], "build", expect!["lab#build: ran, kept\n"]);
+}
+
+#[test]
+fn a_variable_that_a_task_can_see_is_in_its_key_or_on_the_ambient_list() {
+    let lab = Lab::new();
+    lab.manifest(
+        "larder.toml",
+        r#"
+[tasks.show]
+command = "echo show >> RAN; env | cut -d= -f1 | sort"
+inputs = []
+env = { include = ["NODE_*"], exclude = ["NODE_X"], secret = ["TOKEN"] }
+"#,
+    );
+    let environment = |node: &'static str, token: &'static str, home: &'static str| {
+        [
+            ("NODE_ENV", node),
+            ("NODE_X", node),
+            ("TOKEN", token),
+            ("HOME", home),
+            ("SSH_AUTH_SOCK", home),
+            ("LARDER_DIR", home),
+            ("LANG", "C"),
+        ]
+    };
+    let run = |node, token, home| {
+        let run = lab.run_with(&["show"], &environment(node, token, home), &RunOptions::default());
+        let ran = lab.ran();
+        let own = ["PWD", "_", "SHLVL", "OLDPWD"];
+        let seen = run.log(0).into_iter().map(|(_, text)| text).collect::<String>();
+        let seen: Vec<_> = seen.lines().filter(|name| !own.contains(name)).map(str::to_owned).collect();
+        (ran, seen.join(" "))
+    };
+    let seen = "HOME LANG NODE_ENV PATH TOKEN".to_owned();
+    assert_eq!(run("a", "t", "h"), ("show".into(), seen.clone()));
+    assert_eq!(run("a", "t", "other"), (String::new(), seen.clone()), "ambient and withheld");
+    assert_eq!(run("b", "t", "h"), ("show".into(), seen.clone()), "keyed");
+    assert_eq!(run("b", "u", "h"), ("show".into(), seen), "secret");
+}
+
+#[test]
+fn no_value_of_a_variable_is_anywhere_in_the_cache() {
+    let lab = Lab::new();
+    lab.write(
+        "larder.toml",
+        "[tasks.show]\ncommand = \"echo $TOKEN; echo $NAME > /dev/null\"\ninputs = []\n\
+         env = { include = [\"NAME\"], secret = [\"TOKEN\"] }\n",
+    );
+    let variables = [("TOKEN", "swordfish-9000"), ("NAME", "visible-9000")];
+    let first = lab.run_with(&["show"], &variables, &RunOptions::default());
+    assert_eq!(first.live, "***\n");
+    let second = lab.run_with(&["show"], &variables, &RunOptions::default());
+    assert_eq!(second.log(0), [(Stream::Out, "***\n".to_owned())]);
+    assert!(second.lines.contains("hit"));
+    for word in ["swordfish-9000", "visible-9000"] {
+        lab.sh(&format!("! grep -rq {word} {}", lab.cache().display()));
+    }
+}
+
+#[test]
+fn a_loose_environment_passes_everything_and_says_so() {
+    let lab = Lab::of(&[(
+        "larder.toml",
+        "[workspace]\nenv = { mode = \"loose\" }\n[tasks.show]\ncommand = \"echo $ANY\"\ninputs = []\n",
+    )]);
+    for _ in 0..2 {
+        let run = lab.run_with(&["show"], &[("ANY", "thing")], &RunOptions::default());
+        assert_eq!(run.log(0), [(Stream::Out, "thing\n".to_owned())]);
+        assert!(run.notes[0].contains("results may be wrong"));
+    }
+}
+
+#[test]
+fn a_tool_is_known_by_its_content_or_by_what_it_prints() {
+    let lab = Lab::new();
+    lab.manifest(
+        "larder.toml",
+        "[tasks.a]\ncommand = \"echo a >> RAN; tool\"\ninputs = []\ntools = [\"tool\"]\n\
+         [tasks.b]\ncommand = \"echo b >> RAN; tool\"\ninputs = []\ntools = [\"tool --version\"]\n",
+    );
+    let tool = |text: &str| {
+        lab.write("bin/tool", &format!("#!/bin/sh\n{text}\n"));
+        lab.sh("chmod +x bin/tool");
+    };
+    let path = format!("{}:{}", lab.path("bin").display(), std::env::var("PATH").unwrap());
+    let run = || {
+        let options = RunOptions { jobs: 1.try_into().unwrap(), ..RunOptions::default() };
+        lab.run_with(&["a"], &[("PATH", &path)], &options);
+        lab.run_with(&["b"], &[("PATH", &path)], &options);
+        lab.ran()
+    };
+    tool("echo 1.0");
+    assert_eq!((run(), run()), ("a b".into(), String::new()));
+    tool("echo 1.0 # the same output");
+    assert_eq!(run(), "a");
+    tool("echo 1.1");
+    assert_eq!(run(), "a b");
+}
+
+fn chain() -> Lab {
+    let lab = Lab::new();
+    lab.manifest(
+        "larder.toml",
+        r#"
+[workspace]
+members = ["p/*"]
+[workspace.tasks.build]
+command = "echo $(basename $PWD) >> RAN; mkdir -p dist; sh build.sh > dist/out"
+inputs = ["src", "build.sh"]
+outputs = ["dist"]
+depends_on = ["^build"]
+"#,
+    );
+    for (name, on, script) in [
+        ("core", "", "grep -v '^#' src"),
+        ("mid", "core", "cat src ../core/dist/out | wc -l"),
+        ("app", "mid", "cat src ../mid/dist/out"),
+    ] {
+        let on = if on.is_empty() { String::new() } else { format!("{on:?}") };
+        lab.write(&format!("p/{name}/larder.toml"), &format!("[package]\ndepends_on = [{on}]\n"));
+        lab.write(&format!("p/{name}/build.sh"), script);
+        lab.write(&format!("p/{name}/src"), &format!("{name}\n"));
+    }
+    lab
+}
+
+#[test]
+fn what_a_task_before_it_leaves_behind_counts_and_an_equal_result_stops_the_wave() {
+    let lab = chain();
+    check(
+        &lab,
+        &["build"],
+        "core mid app",
+        expect![[r#"
+        core#build: ran, kept
+        mid#build: ran, kept
+        app#build: ran, kept
+    "#]],
+    );
+    lab.write("p/core/src", "core\n# a comment\n");
+    check(
+        &lab,
+        &["build"],
+        "core",
+        expect![[r#"
+        core#build: ran, kept
+        mid#build: hit, 2 right, 0 written, 0 removed
+        app#build: hit, 2 right, 0 written, 0 removed
+    "#]],
+    );
+    // `app` may look at `core` through `mid`, so it runs although `mid` comes out the same.
+    lab.write("p/core/src", "other\n");
+    check(
+        &lab,
+        &["build"],
+        "core mid app",
+        expect![[r#"
+        core#build: ran, kept
+        mid#build: ran, kept
+        app#build: ran, kept
+    "#]],
+    );
+}
+
+#[test]
+fn results_travel_between_clones_in_different_places() {
+    let lab = chain();
+    lab.run(&["build"]);
+    assert_eq!(lab.ran(), "core mid app");
+    let clone = Lab::new();
+    clone.sh(&format!("cp -r {}/. . && rm -rf p/*/dist", lab.root().display()));
+    // Where the counting file is stands in the command, so it is another command but for this.
+    let text = lab.read("larder.toml");
+    clone.write("larder.toml", &text);
+    clone.sh(&format!("cp -r {} {}", lab.cache().display(), clone.cache().display()));
+    let run = clone.run(&["build"]);
+    assert_eq!(run.lines.matches("hit, 0 right, 2 written").count(), 3, "{}", run.lines);
+    assert_eq!((clone.read("p/app/dist/out"), lab.ran()), (lab.read("p/app/dist/out"), String::new()));
+}
+
+#[test]
+fn a_failure_keeps_nothing_and_stops_what_depends_on_it() {
+    let lab = chain();
+    lab.write("p/mid/build.sh", "echo broken >&2; exit 3");
+    check(
+        &lab,
+        &["build"],
+        "core mid",
+        expect![[r#"
+        core#build: ran, kept
+        mid#build: ran with Code(3), not kept: it ended with exit code 3
+        app#build: not run: `mid#build` failed
+    "#]],
+    );
+    lab.write("p/mid/build.sh", "echo right");
+    check(
+        &lab,
+        &["build"],
+        "mid app",
+        expect![[r#"
+        core#build: hit, 2 right, 0 written, 0 removed
+        mid#build: ran, kept
+        app#build: ran, kept
+    "#]],
+    );
+}
+
+#[test]
+fn others_go_on_after_a_failure_only_if_asked_to() {
+    let lab = Lab::new();
+    lab.manifest(
+        "larder.toml",
+        "[tasks.a]\ncommand = \"exit 1\"\n[tasks.b]\ncommand = \"echo b >> RAN\"\ndepends_on = [\"c\"]\n[tasks.c]\ncommand = \"true\"\n",
+    );
+    let one = RunOptions { jobs: 1.try_into().unwrap(), ..RunOptions::default() };
+    let run = lab.run_with(&["a", "b"], &[], &one);
+    assert!(run.lines.contains("lab#b: not run: the run was stopped"), "{}", run.lines);
+    let run = lab.run_with(&["a", "b"], &[], &RunOptions { keep_going: true, ..one });
+    assert!(run.lines.contains("lab#b: ran"), "{}", run.lines);
+    assert!(!run.summary.is_success());
+}
+
+#[test]
+fn exit_codes_are_kept_by_choice_and_given_back() {
+    let lab = Lab::new();
+    lab.manifest(
+        "larder.toml",
+        "[tasks.lint]\ncommand = \"echo lint >> RAN; echo finding; exit 1\"\ninputs = []\ncache = { exit_codes = [0, 1] }\n",
+    );
+    check(&lab, &["lint"], "lint", expect!["lab#lint: ran with Code(1), kept\n"]);
+    check(&lab, &["lint"], "", expect!["lab#lint: hit with Code(1), 0 right, 0 written, 0 removed\n"]);
+    assert!(!lab.run(&["lint"]).summary.is_success());
+}
+
+#[test]
+fn what_cannot_be_kept_says_why() {
+    let check = |keys: &str, expected: &str| {
+        let lab = Lab::of(&[("larder.toml", &format!("[tasks.a]\n{keys}\n")), ("in", "")]);
+        let run = lab.run(&["a"]);
+        assert_eq!(run.lines.trim_end(), format!("lab#a: {expected}"), "{keys}");
+        run
+    };
+    check(
+        "command = 'true'",
+        "ran, not kept: neither inputs nor outputs are declared; write `cache = true` to keep it all the same",
+    );
+    check("command = 'true'\ncache = true", "ran, kept");
+    check("command = 'true'\noutputs = ['out']", "ran, not kept: output \"out\" was not made");
+    let run = check("command = 'true'\ninputs = ['*.x']\noutputs = ['*.o']", "ran, kept");
+    assert_eq!(
+        run.notes,
+        [
+            "larder.toml:3:11: input \"*.x\" matches nothing",
+            "larder.toml:4:12: output \"*.o\" matches nothing"
+        ]
+    );
+    check("command = 'kill -9 $$'\ninputs = []", "ran with Signal(9), not kept: it was ended by signal 9");
+    check(
+        "command = 'head -c 2000 /dev/zero > out'\noutputs = ['out']\ncache = { max_size = '1 kB' }",
+        "ran, not kept: outputs have 2000 bytes, more than cache.max_size allows",
+    );
+    check(
+        "command = 'head -c 17000000 /dev/zero'\ninputs = []",
+        "ran, not kept: its log is larger than 16 MiB",
+    );
+    check("command = 'echo > in'\ninputs = ['in']", "ran, not kept: input in changed while it ran");
+    check(
+        "command = 'echo x > in'\ninputs = ['i*']\noutputs = ['*n']",
+        "ran, not kept: output in is also an input",
+    );
+    check("command = ['no-such-program']\ninputs = []", "not run: command not found: no-such-program");
+    check(
+        "command = 'true'\ninputs = []\ntools = ['no-such-tool -v']",
+        "ran, not kept: tool \"no-such-tool -v\" cannot be identified: No such file or directory (os error 2)",
+    );
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_named() {
+    let check = |keys: &str, expected: &str| {
+        let lab = Lab::of(&[("larder.toml", &format!("[tasks.a]\n{keys}\n"))]);
+        lab.sh("mkfifo pipe; ln -s circle circle; mkdir in; ln -s . in/up");
+        let run = lab.run(&["a"]);
+        let lines = run.lines.replace(&*lab.root().to_string_lossy(), "…");
+        assert_eq!(lines.trim_end(), format!("lab#a: {expected}"), "{keys}");
+    };
+    let pipe = "…/pipe is a named pipe, which has no content to compare";
+    check(
+        "command = 'mkfifo out'\noutputs = ['out']",
+        &format!("ran, not kept: {}", pipe.replace("pipe is", "out is")),
+    );
+    check("command = 'true'\ninputs = ['p*']", &format!("ran, not kept: inputs cannot be read: {pipe}"));
+    check("command = 'true'\ninputs = ['circle', 'in/**']", "ran, kept");
+    check(
+        "command = 'true'\ninputs = []\ncwd = 'nowhere'",
+        "not run: there is no directory …/nowhere to run in",
+    );
+}
+
+#[test]
+fn a_time_limit_ends_a_task_and_leaves_no_half_written_output() {
+    let lab = Lab::of(&[(
+        "larder.toml",
+        "[tasks.a]\ncommand = \"mkdir dist; echo half > dist/x; sleep 100\"\noutputs = [\"dist\"]\ntimeout = \"300ms\"\n",
+    )]);
+    let run = lab.run(&["a"]);
+    assert_eq!(
+        run.lines,
+        "lab#a: ran with TimedOut(300ms), not kept: it took longer than its limit of 300ms\n"
+    );
+    assert_eq!(run.notes, ["2 unfinished outputs were removed"]);
+    assert!(!lab.path("dist").exists());
+}
+
+#[test]
+fn a_stop_ends_what_runs_starts_nothing_more_and_leaves_no_half_written_output() {
+    let lab = Lab::of(&[(
+        "larder.toml",
+        "[tasks.a]\ncommand = \"mkdir dist; echo half > dist/x; echo ready; sleep 100\"\noutputs = [\"dist\"]\n\
+         [tasks.b]\ncommand = \"true\"\ndepends_on = [\"a\"]\n",
+    )]);
+    let (stop, stopped) = watch::channel(Stop::No);
+    let run = lab.run_until(&["b"], &[], &RunOptions::default(), stopped, |event| {
+        if matches!(event, Event::Output { .. }) {
+            stop.send_replace(Stop::Gently);
+        }
+    });
+    assert_eq!(
+        run.lines,
+        "lab#a: ran with Stopped, not kept: it was stopped\nlab#b: not run: `lab#a` failed\n"
+    );
+    assert!(run.summary.stopped && !lab.path("dist").exists());
+}
+
+#[test]
+fn modes_say_what_of_the_cache_is_used() {
+    let lab = copier();
+    let run = |mode| {
+        let run = lab.run_with(&["build"], &[], &RunOptions { mode, ..RunOptions::default() });
+        (run.lines.trim_end().to_owned(), lab.ran())
+    };
+    let ran = |why: &str| (format!("lab#build: ran, {why}"), "build".to_owned());
+    assert_eq!(run(Mode::Off), ran("not kept: this run keeps nothing"));
+    assert_eq!(run(Mode::Read), ran("not kept: this run keeps nothing"));
+    assert_eq!(run(Mode::Write), ran("kept"));
+    assert_eq!(run(Mode::Write), ran("kept"));
+    assert_eq!(run(Mode::Read), ("lab#build: hit, 4 right, 0 written, 0 removed".into(), String::new()));
+    assert_eq!(run(Mode::Off), ran("not kept: this run keeps nothing"));
+}
+
+#[test]
+fn stale_outputs_of_an_earlier_run_are_not_taken_for_outputs_and_work_of_others_is_left_alone() {
+    let lab = Lab::of(&[(
+        "larder.toml",
+        "[tasks.build]\ncommand = \"mkdir -p dist; for f in src/*; do cp $f dist/; done\"\ninputs = [\"src/*\"]\noutputs = [\"dist\"]\n",
+    )]);
+    lab.sh("mkdir src; echo a > src/a; echo b > src/b");
+    lab.run(&["build"]);
+    lab.sh("rm src/b; echo mine > dist/mine");
+    lab.run(&["build"]);
+    assert!(!lab.path("dist/b").exists(), "a fresh clone would not have it");
+    assert_eq!(lab.read("dist/mine"), "mine\n");
+}
+
+#[test]
+fn a_result_that_is_too_old_is_made_anew() {
+    let lab = Lab::new();
+    lab.manifest(
+        "larder.toml",
+        "[tasks.a]\ncommand = \"echo a >> RAN\"\ninputs = []\ncache = { max_age = \"1ms\" }\n",
+    );
+    lab.run(&["a"]);
+    let run = lab.run(&["a"]);
+    assert_eq!((run.lines.as_str(), lab.ran().as_str()), ("lab#a: ran, kept\n", "a a"));
+    assert_eq!(run.notes, ["a kept result could not be used: it is older than cache.max_age"]);
+}
+
+#[test]
+fn a_file_that_many_tasks_make_is_stored_once() {
+    let lab = Lab::of(&[(
+        "larder.toml",
+        "[tasks.a]\ncommand = \"seq 100000 > a.out\"\noutputs = [\"a.out\"]\n[tasks.b]\ncommand = \"seq 100000 > b.out\"\noutputs = [\"b.out\"]\n",
+    )]);
+    lab.run(&["a"]);
+    let before = lab.with_tasks(&[], async |tasks| tasks.disk().unwrap().usage().unwrap());
+    lab.run(&["b"]);
+    let after = lab.with_tasks(&[], async |tasks| tasks.disk().unwrap().usage().unwrap());
+    assert!(
+        before.blob_bytes > 10_000 && after.blob_bytes < before.blob_bytes + 1_000,
+        "{before:?} {after:?}"
+    );
+}
+
+#[test]
+fn names_that_are_not_utf8_are_kept_and_given_back() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let lab = Lab::of(&[(
+        "larder.toml",
+        "[tasks.a]\ncommand = \"mkdir dist; cp src/* dist\"\ninputs = [\"src/*\"]\noutputs = [\"dist\"]\n",
+    )]);
+    lab.write("src/x", "x");
+    let odd = std::ffi::OsStr::from_bytes(b"\xff\xfe");
+    std::fs::write(lab.path("src").join(odd), "odd").unwrap();
+    assert_eq!(lab.run(&["a"]).lines, "lab#a: ran, kept\n");
+    lab.sh("rm -r dist");
+    assert_eq!(lab.run(&["a"]).lines, "lab#a: hit, 0 right, 3 written, 0 removed\n");
+    assert_eq!(std::fs::read(lab.path("dist").join(odd)).unwrap(), b"odd");
+}
+
+#[test]
+fn no_more_commands_run_at_once_than_asked_for() {
+    let lab = Lab::new();
+    let mut text = String::new();
+    for n in 0..6 {
+        text += &format!(
+            "[tasks.t{n}]\ncommand = \"mkdir lock && sleep 0.02 && rmdir lock && echo t{n} >> RAN\"\n"
+        );
+    }
+    lab.manifest("larder.toml", &text);
+    let names = ["t0", "t1", "t2", "t3", "t4", "t5"];
+    let run = lab.run_with(&names, &[], &RunOptions { jobs: 1.try_into().unwrap(), ..RunOptions::default() });
+    assert!(run.summary.is_success(), "{}", run.lines);
+    let mut ran: Vec<_> = lab.ran().split(' ').map(str::to_owned).collect();
+    ran.sort();
+    assert_eq!(ran, names);
+}
+
+#[test]
+fn a_persistent_task_runs_until_the_run_is_stopped_and_takes_no_turn() {
+    let lab = Lab::new();
+    lab.manifest(
+        "larder.toml",
+        "[tasks.dev]\ncommand = \"echo up; trap 'echo down; exit 0' TERM; while :; do sleep 0.01; done\"\npersistent = true\n\
+         [tasks.other]\ncommand = \"echo other\"\n",
+    );
+    let (stop, stopped) = watch::channel(Stop::No);
+    let options = RunOptions { jobs: 1.try_into().unwrap(), ..RunOptions::default() };
+    let mut seen = String::new();
+    let run = lab.run_until(&["dev", "other"], &[], &options, stopped, |event| {
+        if let Event::Output { bytes, .. } = event {
+            seen += &String::from_utf8_lossy(bytes);
+        }
+        if seen.contains("up") && seen.contains("other") {
+            stop.send_replace(Stop::Gently);
+        }
+    });
+    assert_eq!(run.summary.ends[0].exit, Some(Exit::Stopped));
+    assert!(run.live.contains("down"), "{}", run.live);
+}
+
+#[test]
+fn what_lies_there_counts_also_when_the_task_that_made_it_is_left_out() {
+    let lab = chain();
+    lab.run(&["build"]);
+    lab.ran();
+    let only = |expected: &str| {
+        let run = lab.run_only(&["app#build"]);
+        assert_eq!(run.lines.split(',').next(), Some(expected), "{}", run.lines);
+    };
+    only("app#build: hit");
+    lab.write("p/mid/dist/out", "edited\n");
+    only("app#build: ran");
+    assert_eq!((lab.read("p/app/dist/out").as_str(), lab.ran().as_str()), ("app\nedited\n", "app"));
+    lab.run(&["build"]);
+    assert_eq!(lab.read("p/app/dist/out"), "app\n2\n");
+    only("app#build: hit");
+}
+
+#[test]
+fn a_cache_inside_the_workspace_is_nobodys_input() {
+    let lab = Lab::new();
+    lab.write("larder.toml", "[tasks.a]\ncommand = \"true\"\ncache = true\n");
+    lab.cache_inside(".larder");
+    assert_eq!(lab.run(&["a"]).lines, "lab#a: ran, kept\n");
+    assert_eq!(lab.run(&["a"]).lines, "lab#a: hit, 0 right, 0 written, 0 removed\n");
+}
+
+#[test]
+fn one_handle_serves_several_runs() {
+    let lab = Lab::of(&[(
+        "larder.toml",
+        "[tasks.build]\ncommand = \"mkdir -p dist; for f in src/*; do cp $f dist/; done\"\ninputs = [\"src/*\"]\noutputs = [\"dist\"]\n",
+    )]);
+    lab.sh("mkdir src; echo a > src/a; echo b > src/b");
+    let lines = lab.run_again_and_again(&["build"], 3, |n| match n {
+        0 => lab.sh("rm src/b"),
+        _ => lab.write("dist/a", "spoilt"),
+    });
+    let expected = [
+        "lab#build: ran, kept\n",
+        "lab#build: ran, kept\n",
+        "lab#build: hit, 1 right, 1 written, 0 removed\n",
+    ];
+    assert_eq!(lines, expected);
+    assert!(!lab.path("dist/b").exists());
+}
