@@ -1,0 +1,91 @@
+//! What can be written on the command line.
+//!
+//! Not here: what a verb does (`commands`), which also has its arguments.
+
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, ColorChoice, Parser, Subcommand};
+
+use crate::commands::{cache, completions, config, exec, init, man, run, tasks, why};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    a task failed, or what was asked about is damaged or not there
+  2    the command line, the configuration or a task's definition is wrong
+  3    larder itself failed
+  130  interrupted
+  `larder exec` ends with the exit code of its command.
+
+LARDER_LOG=error|warn|info|debug|trace says which events are shown on stderr.";
+
+/// Keeps what your tools compute.
+///
+/// A command runs once, its outputs and logs are kept, and it runs again only when something that it depended on
+/// has changed.
+#[derive(Debug, Parser)]
+#[command(name = "larder", version, styles = STYLES, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// Where the cache lives; otherwise the setting `dir`
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) dir: Option<String>,
+    /// Assign a setting, such as disk.budget="20 GiB"; see `larder config show`
+    #[arg(long, global = true, value_name = "SETTING=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// The user's configuration file; otherwise larder/config.toml below the configuration directory
+    #[arg(long, global = true, value_name = "FILE", env = "LARDER_CONFIG", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Act as if started in this directory
+    #[arg(short = 'C', long = "directory", global = true, value_name = "PATH")]
+    pub(crate) directory: Option<PathBuf>,
+    /// Print one JSON document instead of text for people
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colours
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        env = "LARDER_COLOR",
+        hide_env_values = true
+    )]
+    pub(crate) color: ColorChoice,
+    /// Print only what was asked for and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Print more
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Run(run::Arguments),
+    Exec(exec::Arguments),
+    Why(why::Arguments),
+    Tasks(tasks::Arguments),
+    Init(init::Arguments),
+    Cache(cache::Arguments),
+    Config(config::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
+}

@@ -1,0 +1,75 @@
+//! `larder cache gc`: keeping to the limits now.
+
+use clap::Args;
+use larder::config::ByteSize;
+use larder::tier::disk::{Collected, Limits, Reclaimed};
+use serde::Serialize;
+
+use crate::arguments::Global;
+use crate::console::{Console, GOOD, counted, rounded, styled};
+use crate::failure::{Code, Failure};
+use crate::store;
+
+/// Remove what has expired or exceeds a limit, now instead of when it is due
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  larder cache gc
+  larder cache gc --set disk.budget='2 GiB' --set disk.max_age='7 d'")]
+pub(crate) struct Arguments {}
+
+/// What was removed.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    expired: u64,
+    unused: u64,
+    evicted: u64,
+    blobs: u64,
+    bytes: u64,
+    held_bytes: u64,
+    leftovers: u64,
+}
+
+impl From<&Reclaimed> for Shown {
+    fn from(reclaimed: &Reclaimed) -> Self {
+        Self {
+            expired: reclaimed.expired,
+            unused: reclaimed.unused,
+            evicted: reclaimed.evicted,
+            blobs: reclaimed.blobs,
+            bytes: reclaimed.bytes,
+            held_bytes: reclaimed.held_bytes,
+            leftovers: reclaimed.leftovers,
+        }
+    }
+}
+
+pub(crate) fn run(global: &Global, console: Console) -> Result<Code, Failure> {
+    let store = store::open(global)?;
+    let limits = store::limits(store.config.settings())?;
+    let Some(reclaimed) = collect(&store, &limits)? else {
+        console.note(format_args!("another process is at it"));
+        return Ok(Code::Done);
+    };
+    if console.json {
+        console.json(&Shown::from(&reclaimed))?;
+        return Ok(Code::Done);
+    }
+    let entries = reclaimed.expired + reclaimed.unused + reclaimed.evicted;
+    let (entries, blobs) = (counted(entries, "entry", "entries"), counted(reclaimed.blobs, "blob", "blobs"));
+    let size = rounded(ByteSize(reclaimed.bytes));
+    console.note(format_args!("{} {entries} and {blobs}, {size}", styled(GOOD, "removed")));
+    if reclaimed.held_bytes > 0 {
+        let size = rounded(ByteSize(reclaimed.held_bytes));
+        console.note(format_args!("{size} that nothing names are in use or too young to go"));
+    }
+    Ok(Code::Done)
+}
+
+/// Runs gc; `None` if another process is at it.
+pub(super) fn collect(store: &store::Store, limits: &Limits) -> Result<Option<Reclaimed>, Failure> {
+    match store.disk.gc(limits).map_err(store::failed)? {
+        Collected::Done(reclaimed) => Ok(Some(reclaimed)),
+        Collected::Busy => Ok(None),
+    }
+}

@@ -1,0 +1,82 @@
+//! `larder cache invalidate`: removing what a selector selects.
+
+use std::io::Write as _;
+
+use clap::Args;
+use larder::config::ByteSize;
+use larder::key::Selector;
+use larder::tier::disk::Order;
+use serde::Serialize;
+
+use super::SELECTORS;
+use crate::arguments::Global;
+use crate::console::{Console, GOOD, counted, rounded, styled};
+use crate::failure::{Code, Failure};
+use crate::store::{self, Store};
+
+/// Remove entries, and revoke what is being computed from before
+#[derive(Debug, Args)]
+#[command(after_help = SELECTORS)]
+pub(crate) struct Arguments {
+    /// Which entries
+    #[arg(required = true)]
+    selector: Vec<Selector>,
+    /// Print what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Default, Serialize)]
+struct Outcome {
+    removed: Vec<String>,
+    bytes: u64,
+    dry_run: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
+    let store = store::open(global)?;
+    let outcome = if arguments.dry_run {
+        look(&store, &arguments.selector)?
+    } else {
+        store::block_on(remove(&store, &arguments.selector))??
+    };
+    if console.json {
+        console.json(&outcome)?;
+        return Ok(Code::Done);
+    }
+    if arguments.dry_run || console.verbose {
+        let mut out = anstream::stdout().lock();
+        for key in &outcome.removed {
+            writeln!(out, "{key}")?;
+        }
+    }
+    let verb = if arguments.dry_run { "would remove" } else { "removed" };
+    let entries = counted(outcome.removed.len() as u64, "entry", "entries");
+    console.note(format_args!("{} {entries}, {}", styled(GOOD, verb), rounded(ByteSize(outcome.bytes))));
+    Ok(Code::Done)
+}
+
+fn look(store: &Store, selectors: &[Selector]) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome { dry_run: true, ..Outcome::default() };
+    for selector in selectors {
+        for entry in store.disk.list(selector, Order::Key, usize::MAX).map_err(store::failed)? {
+            outcome.removed.push(entry.key.to_string());
+            outcome.bytes += entry.bytes;
+        }
+    }
+    Ok(outcome)
+}
+
+async fn remove(store: &Store, selectors: &[Selector]) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome::default();
+    for selector in selectors {
+        let report = store.opened.larder.invalidate(selector).await;
+        if let Some((_, error)) = report.failed_tiers.into_iter().next() {
+            return Err(store::failed(error));
+        }
+        outcome.removed.extend(report.keys.iter().map(ToString::to_string));
+        outcome.bytes += report.bytes;
+    }
+    store.opened.close().await;
+    Ok(outcome)
+}

@@ -1,0 +1,74 @@
+//! `larder cache export` and `larder cache import`: moving what is kept between machines.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use larder::config::ByteSize;
+use larder::key::Selector;
+use larder::tier::disk::{TransferError, Transferred};
+use serde::Serialize;
+
+use super::SELECTORS;
+use crate::arguments::Global;
+use crate::console::{Console, GOOD, counted, rounded, styled};
+use crate::failure::{Code, Failure};
+use crate::store;
+
+/// Write entries with all that belongs to them into one file
+#[derive(Debug, Args)]
+#[command(after_help = SELECTORS)]
+pub(crate) struct Export {
+    /// The file
+    file: PathBuf,
+    /// Which entries
+    #[arg(default_value = "all")]
+    selector: Selector,
+}
+
+/// Take in what `export` wrote; entries that are there already stay as they are
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The file
+    file: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    entries: u64,
+    blobs: u64,
+    bytes: u64,
+    left_out: u64,
+}
+
+pub(crate) fn export(arguments: &Export, global: &Global, console: Console) -> Result<Code, Failure> {
+    let store = store::open(global)?;
+    let done = store.disk.export(&arguments.selector, &arguments.file);
+    show(&done.map_err(|error| failed(error, &arguments.file))?, "wrote", console)
+}
+
+pub(crate) fn import(arguments: &Import, global: &Global, console: Console) -> Result<Code, Failure> {
+    let store = store::open(global)?;
+    let done = store.disk.import(&arguments.file);
+    show(&done.map_err(|error| failed(error, &arguments.file))?, "took in", console)
+}
+
+fn show(done: &Transferred, verb: &str, console: Console) -> Result<Code, Failure> {
+    let Transferred { entries, blobs, bytes, left_out } = *done;
+    if console.json {
+        console.json(&Shown { entries, blobs, bytes, left_out })?;
+        return Ok(Code::Done);
+    }
+    let (entries, blobs) = (counted(entries, "entry", "entries"), counted(blobs, "blob", "blobs"));
+    console.note(format_args!("{} {entries} and {blobs}, {}", styled(GOOD, verb), rounded(ByteSize(bytes))));
+    if left_out > 0 {
+        console.note(format_args!("left out {}", counted(left_out, "entry", "entries")));
+    }
+    Ok(Code::Done)
+}
+
+/// What the user named is the user's to put right; the tier is not.
+fn failed(error: TransferError, file: &std::path::Path) -> Failure {
+    let is_the_tiers = matches!(error, TransferError::Tier(_));
+    let error = anyhow::Error::from(error).context(file.display().to_string());
+    if is_the_tiers { error.into() } else { Failure::failed(error) }
+}

@@ -1,0 +1,59 @@
+//! `larder tasks`: what can be run.
+
+use std::io::Write as _;
+
+use anyhow::Result;
+use clap::Args;
+use larder_tasks::task::{Command, Keeping, Task};
+use serde::Serialize;
+
+use crate::console::{Console, FAINT, NAME, styled};
+use crate::failure::{Code, Failure};
+use crate::tasks;
+
+/// List the tasks of the workspace
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    task: String,
+    directory: &'a str,
+    description: Option<&'a str>,
+    command: Option<String>,
+    /// Why its results are never kept; absent if they are.
+    never_kept: Option<String>,
+}
+
+pub(crate) fn run(console: Console) -> Result<Code, Failure> {
+    let (workspace, _) = tasks::workspace()?;
+    let shown: Vec<Shown<'_>> = workspace.tasks().map(|task| shown(task)).collect();
+    if console.json {
+        console.json(&shown)?;
+        return Ok(Code::Done);
+    }
+    let width = shown.iter().map(|task| task.task.chars().count()).max().unwrap_or_default();
+    let mut out = anstream::stdout().lock();
+    for task in &shown {
+        let name = styled(NAME, format!("{:width$}", task.task));
+        let text = task.description.or(task.command.as_deref()).unwrap_or_default();
+        writeln!(out, "{name}  {}", styled(FAINT, text.lines().next().unwrap_or_default()))?;
+    }
+    Ok(Code::Done)
+}
+
+fn shown(task: &Task) -> Shown<'_> {
+    Shown {
+        task: task.id.to_string(),
+        directory: task.package.as_str(),
+        description: task.description.as_deref(),
+        command: task.command.as_ref().map(|command| match command {
+            Command::Script { script, .. } => script.clone(),
+            Command::Argv(argv) => argv.join(" "),
+        }),
+        never_kept: match &task.keeping {
+            Keeping::Never(why) => Some(why.to_string()),
+            Keeping::Keep(_) => None,
+        },
+    }
+}

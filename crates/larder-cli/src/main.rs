@@ -1,0 +1,29 @@
+//! The program `larder`.
+//!
+//! This crate is the only one that prints, the only one that reads the home directory, and the only one that
+//! knows of exit codes. Each verb is a file in `commands`.
+
+mod arguments;
+mod commands;
+mod configuration;
+mod console;
+mod events;
+mod failure;
+mod progress;
+mod store;
+mod surroundings;
+mod tasks;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let arguments = arguments::Arguments::parse();
+    let console = console::Console::new(&arguments.global);
+    events::show(console);
+    match commands::run(&arguments, &console) {
+        Ok(code) => code.into(),
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,175 @@
+//! What a run looks like while it goes on.
+//!
+//! On a terminal: a live line for each command that runs, a line for each task that is done. Elsewhere: plain
+//! lines, and what commands print with their task's name before it. What commands print to stdout goes to stdout,
+//! everything else to stderr.
+//!
+//! Invariant: what commands print is never changed but for a name before each line, never lost, and never mixed
+//! within a line.
+//! Not here: what a task's end is called (`commands::run`).
+
+mod lines;
+mod live;
+
+use std::io::{self, IsTerminal as _, Write};
+
+use clap::ValueEnum;
+use larder_tasks::log::{Log, Stream};
+
+use crate::console::{Console, NAME, styled};
+use lines::Lines;
+use live::Live;
+
+/// When to print what commands print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// As it comes, with the task's name before each line if there are several tasks
+    Stream,
+    /// When a task is done, as one block
+    Grouped,
+    /// Only of tasks that fail, at the end
+    ErrorsOnly,
+}
+
+impl Output {
+    /// What people want who did not say what they want: of a single task all of it, of many tasks on a terminal
+    /// only what needs their attention, in a log file everything.
+    pub(crate) fn usual(tasks: usize, json: bool) -> Self {
+        if json || (tasks > 1 && io::stderr().is_terminal()) { Self::ErrorsOnly } else { Self::Stream }
+    }
+}
+
+/// Prints a run.
+pub(crate) struct Progress {
+    output: Output,
+    quiet: bool,
+    /// Whether stdout is kept free of what commands print.
+    stdout_is_taken: bool,
+    live: Option<Live>,
+    tasks: Vec<Task>,
+}
+
+struct Task {
+    name: String,
+    lines: [Lines; 2],
+    runs: bool,
+}
+
+impl Progress {
+    /// Prepares for tasks of these names, known by their position from now on.
+    /// Live lines may be there only where no command draws on the terminal itself.
+    pub(crate) fn new(names: Vec<String>, output: Output, console: Console, may_be_live: bool) -> Self {
+        let several = names.len() > 1;
+        let task = |name: String| {
+            let prefix =
+                if several { format!("{} ", styled(NAME, format!("{name}:"))) } else { String::new() };
+            Task { name, lines: [Lines::new(prefix.clone()), Lines::new(prefix)], runs: false }
+        };
+        let live = !console.quiet && several && may_be_live && io::stderr().is_terminal();
+        Self {
+            output,
+            quiet: console.quiet,
+            stdout_is_taken: console.json,
+            live: live.then(Live::new),
+            tasks: names.into_iter().map(task).collect(),
+        }
+    }
+
+    /// The task's name.
+    pub(crate) fn name(&self, task: usize) -> &str {
+        &self.tasks[task].name
+    }
+
+    /// Names of the tasks whose commands run.
+    pub(crate) fn running(&self) -> Vec<&str> {
+        self.tasks.iter().filter(|task| task.runs).map(|task| task.name.as_str()).collect()
+    }
+
+    /// A task's command runs from now on.
+    pub(crate) fn started(&mut self, task: usize) {
+        self.tasks[task].runs = true;
+        if let Some(live) = &mut self.live {
+            live.started(task, &self.tasks[task].name);
+        }
+    }
+
+    /// A task's command printed something.
+    pub(crate) fn printed(&mut self, task: usize, stream: Stream, bytes: &[u8]) {
+        if self.output == Output::Stream {
+            let lines = self.tasks[task].lines[stream as usize].push(bytes);
+            self.write(stream, &lines);
+        }
+    }
+
+    /// A task is done. `log` is all that its command printed, of which nothing was seen yet if it is `unseen`;
+    /// `tell` says how it ended, before that.
+    pub(crate) fn finished(&mut self, task: usize, log: &Log, unseen: bool, tell: impl FnOnce(&Self)) {
+        self.tasks[task].runs = false;
+        for stream in [Stream::Out, Stream::Err] {
+            let rest = self.tasks[task].lines[stream as usize].finish();
+            self.write(stream, &rest);
+        }
+        if let Some(live) = &mut self.live {
+            live.finished(task);
+        }
+        tell(self);
+        if self.output == Output::Grouped || unseen {
+            self.block(task, log);
+        }
+    }
+
+    /// Prints a log as one block.
+    pub(crate) fn block(&mut self, task: usize, log: &Log) {
+        if log.whole().is_none() {
+            let limit = Log::LIMIT_BYTES >> 20;
+            self.note(&format!("it printed more than {limit} MiB; `--output stream` shows it"));
+        }
+        let prefix = self.tasks[task].lines[0].prefix().to_owned();
+        let mut lines = [Lines::new(prefix.clone()), Lines::new(prefix)];
+        for chunk in log.chunks() {
+            let text = lines[chunk.stream as usize].push(&chunk.bytes);
+            self.write(chunk.stream, &text);
+        }
+        for stream in [Stream::Out, Stream::Err] {
+            let rest = lines[stream as usize].finish();
+            self.write(stream, &rest);
+        }
+    }
+
+    /// Tells how it goes.
+    pub(crate) fn note(&self, line: &str) {
+        if !self.quiet {
+            self.alert(line);
+        }
+    }
+
+    /// Tells what went wrong, also to those who want quiet.
+    pub(crate) fn alert(&self, line: &str) {
+        self.write(Stream::Err, format!("{line}\n").as_bytes());
+    }
+
+    /// Takes the live lines away.
+    pub(crate) fn end(&mut self) {
+        self.live = None;
+    }
+
+    /// A reader that has gone away must not end the run: what it would have read is dropped.
+    fn write(&self, stream: Stream, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let write = || {
+            let _ = match stream {
+                Stream::Out if !self.stdout_is_taken => {
+                    let mut out = anstream::stdout().lock();
+                    out.write_all(bytes).and_then(|()| out.flush())
+                }
+                _ => anstream::stderr().lock().write_all(bytes),
+            };
+        };
+        match &self.live {
+            Some(live) => live.above(write),
+            None => write(),
+        }
+    }
+}

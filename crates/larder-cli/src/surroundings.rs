@@ -1,0 +1,57 @@
+//! What the process was started with: directories and variables.
+//!
+//! Read here and nowhere else; everything below gets it as a parameter.
+
+use std::env;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use larder::config::Settings;
+
+/// Directories that the user's account has.
+#[derive(Debug, Clone)]
+pub(crate) struct Surroundings {
+    /// The user's home.
+    pub(crate) home: Option<PathBuf>,
+    /// Where larder's cache lives if nobody says otherwise.
+    pub(crate) cache: Option<PathBuf>,
+    /// Larder's configuration file if nobody says otherwise.
+    pub(crate) config: Option<PathBuf>,
+    /// Where we are.
+    pub(crate) current: PathBuf,
+}
+
+impl Surroundings {
+    /// Looks at the process. The platform's places are those of the XDG base directory specification, and
+    /// `~/Library/Caches` on macOS.
+    pub(crate) fn look() -> Result<Self> {
+        // A relative path in these variables is to be ignored, says the specification; an empty one is unset.
+        let directory = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = directory("HOME");
+        let below_home = |rest| home.as_ref().map(|home| home.join(rest));
+        let cache = directory("XDG_CACHE_HOME")
+            .or_else(|| below_home(if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" }));
+        let config = directory("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
+        Ok(Self {
+            cache: cache.map(|cache| cache.join("larder")),
+            config: config.map(|config| config.join("larder/config.toml")),
+            home,
+            current: env::current_dir().context("the current directory is not there")?,
+        })
+    }
+}
+
+/// Who computes here, for people: what the configuration says, else the account and the machine.
+pub(crate) fn producer(settings: &Settings) -> String {
+    if let Some(producer) = &settings.producer {
+        return producer.clone();
+    }
+    let account =
+        ["USER", "LOGNAME"].into_iter().find_map(|name| env::var(name).ok().filter(|name| !name.is_empty()));
+    let machine = rustix::system::uname();
+    let machine = machine.nodename().to_string_lossy();
+    match account {
+        Some(account) => format!("{account}@{machine}"),
+        None => machine.into_owned(),
+    }
+}

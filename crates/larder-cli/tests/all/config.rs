@@ -1,0 +1,164 @@
+//! `larder config`, and what is said when the configuration is wrong.
+
+use expect_test::expect;
+
+use crate::lab::Lab;
+
+#[test]
+fn each_layer_is_found_where_it_belongs_and_named_as_the_origin() {
+    let mut lab = Lab::new();
+    lab.write("home/.config/larder/config.toml", "[cache]\nmode = \"read\"\ndisk.budget = \"1 GiB\"\n");
+    lab.write(
+        "project/larder.toml",
+        "[workspace]\n[tasks.a]\ncommand = \"true\"\n[cache]\ndisk.max_age = \"1 d\"\n",
+    );
+    lab.variable("LARDER_DISK_ENTRIES", "10");
+    lab.check(
+        &["config", "show", "--origin", "disk", "--set", "disk.policy=lru"],
+        expect![[r#"
+        disk.enabled      true   default
+        disk.budget       1 GiB  [lab]/home/.config/larder/config.toml:3:15
+        disk.entries      10     LARDER_DISK_ENTRIES
+        disk.max_age      1 d    [lab]/project/larder.toml:5:16
+        disk.min_free     5%     default
+        disk.compression  1      default
+        disk.policy       lru    --set disk.policy
+    "#]],
+    );
+    lab.check(
+        &["config", "show", "mode", "--json"],
+        expect![[r#"
+        [
+          {
+            "setting": "mode",
+            "value": "read",
+            "origin": "[lab]/home/.config/larder/config.toml:2:8"
+          }
+        ]
+    "#]],
+    );
+    lab.check(
+        &["config", "show", "dir"],
+        expect![[r#"
+        dir  [lab]/home/.cache/larder
+    "#]],
+    );
+    lab.variable("XDG_CACHE_HOME", "/caches").variable("XDG_CONFIG_HOME", "/none");
+    lab.check(
+        &["config", "show", "--origin", "dir"],
+        expect![[r#"
+        dir  /caches/larder  default
+    "#]],
+    );
+    lab.check(
+        &["config", "show", "--origin", "dir", "--dir", "here"],
+        expect![[r#"
+        dir  [lab]/project/here  --dir
+    "#]],
+    );
+}
+
+#[test]
+fn below_a_package_the_workspace_s_file_counts() {
+    let lab = Lab::new();
+    lab.write("project/larder.toml", "[workspace]\nmembers = [\"packages/*\"]\n[cache]\nmode = \"off\"\n");
+    lab.write("project/packages/web/larder.toml", "[tasks.build]\ncommand = \"true\"\n");
+    lab.check(
+        &["config", "show", "mode", "-C", "packages/web"],
+        expect![[r#"
+        mode  off
+    "#]],
+    );
+}
+
+#[test]
+fn a_configuration_that_is_wrong_is_shown_with_its_lines_and_ends_with_2() {
+    let mut lab = Lab::new();
+    lab.write("project/larder.toml", "[cache]\n\tdisk.bugdet = \"1 GiB\"\nmode = \"Read\"\n");
+    lab.variable("LARDER_JOBS", "0").variable("LARDER_DIRR", "x");
+    lab.check(
+        &["config", "validate", "--set", "stats.history=month"],
+        expect![[r#"
+        ! error: the configuration is wrong in 5 places
+        ! [lab]/project/larder.toml:2:7: unknown setting "disk.bugdet"
+        !   |
+        ! 2 | 	disk.bugdet = "1 GiB"
+        !   | 	     ^^^^^^ did you mean "disk.budget"?
+        ! [lab]/project/larder.toml:3:8: "Read" is none of off, read, write, read-write
+        !   |
+        ! 3 | mode = "Read"
+        !   |        ^^^^^^ did you mean "read"?
+        ! LARDER_DIRR: unknown variable; did you mean "LARDER_DIR"?
+        ! LARDER_JOBS: "0" is not a number from 1 on or "auto"
+        ! --set stats.history: "month" is not a duration; write a number and ms, s, min, h, d or w
+        exit code 2
+    "#]],
+    );
+}
+
+#[test]
+fn a_configuration_that_is_right_says_so_on_stderr() {
+    let lab = Lab::new();
+    lab.check(
+        &["config", "validate"],
+        expect![[r#"
+        ! ok: the configuration is right
+    "#]],
+    );
+    lab.check(&["config", "validate", "--quiet"], expect![""]);
+}
+
+#[test]
+fn what_is_named_has_to_be_there() {
+    let lab = Lab::new();
+    lab.check(
+        &["config", "show", "disk.bugdet"],
+        expect![[r#"
+        ! error: there is no setting "disk.bugdet"
+        ! hint: `larder config show` lists all settings
+        exit code 2
+    "#]],
+    );
+    lab.check(
+        &["config", "show", "--config", "none.toml"],
+        expect![[r#"
+        ! error: configuration file none.toml is not there
+        exit code 2
+    "#]],
+    );
+    lab.check(
+        &["config", "show", "--set", "mode"],
+        expect![[r#"
+        ! error: --set mode has no value
+        ! hint: write it as --set SETTING=VALUE
+        exit code 2
+    "#]],
+    );
+    lab.check(
+        &["config", "show", "-C", "none"],
+        expect![[r#"
+        ! error: cannot go to none: No such file or directory (os error 2)
+        exit code 2
+    "#]],
+    );
+}
+
+#[test]
+fn an_account_without_a_home_has_to_name_a_directory() {
+    let mut lab = Lab::new();
+    lab.without_variable("HOME");
+    lab.check(
+        &["config", "show", "dir"],
+        expect![[r#"
+        ! error: the configuration is wrong
+        ! default: dir has no value, as the home directory is not known; write it with --dir or in LARDER_DIR
+        exit code 2
+    "#]],
+    );
+    lab.check(
+        &["config", "show", "dir", "--dir", "/somewhere"],
+        expect![[r#"
+        dir  /somewhere
+    "#]],
+    );
+}

@@ -1,0 +1,126 @@
+//! The program under hardship: many at once, a disk that is full, a cache that can't be written. No task fails.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use crate::lab::Lab;
+
+/// Four packages, each of which makes five files.
+fn workspace(lab: &Lab) {
+    lab.write(
+        "project/larder.toml",
+        r#"
+[workspace]
+name = "hardship"
+members = ["packages/*"]
+
+[workspace.tasks.build]
+command = "mkdir -p dist && for n in 1 2 3 4 5; do cat src/a src/a > dist/$n; done && cat src/a"
+inputs = ["src/**"]
+outputs = ["dist"]
+"#,
+    );
+    for package in ["a", "b", "c", "d"] {
+        lab.write(&format!("project/packages/{package}/src/a"), "begin");
+    }
+}
+
+/// A number from 0 to 1 that looks random and is the same in each run of the test.
+fn spread(round: u64) -> f64 {
+    (round.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[test]
+fn eight_processes_at_once_on_one_cache_are_all_right() {
+    let lab = Lab::new();
+    workspace(&lab);
+    // Each in a clone of its own, so that none finds outputs of another in place.
+    for clone in 0..8 {
+        let to = lab.path(&format!("clone{clone}"));
+        assert!(Command::new("cp").arg("-r").args([lab.path("project"), to]).status().unwrap().success());
+    }
+    let start = |clone: usize| {
+        let mut command = lab.command(&["run", "build"]);
+        command.current_dir(lab.path(&format!("clone{clone}"))).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let running: Vec<_> = (0..8).map(start).collect();
+    let mut ran = 0;
+    for (clone, child) in running.into_iter().enumerate() {
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "clone {clone}: {errors}");
+        ran += errors.lines().filter(|line| line.contains("#build ran in")).count();
+        for package in ["a", "b", "c", "d"] {
+            let path = lab.path(&format!("clone{clone}/packages/{package}/dist/3"));
+            assert_eq!(fs::read_to_string(path).unwrap(), "beginbegin");
+        }
+    }
+    // The packages are alike but for where they lie, which counts: each was built once among all clones.
+    assert_eq!(ran, 4);
+}
+
+/// Runs a script as root of its own mount namespace, with a file system of this many KiB at `small`.
+fn in_small_file_system(lab: &Lab, kib: u32, script: &str) -> std::process::Output {
+    let small = lab.path("small");
+    fs::create_dir_all(&small).unwrap();
+    let script = format!("mount -t tmpfs -o size={kib}k none '{}' && {script}", small.display());
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user", "sh", "-c", &script]);
+    let lent = lab.command(&[]);
+    command.env_clear().envs(lent.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("LARDER", env!("CARGO_BIN_EXE_larder")).current_dir(lab.path("project"));
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !errors.contains("Operation not permitted"),
+        "this test makes a mount namespace, which is not allowed here; run it as root, or allow it with\n    \
+         sysctl -w kernel.unprivileged_userns_clone=1\n{errors}"
+    );
+    output
+}
+
+#[test]
+fn a_full_disk_costs_the_cache_and_no_task() {
+    let lab = Lab::new();
+    workspace(&lab);
+    for package in ["a", "b", "c", "d"] {
+        // What does not compress, so that nothing of it fits.
+        let noise: String = (0..40_000u64).map(|n| format!("{:x}", (spread(n) * 1e15) as u64)).collect();
+        lab.write(&format!("project/packages/{package}/src/a"), &format!("{package}{noise}"));
+    }
+    let small = lab.path("small");
+    for kib in [16, 200, 1000] {
+        let script = format!(
+            "for n in 1 2 3; do rm -rf packages/*/dist; \"$LARDER\" --dir '{}/cache' run build || exit 9; \
+             for p in a b c d; do cat packages/$p/src/a packages/$p/src/a | cmp - packages/$p/dist/5 || exit 8; done; \
+             done",
+            small.display()
+        );
+        let output = in_small_file_system(&lab, kib, &script);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{kib} KiB: {:?}\n{errors}", output.status);
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_read_and_no_task_fails() {
+    let lab = Lab::new();
+    workspace(&lab);
+    assert!(lab.run(&["--dir", lab.path("small/cache").to_str().unwrap(), "run", "build"]).status.success());
+    // Copied into a file system that is then made read-only.
+    let kept = lab.path("kept");
+    fs::rename(lab.path("small"), &kept).unwrap();
+    let script = format!(
+        "cp -r '{0}/cache' '{1}/' && mount -o remount,ro '{1}' && rm -rf packages/*/dist && \
+         \"$LARDER\" --dir '{1}/cache' run build && echo other > packages/a/src/a && \
+         \"$LARDER\" --dir '{1}/cache' run build",
+        kept.display(),
+        lab.path("small").display(),
+    );
+    let output = in_small_file_system(&lab, 8000, &script);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    assert_eq!(errors.matches("#build hit").count(), 4 + 3, "{errors}");
+    assert_eq!(errors.matches("#build ran").count(), 1, "{errors}");
+}

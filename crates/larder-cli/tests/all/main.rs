@@ -1,0 +1,13 @@
+//! The program as a user meets it: the real binary, in directories of its own.
+
+#![allow(clippy::unwrap_used, reason = "a lint exception for tests does not reach what they call")]
+
+mod cache;
+mod config;
+mod hardship;
+mod init;
+mod lab;
+mod reference;
+mod run;
+mod shell;
+mod tasks;

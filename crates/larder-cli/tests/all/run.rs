@@ -1,0 +1,411 @@
+//! `larder run`, `larder exec` and `larder why` on small workspaces, for what the user sees of them.
+
+use std::fs;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+
+use expect_test::expect;
+
+use crate::lab::Lab;
+
+/// `core`, and `web` that depends on it; both copy their source.
+fn workspace() -> Lab {
+    let lab = Lab::new();
+    lab.write(
+        "project/larder.toml",
+        "[workspace]\nname = \"lab\"\nmembers = [\"packages/*\"]\n\n[workspace.tasks.build]\n\
+         command = \"echo building; echo careful >&2; mkdir -p dist && cat src/* > dist/all\"\n\
+         inputs = [\"src/**\"]\noutputs = [\"dist\"]\ndepends_on = [\"^build\"]\n",
+    );
+    lab.write("project/packages/core/src/a", "a\n");
+    lab.write("project/packages/web/src/b", "b\n");
+    lab.write("project/packages/web/larder.toml", "[package]\ndepends_on = [\"core\"]\n");
+    lab
+}
+
+#[test]
+fn a_miss_a_hit_an_edit_and_a_restore_are_told_apart() {
+    let lab = workspace();
+    lab.check(
+        &["run", "build", "-j1"],
+        expect![[r#"
+        core#build: building
+        web#build: building
+        ! core#build: careful
+        ! core#build ran in [time]
+        ! web#build: careful
+        ! web#build ran in [time]
+        ! 2 tasks: 2 ran in [time]
+    "#]],
+    );
+    lab.check(
+        &["run", "build", "-j1"],
+        expect![[r#"
+        core#build: building
+        web#build: building
+        ! core#build hit, [time] saved
+        ! core#build: careful
+        ! web#build hit, [time] saved
+        ! web#build: careful
+        ! 2 tasks: 2 hits in [time], [time] saved
+    "#]],
+    );
+    lab.write("project/packages/web/src/b", "c\n");
+    lab.check(
+        &["run", "build", "-j1", "--output", "errors-only"],
+        expect![[r#"
+            ! core#build hit, [time] saved
+            ! web#build ran in [time]
+            ! 2 tasks: 1 hit, 1 ran in [time], [time] saved
+        "#]],
+    );
+    fs::remove_dir_all(lab.path("project/packages/core/dist")).unwrap();
+    lab.check(
+        &["run", "build", "-j1", "--output", "grouped"],
+        expect![[r#"
+        core#build: building
+        web#build: building
+        ! core#build hit, 2 outputs restored, [time] saved
+        ! core#build: careful
+        ! web#build hit, [time] saved
+        ! web#build: careful
+        ! 2 tasks: 2 hits in [time], [time] saved
+    "#]],
+    );
+    assert_eq!(fs::read_to_string(lab.path("project/packages/core/dist/all")).unwrap(), "a\n");
+}
+
+#[test]
+fn of_a_single_task_every_byte_comes_through_where_it_went() {
+    let lab = Lab::new();
+    lab.write(
+        "project/larder.toml",
+        "[tasks.say]\ncommand = \"printf 'a\\\\nb'; printf c >&2\"\ncache = true\n",
+    );
+    for status in ["ran in", "hit,"] {
+        let output = lab.run(&["run", "say"]);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "a\nb");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(status) && stderr.contains('c'), "{stderr}");
+        let quiet = lab.run(&["run", "say", "--quiet"]);
+        assert_eq!((quiet.stdout.as_slice(), quiet.stderr.as_slice()), (&b"a\nb"[..], &b"c"[..]));
+    }
+}
+
+#[test]
+fn a_failure_stops_what_depends_on_it_and_its_log_comes_last() {
+    let lab = workspace();
+    lab.write("project/packages/core/larder.toml", "[tasks.build]\ncommand = \"echo broken >&2; exit 7\"\n");
+    lab.check(
+        &["run", "build", "--output", "errors-only"],
+        expect![[r#"
+        ! core#build failed: exit code 7 after [time]
+        ! web#build did not run: `core#build` failed
+        ! 
+        ! ── core#build failed: exit code 7 after [time]
+        ! core#build: broken
+        ! 2 tasks: 1 failed, 1 did not run in [time]
+        exit code 1
+    "#]],
+    );
+}
+
+#[test]
+fn what_does_not_depend_on_a_failure_goes_on_if_asked_to() {
+    let lab = workspace();
+    lab.write("project/packages/core/larder.toml", "[tasks.build]\ncommand = \"exit 7\"\n");
+    lab.write("project/packages/late/larder.toml", "[tasks.build]\ndepends_on = [\"other#build\"]\n");
+    lab.write("project/packages/late/src/c", "c\n");
+    lab.write("project/packages/other/src/c", "c\n");
+    let output = lab.run(&["run", "build", "--continue", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let run: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let status = |task: &serde_json::Value| format!("{} {}", task["task"], task["status"]).replace('"', "");
+    let mut tasks: Vec<String> = run["tasks"].as_array().unwrap().iter().map(status).collect();
+    tasks.sort();
+    assert_eq!(tasks, ["core#build failed", "late#build ran", "other#build ran", "web#build not-run"]);
+}
+
+#[test]
+fn json_is_all_that_stdout_has() {
+    let lab = workspace();
+    let run = |arguments: &[&str]| {
+        let output = lab.run(&[&["run", "build", "--json"], arguments].concat());
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let first = run(&[]);
+    assert_eq!((&first["ran"], &first["hits"], &first["success"]), (&2.into(), &0.into(), &true.into()));
+    let second = run(&["--output", "stream"]);
+    assert_eq!((&second["ran"], &second["hits"]), (&0.into(), &2.into()));
+    assert_eq!(second["tasks"][0]["task"], "core#build");
+    assert_eq!(second["tasks"][0]["hit"]["from"], "disk");
+    assert_eq!(second["tasks"][0]["key"], first["tasks"][0]["key"]);
+    assert!(second["saved_seconds"].as_f64().unwrap() >= 0.0);
+}
+
+#[test]
+fn a_dry_run_tells_what_a_run_would_do_and_does_nothing() {
+    let lab = workspace();
+    lab.check(
+        &["run", "build", "--dry-run"],
+        expect![[r#"
+        core#build  would run
+        web#build   depends on what core#build makes
+    "#]],
+    );
+    assert!(!lab.path("project/packages/core/dist").exists());
+    lab.stdout(&["run", "build"]);
+    lab.write("project/packages/web/src/b", "c\n");
+    lab.check(
+        &["run", "build", "--dry-run"],
+        expect![[r#"
+        core#build  hit, made just now, [time] saved
+        web#build   would run
+    "#]],
+    );
+}
+
+#[test]
+fn the_cache_can_be_forced_or_left_out() {
+    let lab = workspace();
+    lab.stdout(&["run", "core#build"]);
+    lab.check(
+        &["run", "core#build", "-q", "--force"],
+        expect![[r#"
+        building
+        ! careful
+    "#]],
+    );
+    lab.check(
+        &["run", "core#build", "--output", "errors-only", "--force"],
+        expect![[r#"
+        ! core#build ran in [time]
+    "#]],
+    );
+    lab.check(
+        &["run", "core#build", "--output", "errors-only", "--cache", "off"],
+        expect![[r#"
+        ! core#build ran in [time], not kept: this run keeps nothing
+    "#]],
+    );
+    lab.check(
+        &["run", "core#build", "--output", "errors-only", "--cache", "sometimes"],
+        expect![[r#"
+        ! error: the configuration is wrong
+        ! --cache: "sometimes" is none of off, read, write, read-write
+        exit code 2
+    "#]],
+    );
+    lab.check(
+        &["run", "core#build", "--output", "errors-only"],
+        expect![[r#"
+        ! core#build hit, [time] saved
+    "#]],
+    );
+}
+
+#[test]
+fn a_cache_that_does_not_open_is_told_and_done_without() {
+    let lab = workspace();
+    lab.write("project/file", "");
+    lab.check(&["run", "core#build", "--output", "errors-only", "--dir", "file"], expect![[r#"
+        ! warning: the cache in [lab]/project/file is not used, and nothing is kept: tier is not usable: Not a directory (os error 20)
+        ! core#build ran in [time], not kept: there is no disk tier
+    "#]]);
+}
+
+#[test]
+fn a_run_keeps_the_cache_to_its_limits() {
+    let lab = workspace();
+    for n in 0..4 {
+        lab.write("project/packages/core/src/a", &format!("{n}\n"));
+        lab.stdout(&["run", "core#build", "--set", "disk.entries=3"]);
+    }
+    let left = lab.stdout(&["cache", "list"]).lines().count();
+    assert!((1..=3).contains(&left), "{left}");
+    lab.check(&["run", "core#build", "-q", "--output", "errors-only"], expect![""]);
+}
+
+#[test]
+fn why_names_the_file_that_is_another() {
+    let lab = workspace();
+    lab.check(
+        &["why", "web#build"],
+        expect![[r#"
+        web#build depends on what core#build makes, which would run first
+
+        Passed without being in it: HOME, PATH
+    "#]],
+    );
+    lab.stdout(&["run", "build"]);
+    lab.write("project/packages/web/src/b", "c\n");
+    lab.write("project/packages/web/src/d", "d\n");
+    lab.check(&["why", "web#build"], expect![[r#"
+        web#build would run: nothing is kept under its key
+
+        Against the nearest other result, made just now by ada, 5 parts are the same:
+          inputs differ:
+            packages/web/src/b was different
+            packages/web/src/d was not there
+
+        Its key is made of
+          command              ["sh","-c","echo building; echo careful >&2; mkdir -p dist && cat src/* > dist/all"]
+          cwd                  packages/web
+          platform             linux x86_64
+          outputs              ["packages/web/dist"]
+          upstream core#build  ef8d97e94089
+          inputs               2 files
+
+        Passed without being in it: HOME, PATH
+    "#]]);
+    let json: serde_json::Value = serde_json::from_str(&lab.stdout(&["why", "web#build", "--json"])).unwrap();
+    assert_eq!(json[0]["state"], "not-kept");
+    assert_eq!(json[0]["nearest"]["modified"][0], "packages/web/src/b");
+    assert_eq!(json[0]["nearest"]["added"][0], "packages/web/src/d");
+}
+
+#[test]
+fn exec_keeps_a_command_and_ends_as_it_does() {
+    let lab = Lab::new();
+    lab.write("project/in", "1\n");
+    let exec = ["exec", "--input", "in", "--output", "out", "--", "sh", "-c", "cp in out; echo done"];
+    lab.check(
+        &exec,
+        expect![[r#"
+        done
+        ! project#sh ran in [time]
+    "#]],
+    );
+    fs::remove_file(lab.path("project/out")).unwrap();
+    lab.check(
+        &exec,
+        expect![[r#"
+        done
+        ! project#sh hit, 1 output restored, [time] saved
+    "#]],
+    );
+    assert_eq!(fs::read_to_string(lab.path("project/out")).unwrap(), "1\n");
+    lab.check(
+        &["exec", "--", "sh", "-c", "exit 9"],
+        expect![[r#"
+        ! project#sh failed: exit code 9 after [time]
+        exit code 9
+    "#]],
+    );
+    lab.check(
+        &["exec", "--", "no-such-program"],
+        expect![[r#"
+        ! project#no_such_program failed: command not found: no-such-program
+        exit code 127
+    "#]],
+    );
+    lab.check(
+        &["exec", "--output", "/out", "--", "true"],
+        expect![[r#"
+        ! error: a definition is wrong
+        ! the command line:4:12: output "/out" must be relative
+        !   |
+        ! 4 | outputs = ["/out"]
+        !   |            ^^^^^^
+        exit code 2
+    "#]],
+    );
+}
+
+#[test]
+fn exec_below_a_root_names_files_from_where_it_is() {
+    let lab = Lab::new();
+    lab.write("project/in", "1\n").write("project/sub/own", "2\n");
+    let exec = |from: &str| {
+        let command = ["--", "sh", "-c", "cat ../in own > ../out"];
+        let flags =
+            ["exec", "-C", "sub", "--root", from, "--input", "../in", "--input", "own", "--output", "../out"];
+        [&flags[..], &command].concat().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let inside = exec("..");
+    let inside: Vec<&str> = inside.iter().map(String::as_str).collect();
+    lab.check(
+        &inside,
+        expect![[r#"
+        ! project#sh ran in [time]
+    "#]],
+    );
+    assert_eq!(fs::read_to_string(lab.path("project/out")).unwrap(), "1\n2\n");
+    let outside = exec(".");
+    let outside: Vec<&str> = outside.iter().map(String::as_str).collect();
+    lab.check(
+        &outside,
+        expect![[r#"
+        ! error: definitions are wrong in 2 places
+        ! the command line:4:11: input "../in" leads outside the workspace root
+        !   |
+        ! 4 | inputs = ["../in", "own"]
+        !   |           ^^^^^^^
+        ! 
+        ! the command line:5:12: output "../out" leads outside the workspace root
+        !   |
+        ! 5 | outputs = ["../out"]
+        !   |            ^^^^^^^^
+        exit code 2
+    "#]],
+    );
+}
+
+#[test]
+fn an_interrupt_ends_commands_says_what_ran_and_keeps_nothing() {
+    let lab = Lab::new();
+    let fifo = lab.path("project/started");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    lab.write(
+        "project/larder.toml",
+        "[tasks.wait]\ncommand = \"echo half > out; echo > started; exec sleep 1000\"\ninputs = []\noutputs = [\"out\"]\n",
+    );
+    let child = lab.command(&["run", "wait"]).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    fs::File::open(&fifo).unwrap().read_to_end(&mut Vec::new()).unwrap();
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("project#wait ran"), "{stderr}");
+    assert!(!lab.path("project/out").exists());
+    lab.check(
+        &["run", "wait", "--dry-run"],
+        expect![[r#"
+        project#wait  would run
+    "#]],
+    );
+}
+
+#[test]
+fn on_a_terminal_commands_are_silent_unless_they_fail_and_the_cursor_comes_back() {
+    let lab = workspace();
+    let first = lab.terminal(&["run", "build"]);
+    assert!(first.contains("ran in") && first.contains("2 tasks:"), "{first:?}");
+    assert!(!first.contains("building"), "{first:?}");
+    // Each live line is erased before the line of its task's end is written.
+    assert!(first.contains("\u{1b}[2K") && !first.ends_with("\u{1b}[?25l"), "{first:?}");
+    lab.write("project/packages/core/src/a", "b\n");
+    lab.write(
+        "project/packages/web/larder.toml",
+        "[package]\ndepends_on = [\"core\"]\n[tasks.build]\ncommand = \"echo broken; exit 1\"\n",
+    );
+    let second = lab.terminal(&["run", "build"]);
+    let end = second.rfind("──").unwrap();
+    assert!(second[end..].contains("broken"), "{second:?}");
+    assert!(!second[..end].contains("broken"), "{second:?}");
+}
+
+#[test]
+fn those_who_want_quiet_still_hear_of_failures() {
+    let lab = Lab::new();
+    lab.write("project/larder.toml", "[tasks.a]\ncommand = \"exit 3\"\n[tasks.b]\ncommand = \"true\"\n");
+    lab.check(
+        &["run", "a", "-q"],
+        expect![[r#"
+        ! project#a failed: exit code 3 after [time]
+        exit code 1
+    "#]],
+    );
+    lab.check(&["run", "b", "-q"], expect![""]);
+}

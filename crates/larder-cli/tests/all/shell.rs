@@ -1,0 +1,80 @@
+//! What every command line program owes its user: help, version, completions, manual pages, colours, pipes.
+
+use std::fs;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+
+use expect_test::expect;
+
+use crate::lab::Lab;
+
+#[test]
+fn help_documents_exit_codes_and_version_is_one_line() {
+    let lab = Lab::new();
+    assert!(lab.stdout(&["--help"]).contains("Exit codes:"));
+    assert_eq!(lab.stdout(&["--version"]), format!("larder {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_mistake_on_the_command_line_ends_with_2_and_says_what_may_be_meant() {
+    Lab::new().check(
+        &["configs"],
+        expect![[r#"
+        ! error: unrecognized subcommand 'configs'
+        ! 
+        !   tip: a similar subcommand exists: 'config'
+        ! 
+        ! Usage: larder [OPTIONS] <COMMAND>
+        ! 
+        ! For more information, try '--help'.
+        exit code 2
+    "#]],
+    );
+}
+
+#[test]
+fn completions_are_scripts_that_know_each_verb() {
+    let lab = Lab::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = lab.stdout(&["completions", shell]);
+        for verb in ["run", "tasks", "cache", "init", "config", "completions", "man"] {
+            assert!(script.contains(verb), "{shell}: {verb}");
+        }
+    }
+    lab.write("project/larder.bash", &lab.stdout(&["completions", "bash"]));
+    let checked =
+        Command::new("bash").args(["-n", "larder.bash"]).current_dir(lab.path("project")).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+#[test]
+fn each_verb_has_a_manual_page() {
+    let lab = Lab::new();
+    lab.stdout(&["man", "pages"]);
+    let page = fs::read_to_string(lab.path("project/pages/larder-config-show.1")).unwrap();
+    assert!(page.contains("Print each setting"), "{page}");
+    assert!(lab.path("project/pages/larder.1").is_file());
+}
+
+#[test]
+fn colours_are_used_only_on_request_where_nobody_looks() {
+    let mut lab = Lab::new();
+    assert!(!lab.stdout(&["config", "show"]).contains('\u{1b}'));
+    assert!(lab.stdout(&["config", "show", "--color", "always"]).contains('\u{1b}'));
+    lab.variable("LARDER_COLOR", "always");
+    assert!(lab.stdout(&["config", "show"]).contains('\u{1b}'));
+    assert!(!lab.stdout(&["config", "show", "--color", "never"]).contains('\u{1b}'));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let lab = Lab::new();
+    for arguments in [&["config", "show"][..], &["config", "show", "--json"], &["completions", "bash"]] {
+        let mut child = lab.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert!(child.wait().unwrap().success(), "{stderr}");
+        assert_eq!(stderr, "");
+    }
+}
