@@ -1,0 +1,142 @@
+//! Programs that the chores need beyond a Rust toolchain: how to find them, how to install them.
+//!
+//! Invariant: a program that is missing is an error that tells the command which installs it; nothing is ever
+//! left out in silence. Only `cargo xtask test` installs.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use crate::workspace::Workspace;
+
+/// A program and the ways to get it, best first.
+pub(crate) struct Tool {
+    name: &'static str,
+    /// Arguments with which it says its version, to see that it starts.
+    probe: &'static [&'static str],
+    sources: &'static [Source],
+}
+
+enum Source {
+    /// A component of the toolchain.
+    Rustup(&'static str),
+    /// A Debian package.
+    Apt(&'static str),
+    /// A wheel that carries the program, unpacked under `target/tools`: seconds where building takes minutes.
+    Wheel(&'static str),
+    /// A crate, built under `target/tools`.
+    Crate(&'static str, &'static str),
+}
+
+/// Spelling, with `typos.toml`.
+pub(crate) const TYPOS: Tool = Tool {
+    name: "typos",
+    probe: &["--version"],
+    sources: &[Source::Wheel("typos==1.52.0"), Source::Crate("typos-cli", "1.52.0")],
+};
+
+/// Advisories. Not needed by `check` or `test`: its database is on the network.
+pub(crate) const CARGO_DENY: Tool =
+    Tool { name: "cargo-deny", probe: &["--version"], sources: &[Source::Crate("cargo-deny", "0.19.0")] };
+
+/// What `compare` compares with.
+pub(crate) const NINJA: Tool =
+    Tool { name: "ninja", probe: &["--version"], sources: &[Source::Apt("ninja-build")] };
+
+/// Everything that `check` and `test` need.
+pub(crate) const ALL: &[Tool] = &[
+    Tool { name: "rustfmt", probe: &["--version"], sources: &[Source::Rustup("rustfmt")] },
+    Tool { name: "cargo-clippy", probe: &["--version"], sources: &[Source::Rustup("clippy")] },
+    Tool { name: "git", probe: &["--version"], sources: &[Source::Apt("git")] },
+    Tool { name: "cc", probe: &["--version"], sources: &[Source::Apt("gcc")] },
+    Tool { name: "unshare", probe: &["--version"], sources: &[Source::Apt("util-linux")] },
+    TYPOS,
+];
+
+impl Source {
+    /// The command that installs.
+    fn command(&self, workspace: &Workspace) -> Vec<String> {
+        let tools = workspace.root.join("target/tools");
+        let words: Vec<String> = match self {
+            Self::Rustup(component) => {
+                vec!["rustup".into(), "component".into(), "add".into(), (*component).into()]
+            }
+            // A fresh machine has no list of packages yet.
+            Self::Apt(package) => {
+                let script = format!("apt-get update && apt-get install --yes {package}");
+                vec!["sh".into(), "-c".into(), script]
+            }
+            Self::Wheel(requirement) => {
+                ["python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]
+                    .into_iter()
+                    .map(str::to_owned)
+                    .chain([tools.display().to_string(), (*requirement).to_owned()])
+                    .collect()
+            }
+            Self::Crate(name, version) => {
+                ["cargo", "install", "--quiet", "--locked", name, "--version", version, "--root"]
+                    .into_iter()
+                    .map(str::to_owned)
+                    .chain([tools.display().to_string()])
+                    .collect()
+            }
+        };
+        let by_root_only = matches!(self, Self::Apt(_)) && !is_root();
+        if by_root_only { std::iter::once("sudo".to_owned()).chain(words).collect() } else { words }
+    }
+}
+
+/// A command as one would type it.
+fn shown(command: &[String]) -> String {
+    let quoted = |word: &String| if word.contains(' ') { format!("'{word}'") } else { word.clone() };
+    command.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+}
+
+/// Where the program is: under `target/tools` or on the PATH. `None` if it does not start.
+pub(crate) fn find(workspace: &Workspace, tool: &Tool) -> Option<PathBuf> {
+    let local = workspace.root.join("target/tools/bin").join(tool.name);
+    [local, PathBuf::from(tool.name)].into_iter().find(|program| {
+        let status =
+            Command::new(program).args(tool.probe).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    })
+}
+
+/// Like [`find`], with an error that tells how to install it.
+pub(crate) fn require(workspace: &Workspace, tool: &Tool) -> Result<PathBuf> {
+    let Some(program) = find(workspace, tool) else {
+        let ways: Vec<String> =
+            tool.sources.iter().map(|source| format!("    {}", shown(&source.command(workspace)))).collect();
+        bail!("{} is missing; install it with\n{}", tool.name, ways.join("\nor\n"));
+    };
+    Ok(program)
+}
+
+/// Installs whatever of [`ALL`] is missing.
+pub(crate) fn install_all(workspace: &Workspace) -> Result<()> {
+    for tool in ALL {
+        if find(workspace, tool).is_some() {
+            continue;
+        }
+        for source in tool.sources {
+            let command = source.command(workspace);
+            println!("installing {}: {}", tool.name, shown(&command));
+            let status = workspace
+                .command(&command[0])
+                .args(&command[1..])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .status();
+            if status.is_ok_and(|status| status.success()) && find(workspace, tool).is_some() {
+                break;
+            }
+        }
+        require(workspace, tool)?;
+    }
+    Ok(())
+}
