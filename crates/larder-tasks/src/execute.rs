@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Child;
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::environment::Mask;
 use crate::log::{Log, Stream};
+use crate::process::group_is_alive;
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -304,7 +305,7 @@ impl Ending {
     }
 
     fn group_is_alive(&self) -> bool {
-        self.whole_group && self.group.is_some_and(|group| test_kill_process_group(group).is_ok())
+        self.whole_group && self.group.is_some_and(group_is_alive)
     }
 }
 
@@ -462,7 +463,7 @@ mod tests {
     }
 
     fn is_gone(group: Option<u32>) -> bool {
-        test_kill_process_group(Pid::from_raw(group.unwrap() as i32).unwrap()).is_err()
+        !group_is_alive(Pid::from_raw(group.unwrap() as i32).unwrap())
     }
 
     #[test]
@@ -521,7 +522,10 @@ mod tests {
     }
 
     #[test]
-    fn processes_that_outlive_the_command_are_told_of() {
+    fn processes_that_outlive_the_command_are_told_of_and_the_remains_of_ended_ones_are_not() {
+        // From here on nobody waits for processes whose parent has ended, as in many a container.
+        #[cfg(target_os = "linux")]
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
         let mut seen = Seen::default();
         let done = run(&script("sleep 20 > /dev/null 2>&1 & echo done"), &mut seen).unwrap();
         assert_eq!((done.exit, done.left_behind), (Exit::Code(0), true));

@@ -24,6 +24,7 @@ mod outputs;
 pub mod path;
 pub mod place;
 pub mod problem;
+mod process;
 mod restore;
 pub mod task;
 pub mod workspace;

@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use larder::key::Key;
 use larder::tier::disk::Disk;
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::process::{Process, group_is_alive, members};
 
 /// The folder of the cache's directory that they stand in.
 const FOLDER: &str = "running";
@@ -66,7 +68,7 @@ impl Marker {
 
     /// Adds which process group writes. Blocks.
     pub(super) fn note(&self, group: u32) {
-        if let Some(leader) = process(&group.to_string()) {
+        if let Some(leader) = Process::find(group) {
             let _ = fs::write(&self.0, format!("{group} {} {}", leader.began, boot()));
         }
     }
@@ -76,22 +78,6 @@ impl Marker {
         let emptied = fs::File::options().write(true).truncate(true).open(&self.0);
         drop(emptied);
     }
-}
-
-/// A process as `/proc/PID/stat` tells of it.
-struct Process {
-    group: i32,
-    /// Clock ticks from the machine's start to its own.
-    began: u64,
-}
-
-fn process(id: &str) -> Option<Process> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The second field is a name that may hold anything, in parentheses.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let is_alive = !matches!(*fields.first()?, "Z" | "X");
-    let found = Process { group: fields.get(2)?.parse().ok()?, began: fields.get(19)?.parse().ok()? };
-    is_alive.then_some(found)
 }
 
 fn boot() -> String {
@@ -108,32 +94,22 @@ fn noted(bytes: &[u8]) -> Option<(i32, u64)> {
 
 fn end_group(group: i32, began: u64, root: &Path) -> bool {
     let Some(pid) = Pid::from_raw(group) else { return false };
-    if test_kill_process_group(pid).is_err() {
-        return false;
-    }
-    if process(&group.to_string()).is_some_and(|leader| leader.began != began) {
+    let leader = u32::try_from(group).ok().and_then(Process::find);
+    if leader.is_some_and(|leader| leader.began != began) {
         // Somebody else has the number now.
         return false;
     }
     let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     let stands_inside =
-        |id: &str| fs::read_link(format!("/proc/{id}/cwd")).is_ok_and(|cwd| cwd.starts_with(&root));
-    let members = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let is_ours = |id: &String| {
-        process(id).is_some_and(|process| process.group == group && process.began >= began)
-            && stands_inside(id)
-    };
-    if !members.into_iter().any(|id| is_ours(&id)) {
+        |id: u32| fs::read_link(format!("/proc/{id}/cwd")).is_ok_and(|cwd| cwd.starts_with(&root));
+    if !members(pid).any(|(id, process)| process.began >= began && stands_inside(id)) {
         return false;
     }
     if kill_process_group(pid, Signal::KILL).is_err() {
         return false;
     }
     let until = std::time::Instant::now() + VANISHING;
-    while test_kill_process_group(pid).is_ok() && std::time::Instant::now() < until {
+    while group_is_alive(pid) && std::time::Instant::now() < until {
         std::thread::sleep(Duration::from_millis(2));
     }
     true
