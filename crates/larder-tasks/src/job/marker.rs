@@ -1,16 +1,20 @@
 //! Markers: that a task's outputs are being written in this clone, and by whom.
 //!
 //! A marker is a small file beside the disk tier. It is set from before the first output is touched until what is
-//! remembered of the outputs is right again; then it is emptied, as making files and removing them costs more than
+//! remembered of the outputs is right again; then it is blanked, as making files and removing them costs more than
 //! all else about them. One that is found set by whoever holds the lease on the place says that
 //! a larder was killed in between: what lies there is unfinished, and its command may still be writing. That is
 //! ended first. A process group's number alone proves nothing, as the system gives it to others later: only
 //! processes that are as old as the marker says and that stand inside the workspace are taken for the command's.
 //!
+//! What it says is written over what it said, always at the same length. Cutting a file before it is written to
+//! has some file systems (ext4) put it on the disk when it is closed, and wait there the next time that it is cut.
+//!
 //! Processes are known from `/proc`; on systems without it nothing is ever taken for a command that was left.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +28,8 @@ use crate::process::{Process, group_is_alive, members};
 const FOLDER: &str = "running";
 /// What a marker says as long as no process group is known.
 const SET: &str = "set";
+/// How long a marker is, whatever it says: spaces fill the rest, and are all there is in one that is not set.
+const BYTES: usize = 96;
 /// How long a command that was left may take to vanish once it was killed.
 const VANISHING: Duration = Duration::from_secs(2);
 
@@ -50,34 +56,49 @@ impl Marker {
     ///
     /// Where it cannot be set, as in a cache that may not be written to, a kill is not noticed.
     pub(super) fn set(&self, root: &Path) -> Left {
-        let left = match fs::read(&self.0) {
-            Ok(bytes) if !bytes.is_empty() => {
-                let ended = noted(&bytes).is_some_and(|(group, began)| end_group(group, began, root));
-                Left { unfinished: true, ended }
-            }
-            _ => Left::default(),
-        };
-        let _ = match fs::write(&self.0, SET) {
+        let opened = match self.open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.0.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&self.0, SET))
+                self.0.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| self.open())
             }
-            written => written,
+            opened => opened,
         };
+        let Ok(file) = opened else { return Left::default() };
+        let mut said = [b' '; BYTES];
+        // What cannot be read says nothing.
+        let _ = file.read_at(&mut said, 0);
+        let said = said.trim_ascii();
+        let left = if said.is_empty() {
+            Left::default()
+        } else {
+            let ended = noted(said).is_some_and(|(group, began)| end_group(group, began, root));
+            Left { unfinished: true, ended }
+        };
+        let _ = write(&file, SET);
         left
     }
 
     /// Adds which process group writes. Blocks.
     pub(super) fn note(&self, group: u32) {
-        if let Some(leader) = Process::find(group) {
-            let _ = fs::write(&self.0, format!("{group} {} {}", leader.began, boot()));
+        if let (Some(leader), Ok(file)) = (Process::find(group), self.open()) {
+            let _ = write(&file, &format!("{group} {} {}", leader.began, boot()));
         }
     }
 
     /// Ends it. Blocks.
     pub(super) fn clear(&self) {
-        let emptied = fs::File::options().write(true).truncate(true).open(&self.0);
-        drop(emptied);
+        if let Ok(file) = File::options().write(true).open(&self.0) {
+            let _ = write(&file, "");
+        }
     }
+
+    fn open(&self) -> io::Result<File> {
+        File::options().read(true).write(true).create(true).truncate(false).open(&self.0)
+    }
+}
+
+/// Writes what a marker says over what it said, in one step.
+fn write(file: &File, says: &str) -> io::Result<()> {
+    file.write_all_at(format!("{says:<BYTES$}").as_bytes(), 0)
 }
 
 fn boot() -> String {

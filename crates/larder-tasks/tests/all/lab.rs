@@ -281,7 +281,7 @@ impl Lab {
         let note = loop {
             let markers = std::fs::read_dir(self.cache().join("running")).into_iter().flatten();
             let mut notes = markers.map(|marker| std::fs::read_to_string(marker.unwrap().path()).unwrap());
-            if let Some(note) = notes.find(|note| note.contains(' ')) {
+            if let Some(note) = notes.find(|note| note.trim().contains(' ')) {
                 break note;
             }
             std::thread::yield_now();
