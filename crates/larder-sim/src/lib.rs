@@ -5,6 +5,7 @@
 
 pub mod formats;
 pub mod ours;
+pub mod percents;
 pub mod reference;
 pub mod replay;
 pub mod report;

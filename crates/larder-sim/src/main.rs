@@ -1,17 +1,17 @@
 //! `larder-sim replay --traces DIR`: hit ratios and compute saved, by policy, rival and trace.
 
 use std::io::{Write as _, stdout};
-use std::num::NonZero;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use larder::policy::PolicyName;
 use larder_sim::formats;
 use larder_sim::ours::{Bare, Tier};
+use larder_sim::percents::{Comparison, Percents};
 use larder_sim::reference::{Belady, Counting, ExactGdsf};
-use larder_sim::replay::{Cache, replay};
-use larder_sim::report::Table;
+use larder_sim::replay::{Cache, Tally, replay};
+
 use larder_sim::rivals::Rival;
 use larder_sim::trace::Trace;
 
@@ -33,7 +33,7 @@ enum Command {
         #[arg(long, default_value = "")]
         only: String,
         /// Capacities as shares of what all different keys take together.
-        #[arg(long, value_delimiter = ',', default_values_t = [0.01, 0.1])]
+        #[arg(long, value_delimiter = ',', default_values_t = [0.01, 0.03, 0.1, 0.3])]
         shares: Vec<f64>,
         /// Spread of the costs that are drawn: standard deviation of the natural logarithm.
         #[arg(long, default_value_t = 2.0)]
@@ -48,29 +48,69 @@ fn main() -> Result<()> {
     let Command::Replay { traces, only, shares, sigma, ours_only } = Arguments::parse().command;
     let mut traces = formats::read_folder(&traces)?;
     traces.retain(|trace| trace.name.contains(&only));
+    ensure!(!traces.is_empty(), "no trace whose name contains {only:?}");
     let rivals = if ours_only { &[][..] } else { &Rival::ALL };
+    let rival_names: Vec<&str> = rivals.iter().map(|rival| rival.name()).collect();
     let mut out = stdout().lock();
+    let mut verdicts = String::new();
     for share in shares {
-        writeln!(out, "\nHit ratio in percent, capacity {} %, equal costs\n", share * 100.0)?;
-        let runs = hit_runs(rivals);
-        let mut table = Table::new(["trace"].into_iter().chain(runs.iter().map(|run| run.name.as_str())));
-        for trace in &traces {
-            let costs = vec![1_000_000; trace.keys];
-            table.row(row(trace, share, &costs, &runs, |tally| tally.hit_percent()));
-        }
-        table.means();
+        let percent = share * 100.0;
+        writeln!(out, "\nHit ratio in percent, capacity {percent} %, equal costs\n")?;
+        let equal = |trace: &Trace| vec![1_000_000; trace.keys];
+        let table = fill(&traces, share, &hit_runs(rivals), equal, Tally::hit_percent);
         writeln!(out, "{}", table.text())?;
-        writeln!(out, "Compute saved in percent, capacity {} %, costs of spread {sigma}\n", share * 100.0)?;
-        let runs = cost_runs(rivals);
-        let mut table = Table::new(["trace"].into_iter().chain(runs.iter().map(|run| run.name.as_str())));
-        for trace in &traces {
-            let costs = trace.costs_or_drawn(sigma);
-            table.row(row(trace, share, &costs, &runs, |tally| tally.saved_percent()));
+        if !rivals.is_empty() {
+            let comparison = table.compare(TIER, &rival_names);
+            writeln!(out, "Larder as it is by default against the best rival\n\n{}", comparison.text())?;
+            verdicts += &hit_verdict(percent, &comparison);
         }
-        table.means();
+        writeln!(out, "Compute saved in percent, capacity {percent} %, costs of spread {sigma}\n")?;
+        let costs = |trace: &Trace| trace.costs_or_drawn(sigma);
+        let table = fill(&traces, share, &cost_runs(rivals), costs, Tally::saved_percent);
         writeln!(out, "{}", table.text())?;
+        let comparison = table.compare(TIER, &[EXACT]);
+        writeln!(out, "Larder as it is by default against exact GDSF\n\n{}", comparison.text())?;
+        verdicts += &saved_verdict(percent, &comparison);
     }
+    write!(out, "Verdicts\n\n{verdicts}")?;
     Ok(())
+}
+
+/// How far compute saved may be below exact GDSF, in points.
+const ALLOWED: f64 = 1.0;
+/// The column of what a user gets who configures nothing: the default policy in the memory tier.
+const TIER: &str = "tier cost";
+const EXACT: &str = "exact gdsf";
+
+/// Whether the mean is at least the best rival's.
+fn hit_verdict(percent: f64, comparison: &Comparison) -> String {
+    let mean = comparison.mean();
+    let kept = if mean.difference() >= 0.0 { "kept" } else { "MISSED" };
+    format!(
+        "- hit ratio at {percent} %, {}: {:.2}, best rival {} {:.2}, {:+.2} points: {kept}\n",
+        mean.name,
+        mean.ours,
+        mean.who,
+        mean.other,
+        mean.difference()
+    )
+}
+
+/// Whether the mean, and each trace, is within [`ALLOWED`] of the reference.
+fn saved_verdict(percent: f64, comparison: &Comparison) -> String {
+    let mean = comparison.mean();
+    let worst = comparison.lines.iter().min_by(|a, b| a.difference().total_cmp(&b.difference()));
+    let worst = worst.unwrap_or(mean);
+    let kept = if worst.difference() >= -ALLOWED { "kept" } else { "MISSED" };
+    format!(
+        "- compute saved at {percent} %, {}: {:.2}, exact GDSF {:.2}, {:+.2} points, at worst {:+.2} ({}): {kept}\n",
+        mean.name,
+        mean.ours,
+        mean.other,
+        mean.difference(),
+        worst.difference(),
+        worst.name
+    )
 }
 
 /// A column of a table: how to make the cache for a trace and a capacity, if that can be.
@@ -90,16 +130,17 @@ impl Run {
         Self::new(name.as_str(), move |trace, capacity| Box::new(Bare::named(name, capacity, trace.keys)))
     }
 
-    /// The memory tier, cut into shards as if two threads used it.
+    /// The memory tier, cut into as many shards as it chooses for so many entries and two threads.
     fn tier(policy: PolicyName) -> Self {
-        let shards = NonZero::new(8).unwrap_or(NonZero::<usize>::MIN);
-        Self::new(&format!("tier {policy}"), move |_, capacity| Box::new(Tier::new(policy, capacity, shards)))
+        let make = move |trace: &Trace, capacity: u64| -> Box<dyn Cache> {
+            Box::new(Tier::new(policy, capacity, Tier::shards(entries(trace, capacity) as u64)))
+        };
+        Self::new(&format!("tier {policy}"), make)
     }
 
     fn rival(rival: Rival) -> Self {
         let make = move |trace: &Trace, capacity: u64| {
-            let entries = (trace.keys as u64 * capacity / trace.footprint.max(1)) as usize;
-            rival.build(capacity, entries.max(1), trace.is_uniform())
+            rival.build(capacity, entries(trace, capacity), trace.is_uniform())
         };
         Self { name: rival.name().to_owned(), make: Box::new(make) }
     }
@@ -107,10 +148,10 @@ impl Run {
 
 fn hit_runs(rivals: &[Rival]) -> Vec<Run> {
     let mut runs: Vec<Run> = PolicyName::ALL.map(Run::policy).into_iter().collect();
-    runs.push(Run::tier(PolicyName::S3Fifo));
+    runs.push(Run::tier(PolicyName::Cost));
     runs.extend(rivals.iter().copied().map(Run::rival));
     runs.push(Run::new("gdsf", |trace, capacity| Box::new(Bare::gdsf(capacity, trace.keys))));
-    runs.push(Run::new("exact gdsf", |trace, capacity| {
+    runs.push(Run::new(EXACT, |trace, capacity| {
         Box::new(ExactGdsf::new(Counting::Uses, capacity, trace.keys))
     }));
     runs.push(Run::new("belady", |trace, capacity| Box::new(Belady::new(trace, capacity))));
@@ -122,24 +163,29 @@ fn cost_runs(rivals: &[Rival]) -> Vec<Run> {
     runs.push(Run::tier(PolicyName::Cost));
     runs.extend(rivals.iter().copied().map(Run::rival));
     runs.push(Run::new("gdsf", |trace, capacity| Box::new(Bare::gdsf(capacity, trace.keys))));
-    runs.push(Run::new("exact gdsf", |trace, capacity| {
+    runs.push(Run::new(EXACT, |trace, capacity| {
         Box::new(ExactGdsf::new(Counting::Cost, capacity, trace.keys))
     }));
     runs
 }
 
-fn row(
-    trace: &Trace,
+/// About how many entries of a trace a capacity holds; at least 1.
+fn entries(trace: &Trace, capacity: u64) -> usize {
+    (trace.keys as u64 * capacity / trace.footprint.max(1)).max(1) as usize
+}
+
+fn fill(
+    traces: &[Trace],
     share: f64,
-    costs: &[u64],
     runs: &[Run],
-    measure: impl Fn(larder_sim::replay::Tally) -> f64,
-) -> Vec<String> {
-    let capacity = trace.capacity(share);
-    let mut cells = vec![trace.name.clone()];
-    cells.extend(runs.iter().map(|run| match (run.make)(trace, capacity) {
-        Some(mut cache) => format!("{:.1}", measure(replay(trace, costs, &mut *cache))),
-        None => "-".to_owned(),
-    }));
-    cells
+    costs: impl Fn(&Trace) -> Vec<u64>,
+    measure: impl Fn(&Tally) -> f64,
+) -> Percents {
+    let mut table = Percents::new(runs.iter().map(|run| run.name.as_str()));
+    for trace in traces {
+        let (capacity, costs) = (trace.capacity(share), costs(trace));
+        let cell = |run: &Run| Some(measure(&replay(trace, &costs, &mut *(run.make)(trace, capacity)?)));
+        table.row(&trace.name, runs.iter().map(cell).collect());
+    }
+    table
 }

@@ -92,6 +92,12 @@ impl Tier {
     pub fn new(policy: PolicyName, capacity: u64, shards: NonZero<usize>) -> Self {
         Self(Memory::new(Config { limits: Limits::bytes(capacity), policy, shards, seed: 1 }))
     }
+
+    /// How many shards a tier chooses for two threads if it has room for so many entries, and bytes enough.
+    pub fn shards(entries: u64) -> NonZero<usize> {
+        let limits = Limits { bytes: 1 << 60, entries: Some(entries) };
+        Config::new(limits, NonZero::new(2).unwrap_or(NonZero::<usize>::MIN), 1).shards
+    }
 }
 
 impl Cache for Tier {

@@ -1,8 +1,8 @@
-//! Tables of what the replays counted.
+//! Tables in the form that Markdown takes too.
 
 use std::fmt::Write as _;
 
-/// A table in the form that Markdown takes too.
+/// Text in rows and columns.
 #[derive(Debug, Default)]
 pub struct Table {
     rows: Vec<Vec<String>>,
@@ -16,19 +16,6 @@ impl Table {
 
     /// Adds a row.
     pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
-    }
-
-    /// Adds the mean of each column that has a number in each row.
-    pub fn means(&mut self) {
-        let rows = &self.rows[1..];
-        let mean = |column: usize| {
-            let numbers = rows.iter().map(|row| row[column].parse::<f64>().ok());
-            let sum = numbers.sum::<Option<f64>>()?;
-            Some(format!("{:.2}", sum / rows.len() as f64))
-        };
-        let mut cells = vec![format!("mean of {}", rows.len())];
-        cells.extend((1..self.rows[0].len()).map(|column| mean(column).unwrap_or_else(|| "-".to_owned())));
         self.rows.push(cells);
     }
 
@@ -59,19 +46,5 @@ impl Table {
             }
         }
         text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_column_with_a_gap_has_no_mean() {
-        let mut table = Table::new(["trace", "a", "b"]);
-        table.row(vec!["one".into(), "10.0".into(), "20.0".into()]);
-        table.row(vec!["two".into(), "20.0".into(), "-".into()]);
-        table.means();
-        assert!(table.text().ends_with("| mean of 2 | 15.00 |    - |\n"), "{}", table.text());
     }
 }

@@ -1,17 +1,13 @@
 //! The `cost` policy: keeps what saves the most compute per byte, and is a good plain policy where nothing is
 //! dearer than anything else.
 //!
-//! Two policies, of which one is at work: [`Gdsf`] while the cost per byte of what arrives differs, [`S3Fifo`]
-//! while it is alike, because there a frequency count has nothing to weigh and S3-FIFO keeps more (on public
-//! request traces it was best or near it, while GDSF with equal costs is an LFU with ageing). How much it
-//! differs is the spread of its logarithm, followed by a moving average; between two thresholds nothing changes.
+//! Two policies, of which one is at work: [`Gdsf`] while the cost per byte of what arrives differs, [`Balanced`]
+//! while it is alike, because there a frequency count has nothing to weigh and queues keep more (GDSF with equal
+//! costs is an LFU with ageing, which keeps less of public request traces). How much it differs is the spread of its logarithm, followed by a moving average; between two thresholds nothing changes.
 //! A change files all entries anew: O(n), at most once in so many arrivals.
-//!
-//! S3-FIFO here remembers more of those who left than was published, which kept more of those traces on average
-//! at capacities of 1 % and of 10 %.
 
+use super::balanced::Balanced;
 use super::gdsf::Gdsf;
-use super::s3fifo::S3Fifo;
 use super::{Admission, Arrival, Mark, Marks, Policy, Slot};
 
 /// From this standard deviation of the binary logarithm of cost per weight on, costs differ. Where the two
@@ -19,8 +15,6 @@ use super::{Admission, Arrival, Mark, Marks, Policy, Slot};
 const DIFFERENT: f32 = 0.9;
 /// Below this one they are alike.
 const ALIKE: f32 = 0.65;
-/// Weight of those who left and are remembered, in tenths of the weight of those who are here.
-const REMEMBERED_TENTHS: u64 = 15;
 /// Arrivals between two decisions, and the memory of the average.
 const PERIOD: u32 = 256;
 
@@ -35,13 +29,13 @@ pub struct Cost {
 
 #[derive(Debug)]
 enum Order {
-    Alike(S3Fifo),
+    Alike(Balanced),
     Different(Gdsf),
 }
 
 impl Default for Order {
     fn default() -> Self {
-        Self::Alike(S3Fifo::remembering(REMEMBERED_TENTHS))
+        Self::Alike(Balanced::default())
     }
 }
 
@@ -68,7 +62,7 @@ impl Cost {
                 self.order = Order::Different(gdsf);
             }
             Order::Different(gdsf) if self.variance < ALIKE * ALIKE => {
-                let mut alike = S3Fifo::remembering(REMEMBERED_TENTHS);
+                let mut alike = Balanced::default();
                 for (slot, hash, weight) in gdsf.entries() {
                     alike.adopt(slot, Arrival { hash, weight, cost: weight });
                 }

@@ -1,13 +1,12 @@
 //! Who left not long ago: hashes without their entries.
 //!
 //! Invariant: the queue holds each remembered hash once, in the order in which they left, besides pairs whose
-//! turn the table does not confirm.
+//! turn the table does not confirm. A turn is the weight of all who left until then, which only grows.
 
 use std::collections::VecDeque;
 
 use hashbrown::{HashTable, hash_table};
 
-use super::Admission;
 use super::random::mix;
 
 /// A bounded memory of hashes, oldest forgotten first.
@@ -16,7 +15,7 @@ pub(super) struct Ghost {
     table: HashTable<Gone>,
     queue: VecDeque<(u64, u64)>,
     weight: u64,
-    next_turn: u64,
+    gone: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -30,8 +29,8 @@ impl Ghost {
     /// Remembers that an entry left, and forgets the oldest beyond either limit.
     pub(super) fn push(&mut self, hash: u64, weight: u64, most_weight: u64, most: usize) {
         self.recall(hash);
-        let turn = self.next_turn;
-        self.next_turn += 1;
+        self.gone += weight.max(1);
+        let turn = self.gone;
         self.table.insert_unique(mix(hash), Gone { hash, turn, weight }, |gone| mix(gone.hash));
         self.queue.push_back((hash, turn));
         self.weight += weight;
@@ -47,22 +46,18 @@ impl Ghost {
         }
     }
 
-    /// Tells whether an entry that arrives was here, and forgets that it was.
-    pub(super) fn recall(&mut self, hash: u64) -> Admission {
-        if self.table.is_empty() { Admission::Fresh } else { self.forget(hash, None) }
+    /// If an entry that arrives was here, tells the weight of those who left after it, and forgets that it was.
+    pub(super) fn recall(&mut self, hash: u64) -> Option<u64> {
+        if self.table.is_empty() { None } else { self.forget(hash, None) }
     }
 
-    fn forget(&mut self, hash: u64, turn: Option<u64>) -> Admission {
+    fn forget(&mut self, hash: u64, turn: Option<u64>) -> Option<u64> {
         let found = self
             .table
             .find_entry(mix(hash), |gone| gone.hash == hash && turn.is_none_or(|turn| gone.turn == turn));
-        match found.map(hash_table::OccupiedEntry::remove) {
-            Ok((gone, _)) => {
-                self.weight -= gone.weight;
-                Admission::Returning
-            }
-            Err(_) => Admission::Fresh,
-        }
+        let (gone, _) = found.map(hash_table::OccupiedEntry::remove).ok()?;
+        self.weight -= gone.weight;
+        Some(self.gone - gone.turn)
     }
 }
 
@@ -76,9 +71,9 @@ mod tests {
         for hash in 0..10 {
             ghost.push(hash, 2, 12, 5);
         }
-        assert_eq!((0..5).map(|hash| ghost.recall(hash)).collect::<Vec<_>>(), [Admission::Fresh; 5]);
-        assert_eq!((5..10).map(|hash| ghost.recall(hash)).collect::<Vec<_>>(), [Admission::Returning; 5]);
-        assert_eq!(ghost.recall(9), Admission::Fresh, "recalled once only");
+        assert_eq!((0..5).map(|hash| ghost.recall(hash)).collect::<Vec<_>>(), [None; 5]);
+        assert_eq!((5..10).map(|hash| ghost.recall(hash)).collect::<Vec<_>>(), [8, 6, 4, 2, 0].map(Some));
+        assert_eq!(ghost.recall(9), None, "recalled once only");
         for hash in 0..10 {
             ghost.push(hash, 2, 5, 100);
         }

@@ -17,6 +17,8 @@
 //! | [`S3Fifo`] | who was not used again while in a small queue | a count up to 3 |
 //! | [`Cost`] | who saves the least compute per byte | a count and an age |
 //!
+//! `Cost` is made of two that have no name in configuration: [`Gdsf`] and [`Balanced`].
+//!
 //! A worked example, with [`Fifo`]: a cache files entry `a` in slot 0 and `b` in slot 1 and calls
 //! [`insert`](Policy::insert) for each. It needs room and calls [`evict`](Policy::evict), which answers slot 0
 //! and forgets it; the cache drops `a` and may file the next entry under slot 0.
@@ -27,6 +29,7 @@
 //! Not here: how many bytes there may be, expiry and quotas (`tier::memory`).
 
 mod any;
+mod balanced;
 mod cost;
 mod fifo;
 mod gdsf;
@@ -45,6 +48,7 @@ mod sketch;
 mod testing;
 
 pub use any::AnyPolicy;
+pub use balanced::Balanced;
 pub use cost::Cost;
 pub use fifo::Fifo;
 pub use gdsf::Gdsf;

@@ -4,7 +4,8 @@
 //! to its head goes on to the main queue, anybody else leaves and is remembered for a while; who comes back
 //! meanwhile starts in the main queue. At the head of that, who was used goes round again with one use less.
 //!
-//! Good where most entries are used once. Its bad case is a loop over more than fits, where it keeps nothing.
+//! Good where most entries are used once. Its bad case is a loop over more than fits, where it keeps nothing:
+//! [`Balanced`](super::Balanced) is the one that copes with that. This one stays as published.
 
 use super::ghost::Ghost;
 use super::queues::Queues;
@@ -26,41 +27,19 @@ const GHOSTS_PER_ENTRY: usize = 4;
 const REMEMBERED_TENTHS: u64 = 9;
 
 /// Who was not used again while in a small queue leaves first.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct S3Fifo {
     queues: Queues<2>,
     ghost: Ghost,
-    remembered_tenths: u64,
-}
-
-impl Default for S3Fifo {
-    fn default() -> Self {
-        Self::remembering(REMEMBERED_TENTHS)
-    }
 }
 
 impl S3Fifo {
-    /// Makes one that remembers so many tenths of the weight that it has.
-    pub(super) fn remembering(tenths: u64) -> Self {
-        Self { queues: Queues::default(), ghost: Ghost::default(), remembered_tenths: tenths }
-    }
-
-    /// Takes in an entry that was here all along and proved itself elsewhere; leaves its mark alone.
-    pub(super) fn adopt(&mut self, slot: Slot, arrival: Arrival) {
-        self.queues.push(MAIN, slot, arrival);
-    }
-
-    /// All entries as they arrived, with cost per weight in place of the cost.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (Slot, u64, u64, f32)> {
-        self.queues.iter().map(|(slot, member)| (slot, member.hash, member.weight, member.density))
-    }
-
     fn leave(&mut self, slot: Slot) -> Option<Slot> {
         let remember = self.queues.queue_of(slot) == SMALL;
         let (weight, len) = (self.queues.total_weight(), self.queues.len());
         let member = self.queues.take(slot);
         if remember {
-            let most_weight = weight.saturating_mul(self.remembered_tenths) / 10;
+            let most_weight = weight.saturating_mul(REMEMBERED_TENTHS) / 10;
             self.ghost.push(member.hash, member.weight, most_weight, GHOSTS_PER_ENTRY * len);
         }
         Some(slot)
@@ -70,10 +49,9 @@ impl S3Fifo {
 impl Policy for S3Fifo {
     fn insert(&mut self, slot: Slot, mark: &Mark, arrival: Arrival) -> Admission {
         mark.reset(0);
-        let admission = self.ghost.recall(arrival.hash);
-        let queue = match admission {
-            Admission::Fresh => SMALL,
-            Admission::Returning => MAIN,
+        let (queue, admission) = match self.ghost.recall(arrival.hash) {
+            None => (SMALL, Admission::Fresh),
+            Some(_) => (MAIN, Admission::Returning),
         };
         self.queues.push(queue, slot, arrival);
         admission
