@@ -5,14 +5,17 @@
 //! of its length.
 
 use super::Stat;
-use super::snapshot::{Form, Row, Snapshot, Span};
+use super::snapshot::{Form, Row, Snapshot, Span, Visit};
+use super::stat::Stamp;
 use crate::clock::Timestamp;
 use crate::key::Digest;
 
 const MAGIC: &[u8; 4] = b"LSNP";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// What one entry takes besides its path, digest and text.
 const FIXED: usize = 1 + 2 + 2 + 8 + 8 + 8 + 8;
+/// What one visited directory takes besides its path.
+const VISIT: usize = 2 + 8 + 8 + 8;
 /// Front-coded paths grow when they are spelled out, real ones by less than this factor of the whole form.
 const MAX_GROWTH: usize = 64;
 
@@ -30,18 +33,19 @@ pub enum SnapshotFormatError {
 impl Snapshot {
     /// A snapshot of nothing.
     pub(super) fn empty() -> Self {
-        Self::of_rows(Timestamp::default(), 0, Vec::new(), Vec::new())
+        let choice = Digest::from_bytes([0; Digest::LEN]);
+        Self::of_rows(Timestamp::default(), 0, Vec::new(), Vec::new(), choice, Vec::new())
     }
 
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
         let mut devices: Vec<u64> = Vec::new();
-        let device_of =
-            |row: &Row, devices: &[u64]| devices.iter().position(|&known| known == row.stat.device);
-        for row in &self.rows {
+        let index_of = |device: u64, devices: &[u64]| devices.iter().position(|&known| known == device);
+        let visited = self.visits.iter().map(|visit| visit.stamp.device);
+        for device in self.rows.iter().map(|row| row.stat.device).chain(visited) {
             // There are a few at most; beyond 65,535 the index is cut, and a wrong device means a file is read.
-            if device_of(row, &devices).is_none() {
-                devices.push(row.stat.device);
+            if index_of(device, &devices).is_none() {
+                devices.push(device);
             }
         }
         devices.truncate(usize::from(u16::MAX));
@@ -57,8 +61,8 @@ impl Snapshot {
         devices.iter().for_each(|device| bytes.extend_from_slice(&device.to_le_bytes()));
 
         bytes.extend(self.rows.iter().map(|row| row.form as u8));
-        let device = |row: &Row| device_of(row, &devices).unwrap_or(usize::from(u16::MAX)) as u16;
-        self.rows.iter().for_each(|row| bytes.extend_from_slice(&device(row).to_le_bytes()));
+        let index = |device| index_of(device, &devices).unwrap_or(usize::from(u16::MAX)) as u16;
+        self.rows.iter().for_each(|row| bytes.extend_from_slice(&index(row.stat.device).to_le_bytes()));
         self.rows.iter().for_each(|row| bytes.extend_from_slice(&(row.stat.mode as u16).to_le_bytes()));
         self.rows.iter().for_each(|row| bytes.extend_from_slice(&row.stat.inode.to_le_bytes()));
         self.rows.iter().for_each(|row| bytes.extend_from_slice(&row.stat.size.to_le_bytes()));
@@ -72,15 +76,16 @@ impl Snapshot {
             push_number(&mut bytes, text.len());
             bytes.extend_from_slice(text);
         }
-        let mut last: &[u8] = b"";
-        for row in &self.rows {
-            let path = row.path.of(&self.arena);
-            let shared = path.iter().zip(last).take_while(|(a, b)| a == b).count();
-            push_number(&mut bytes, shared);
-            push_number(&mut bytes, path.len() - shared);
-            bytes.extend_from_slice(&path[shared..]);
-            last = path;
+        push_paths(&mut bytes, self.rows.iter().map(|row| row.path.of(&self.arena)));
+        bytes.extend_from_slice(self.choice.as_bytes());
+        bytes.extend_from_slice(&(self.visits.len() as u32).to_le_bytes());
+        for Visit { stamp, .. } in &self.visits {
+            bytes.extend_from_slice(&index(stamp.device).to_le_bytes());
+            bytes.extend_from_slice(&stamp.inode.to_le_bytes());
+            bytes.extend_from_slice(&stamp.modified.to_le_bytes());
+            bytes.extend_from_slice(&stamp.changed.to_le_bytes());
         }
+        push_paths(&mut bytes, self.visits.iter().map(|visit| visit.path.of(&self.arena)));
         bytes
     }
 
@@ -144,8 +149,44 @@ fn decode_body(mut from: &[u8], len: usize) -> Option<Snapshot> {
         };
         rows.push(Row { path: Span::default(), text, form, stat, digest: Digest::from_bytes(digest) });
     }
-    decode_paths(from, &mut rows, &mut arena, len.saturating_mul(MAX_GROWTH))?;
-    from.is_empty().then_some(Snapshot { taken, umask, fingerprint, arena, rows })
+    let max = len.saturating_mul(MAX_GROWTH);
+    decode_paths(from, &mut rows, &mut arena, max)?;
+    let choice = Digest::from_bytes(*take(from)?);
+    let visits = decode_visits(from, devices, &mut arena, max)?;
+    from.is_empty().then_some(Snapshot { taken, umask, fingerprint, arena, rows, choice, visits })
+}
+
+fn decode_visits(
+    from: &mut &[u8],
+    devices: &[[u8; 8]],
+    arena: &mut Vec<u8>,
+    max: usize,
+) -> Option<Vec<Visit>> {
+    let count = u32::from_le_bytes(*take(from)?) as usize;
+    let stamps = column::<VISIT>(from, count)?;
+    let mut visits = Vec::with_capacity(count);
+    let mut path: Vec<u8> = Vec::new();
+    for (at, mut stamp) in stamps.iter().map(|stamp| &stamp[..]).enumerate() {
+        let stamp = &mut stamp;
+        let device = usize::from(u16::from_le_bytes(*take(stamp)?));
+        let stamp = Stamp {
+            device: devices.get(device).map_or(u64::MAX, |&device| u64::from_le_bytes(device)),
+            inode: u64::from_le_bytes(*take(stamp)?),
+            modified: i64::from_le_bytes(*take(stamp)?),
+            changed: i64::from_le_bytes(*take(stamp)?),
+        };
+        let (shared, len) = (number(from)?, number(from)?);
+        let rest = slice(from, len)?;
+        let last_rest = path.get(shared..)?;
+        // Only the first path can be empty: that of the root.
+        if at > 0 && rest <= last_rest || arena.len() > max {
+            return None;
+        }
+        path.truncate(shared);
+        path.extend_from_slice(rest);
+        visits.push(Visit { path: Span::push(arena, &path)?, stamp });
+    }
+    Some(visits)
 }
 
 /// Reads the paths into `rows` and checks that they are in order.
@@ -189,6 +230,18 @@ fn slice<'a>(from: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
 
 fn column<'a, const N: usize>(from: &mut &'a [u8], count: usize) -> Option<&'a [[u8; N]]> {
     Some(slice(from, count.checked_mul(N)?)?.as_chunks().0)
+}
+
+/// Appends sorted paths, each as how much it shares with the one before, and what follows.
+fn push_paths<'a>(to: &mut Vec<u8>, paths: impl Iterator<Item = &'a [u8]>) {
+    let mut last: &[u8] = b"";
+    for path in paths {
+        let shared = path.iter().zip(last).take_while(|(a, b)| a == b).count();
+        push_number(to, shared);
+        push_number(to, path.len() - shared);
+        to.extend_from_slice(&path[shared..]);
+        last = path;
+    }
 }
 
 /// Appends a number, seven bits a byte, lowest first, the high bit set on all but the last.

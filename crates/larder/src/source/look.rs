@@ -1,11 +1,12 @@
 //! One name in a directory: whether it belongs to the set, and whether it is what it was.
 //!
-//! What is unchanged against the previous snapshot costs one `fstatat` on the directory's descriptor and a
-//! table look-up. What is not is read on the spot, by the thread that met it.
+//! What is unchanged against the previous snapshot costs one `fstatat` on the descriptor of its directory, or of one
+//! not far above, and where the directory had to be listed a table look-up. What is not is read on the spot, by the
+//! thread that met it.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, readlinkat, statat};
@@ -13,8 +14,8 @@ use rustix::io::Errno;
 
 use super::read::{Content, Reader, open_file};
 use super::set::{Ignore, Role};
-use super::snapshot::{Form, Row, Span};
-use super::stat::special;
+use super::snapshot::{Form, Row, Span, Visit};
+use super::stat::{Stamp, special};
 use super::walk::{Directory, Open, Unit, Walk};
 use super::{Counts, SourceError, Stat};
 use crate::key::Digest;
@@ -29,6 +30,7 @@ const LISTING_BYTES: usize = 32 << 10;
 pub(super) struct Found {
     pub(super) arena: Vec<u8>,
     pub(super) rows: Vec<Row>,
+    pub(super) visits: Vec<Visit>,
     pub(super) counts: Counts,
 }
 
@@ -101,7 +103,7 @@ impl<'w> Worker<'w> {
         self.path.truncate(open.path.len());
         self.path.extend_from_slice(name.to_bytes());
         match file_type {
-            FileType::Directory => self.directory(open, name),
+            FileType::Directory => self.directory(open, name, stat),
             FileType::Symlink => self.link(open, name),
             FileType::RegularFile => {
                 if !self.selects(open, name, false) {
@@ -111,21 +113,21 @@ impl<'w> Worker<'w> {
                 if row.is_none() {
                     // It will be opened anyway, and its stat data taken then.
                     self.found.counts.looked_at += 1;
-                    self.read(open, name, None, Form::File);
+                    self.read(open, None, Form::File);
                     return;
                 }
-                let Some(stat) = stat.or_else(|| self.stat(open, name, AtFlags::SYMLINK_NOFOLLOW)) else {
+                let Some(stat) = stat.or_else(|| self.stat(open, AtFlags::SYMLINK_NOFOLLOW)) else {
                     return;
                 };
                 if stat.file_type() == FileType::RegularFile {
-                    self.file(open, name, &stat, row, Form::File);
+                    self.file(open, &stat, row, Form::File);
                 } else {
                     self.look_at(open, name, stat.file_type(), Some(stat));
                 }
             }
             FileType::Unknown => {
                 // A file system that does not say, or a name that was not listed but given.
-                if let Some(stat) = self.stat(open, name, AtFlags::SYMLINK_NOFOLLOW) {
+                if let Some(stat) = self.stat(open, AtFlags::SYMLINK_NOFOLLOW) {
                     self.look_at(open, name, stat.file_type(), Some(stat));
                 }
             }
@@ -134,6 +136,60 @@ impl<'w> Worker<'w> {
                 if let Some(what) = special(file_type).filter(|_| !git && self.selects(open, name, false)) {
                     self.walk.fail(SourceError::Special { path: self.walk.set.path_of(&self.path), what });
                 }
+            }
+        }
+    }
+
+    /// Looks again at what row `row` of the previous snapshot says lies in a directory in which no name has come or
+    /// gone since. It belongs to the set as it did then.
+    pub(super) fn look_again(&mut self, open: &Arc<Open>, row: u32) {
+        let Some((path, form)) = self.walk.previous.row(row) else { return };
+        self.path.clear();
+        self.path.extend_from_slice(path);
+        let file_type = match form {
+            Form::File => {
+                let Some(stat) = self.stat(open, AtFlags::SYMLINK_NOFOLLOW) else { return };
+                if stat.file_type() == FileType::RegularFile {
+                    self.note_origin(open);
+                    self.file(open, &stat, Some(row), Form::File);
+                    return;
+                }
+                // Something was mounted over it.
+                stat.file_type()
+            }
+            // Those that were looked into follow by themselves.
+            Form::Directory if self.walk.previous.was_visited(path) => return,
+            Form::Directory => FileType::Directory,
+            _ => FileType::Symlink,
+        };
+        if let Ok(name) = CString::new(&path[open.path.len()..]) {
+            self.look_at(open, &name, file_type, None);
+        }
+    }
+
+    /// Notes the pattern that selects the present path, unless each has been noted as one that does.
+    fn note_origin(&self, open: &Open) {
+        if self.walk.has_unselected() {
+            let name = &self.path[open.path.len()..];
+            let verdict = self.walk.set.rules.verdict(&open.state, name, false);
+            if let Some(verdict) = verdict.filter(|verdict| verdict.selects) {
+                self.walk.note_selected(verdict.origin);
+            }
+        }
+    }
+
+    /// Notes that a directory was looked into.
+    pub(super) fn visited(&mut self, open: &Open, stamp: Stamp) {
+        let path = open.path.strip_suffix(b"/").unwrap_or(&open.path);
+        if self.walk.previous.keeps_visit(path, &stamp) {
+            return;
+        }
+        let Found { arena, rows, visits, .. } = &mut self.found;
+        match Span::push(arena, path) {
+            Some(path) => visits.push(Visit { path, stamp }),
+            None => {
+                let limit = rows.len();
+                self.walk.fail(SourceError::TooMany { root: self.walk.set.root.clone(), limit });
             }
         }
     }
@@ -151,12 +207,22 @@ impl<'w> Worker<'w> {
         origin.inspect(|&origin| self.walk.note_selected(origin)).is_some()
     }
 
-    /// Stat data of `name`, or `None` if it is gone or the walk has failed.
-    fn stat(&mut self, open: &Open, name: &CStr, flags: AtFlags) -> Option<Stat> {
+    /// Does something with the present path, given from the nearest open directory.
+    fn at<T>(&mut self, open: &Open, act: impl FnOnce(&OwnedFd, &CStr) -> T) -> T {
+        self.path.push(0);
+        let path = CStr::from_bytes_with_nul(&self.path[open.anchored..]).expect("no name has a NUL in it");
+        let done = act(&open.anchor, path);
+        self.path.pop();
+        done
+    }
+
+    /// Stat data of the present path, or `None` if it is gone or the walk has failed.
+    fn stat(&mut self, open: &Open, flags: AtFlags) -> Option<Stat> {
         self.found.counts.looked_at += 1;
-        match statat(&open.file, name, flags) {
+        match self.at(open, |anchor, path| statat(anchor, path, flags)) {
             Ok(stat) => Some(stat.into()),
-            Err(Errno::NOENT) => None,
+            // A directory on the way may have gone with it, or become something else.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => None,
             Err(errno) => {
                 self.unreadable(errno);
                 None
@@ -164,35 +230,37 @@ impl<'w> Worker<'w> {
         }
     }
 
-    fn directory(&mut self, open: &Arc<Open>, name: &CStr) {
+    pub(super) fn directory(&mut self, open: &Arc<Open>, name: &CStr, stat: Option<Stat>) {
+        self.path.truncate(open.path.len());
+        self.path.extend_from_slice(name.to_bytes());
         let Walk { set, previous, .. } = self.walk;
         if open.layers.ignores(&self.path, name.to_bytes(), true) {
             return;
         }
+        let mut stat = stat;
         if set.role == Role::Outputs && self.selects(open, name, true) {
-            let Some(stat) = self.stat(open, name, AtFlags::SYMLINK_NOFOLLOW) else { return };
+            let Some(now) = stat.or_else(|| self.stat(open, AtFlags::SYMLINK_NOFOLLOW)) else { return };
+            stat = Some(now);
             // When its entries came and went shows in the entries.
-            let stat = Stat { mode: stat.mode, ..Stat::default() };
+            let kept = Stat { mode: now.mode, ..Stat::default() };
             let row = previous.find(&self.path);
-            if previous.still_directory(row, &stat) {
+            if previous.still_directory(row, &kept) {
                 previous.keep(row);
             } else {
-                self.note(row, Form::Directory, stat, None, b"");
+                self.note(row, Form::Directory, kept, None, b"");
             }
         }
-        self.descend(open, name, false);
+        self.descend(open, name, false, stat);
     }
 
-    /// Leaves a directory to be listed, if anything below it can be selected. Returns whether it can.
-    fn descend(&mut self, open: &Arc<Open>, name: &CStr, through_link: bool) -> bool {
+    /// Leaves a directory to be looked into, if anything below it can be selected.
+    fn descend(&mut self, open: &Arc<Open>, name: &CStr, through_link: bool, stat: Option<Stat>) {
         let state = self.walk.set.rules.enter(&open.state, name.to_bytes());
-        let can_select = self.walk.set.rules.can_select(&state);
-        if can_select {
-            let directory =
-                Directory { parent: Arc::clone(open), name: name.to_owned(), state, through_link };
+        if self.walk.set.rules.can_select(&state) {
+            let parent = Arc::clone(open);
+            let directory = Directory { parent, name: name.to_owned(), state, through_link, stat };
             self.walk.push(self, Unit::Directory(directory));
         }
-        can_select
     }
 
     fn link(&mut self, open: &Arc<Open>, name: &CStr) {
@@ -204,7 +272,7 @@ impl<'w> Worker<'w> {
         if !selected && !leads_on && as_directory.is_none() {
             return;
         }
-        let Some(stat) = self.stat(open, name, AtFlags::SYMLINK_NOFOLLOW) else { return };
+        let Some(stat) = self.stat(open, AtFlags::SYMLINK_NOFOLLOW) else { return };
         if stat.file_type() != FileType::Symlink {
             return self.look_at(open, name, stat.file_type(), Some(stat));
         }
@@ -229,7 +297,7 @@ impl<'w> Worker<'w> {
         // The text belongs to the inode: as long as that is the same, so is the text.
         match previous.still(row, &stat, Form::is_link) {
             Some(known) => self.note(row, form, stat, None, previous.text(known)),
-            None => match readlinkat(&open.file, name, Vec::new()) {
+            None => match self.at(open, |anchor, path| readlinkat(anchor, path, Vec::new())) {
                 Ok(text) => self.note(row, form, stat, None, text.to_bytes()),
                 Err(Errno::NOENT | Errno::INVAL) => {}
                 Err(errno) => self.unreadable(errno),
@@ -240,7 +308,7 @@ impl<'w> Worker<'w> {
     /// Looks at what a link leads to, and says what that is; `None` if the walk has failed.
     fn follow(&mut self, open: &Arc<Open>, name: &CStr, link: Option<u32>, selected: bool) -> Option<Form> {
         self.found.counts.looked_at += 1;
-        let stat = match statat(&open.file, name, AtFlags::empty()) {
+        let stat = match self.at(open, |anchor, path| statat(anchor, path, AtFlags::empty())) {
             Ok(stat) => Stat::from(stat),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => {
                 return Some(Form::LinkToNothing);
@@ -254,7 +322,7 @@ impl<'w> Worker<'w> {
             FileType::RegularFile if !selected => Form::LinkToFile,
             FileType::RegularFile => {
                 let row = self.walk.previous.linked_file(link);
-                match self.file(open, name, &stat, row, Form::LinkedFile) {
+                match self.file(open, &stat, row, Form::LinkedFile) {
                     Presence::There => Form::LinkToFile,
                     Presence::Gone => Form::LinkToNothing,
                 }
@@ -262,24 +330,25 @@ impl<'w> Worker<'w> {
             FileType::Directory if self.walk.is_above(open, &stat) => Form::LinkToAncestor,
             FileType::Directory if open.links() == MAX_LINKS => Form::LinkToNothing,
             FileType::Directory => {
-                self.descend(open, name, true);
+                self.descend(open, name, true, None);
                 Form::LinkToDirectory
             }
             _ => Form::LinkToSpecial,
         })
     }
 
-    fn file(&mut self, open: &Open, name: &CStr, stat: &Stat, row: Option<u32>, form: Form) -> Presence {
+    fn file(&mut self, open: &Open, stat: &Stat, row: Option<u32>, form: Form) -> Presence {
         let previous = &self.walk.previous;
         if previous.still(row, stat, |known| known == form).is_some() {
             previous.keep(row);
             return Presence::There;
         }
-        self.read(open, name, row, form)
+        self.read(open, row, form)
     }
 
-    fn read(&mut self, open: &Open, name: &CStr, row: Option<u32>, form: Form) -> Presence {
-        let file = match open_file(open.file.as_fd(), name, form == Form::LinkedFile) {
+    fn read(&mut self, open: &Open, row: Option<u32>, form: Form) -> Presence {
+        let through_links = form == Form::LinkedFile;
+        let file = match self.at(open, |anchor, path| open_file(anchor.as_fd(), path, through_links)) {
             Ok(file) => file,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Presence::Gone,
             Err(errno) => {

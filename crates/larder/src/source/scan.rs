@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use super::look::Found;
 use super::previous::Previous;
 use super::set::FileSet;
-use super::snapshot::{Form, Row, Snapshot, Span};
+use super::snapshot::{Form, Row, Snapshot, Span, Visit};
 use super::walk::Walk;
 use super::{Changes, SourceError};
 use crate::clock::{Clock, Timestamp};
@@ -43,7 +43,7 @@ pub struct Scan {
 /// What a scan took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Directories opened.
+    /// Directories listed.
     pub directories: usize,
     /// Paths whose stat data was asked for, whether they belong to the set or not.
     pub looked_at: usize,
@@ -86,16 +86,17 @@ impl FileSet {
         options: &ScanOptions<'_>,
     ) -> Result<Scan, SourceError> {
         let taken = options.clock.wall();
-        let known = Previous::new(previous.map(|snapshot| &**snapshot), taken);
+        let known = Previous::new(previous.map(|snapshot| &**snapshot), self.choice, taken);
         let walk = Walk::new(self, known, options.stop);
         let found = walk.run(options.threads.get())?;
         let mut counts = Counts::default();
         found.iter().for_each(|found| counts.add(&found.counts));
-        let unchanged = walk.previous.all_kept() && found.iter().all(|found| found.rows.is_empty());
+        let nothing_new = |found: &Found| found.rows.is_empty() && found.visits.is_empty();
+        let unchanged = walk.previous.all_kept() && found.iter().all(nothing_new);
         let snapshot = match previous {
             Some(previous) if unchanged => previous.with_umask(self.umask),
             _ => {
-                let snapshot = assemble(&walk.previous, &found, taken, self.umask);
+                let snapshot = assemble(&walk.previous, &found, taken, self);
                 Arc::new(snapshot.ok_or_else(|| SourceError::TooMany {
                     root: self.root.clone(),
                     limit: found.iter().map(|found| found.rows.len()).sum(),
@@ -131,7 +132,7 @@ impl Counts {
 }
 
 /// Merges what was kept of the previous snapshot with what was found. `None` if the paths take too much.
-fn assemble(previous: &Previous<'_>, found: &[Found], taken: Timestamp, umask: u32) -> Option<Snapshot> {
+fn assemble(previous: &Previous<'_>, found: &[Found], taken: Timestamp, set: &FileSet) -> Option<Snapshot> {
     fn place<'r>(&(arena, row): &(&'r [u8], &Row)) -> (&'r [u8], bool) {
         // The file that a link leads to comes behind the link.
         (row.path.of(arena), row.form == Form::LinkedFile)
@@ -167,5 +168,18 @@ fn assemble(previous: &Previous<'_>, found: &[Found], taken: Timestamp, umask: u
         let new = if order.is_ge() { new.next() } else { None };
         push(new.or(old).expect("the loop ends when both have ended"))?;
     }
-    Some(Snapshot::of_rows(taken, umask, arena, rows))
+    let visits = visits(previous, found, &mut arena)?;
+    Some(Snapshot::of_rows(taken, set.umask, arena, rows, set.choice, visits))
+}
+
+/// The directories that were looked into, in order. `None` if their paths take too much.
+fn visits(previous: &Previous<'_>, found: &[Found], arena: &mut Vec<u8>) -> Option<Vec<Visit>> {
+    let new = found.iter().flat_map(|found| found.visits.iter().map(|visit| (&*found.arena, visit)));
+    let mut all: Vec<(&[u8], &Visit)> = previous.kept_visits().chain(new).collect();
+    all.sort_by(|(a, one), (b, other)| one.path.of(a).cmp(other.path.of(b)));
+    all.dedup_by(|(a, one), (b, other)| one.path.of(a) == other.path.of(b));
+    let placed = all.into_iter().map(|(from, visit)| {
+        Some(Visit { path: Span::push(arena, visit.path.of(from))?, stamp: visit.stamp })
+    });
+    placed.collect()
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::pattern::{Covers, Reading, Rules};
 use super::{GitIgnores, SourceError};
+use crate::key::{Algorithm, Digest, Hasher};
 
 /// Which files below a root belong together.
 ///
@@ -28,6 +29,8 @@ pub struct FileSet {
     pub(super) role: Role,
     pub(super) ignore: Ignore,
     pub(super) umask: u32,
+    /// Stands for everything that decides which paths belong to the set.
+    pub(super) choice: Digest,
 }
 
 /// What a set is for.
@@ -136,6 +139,7 @@ impl FileSetBuilder {
             Role::Inputs => Covers::IfNamed,
             Role::Outputs => Covers::Always,
         };
+        let choice = choice(role, &patterns, &excludes, &ignore);
         let mut rules = Rules::new((role == Role::Inputs).then_some(b".git"));
         let mut includes = Vec::with_capacity(patterns.len());
         for (origin, text) in patterns.into_iter().enumerate() {
@@ -150,6 +154,20 @@ impl FileSetBuilder {
             let added = rules.add(&text, origin, reading);
             added.map_err(|source| SourceError::Pattern { pattern: text, source })?;
         }
-        Ok(FileSet { root, rules, includes, role, ignore, umask })
+        Ok(FileSet { root, rules, includes, role, ignore, umask, choice })
     }
+}
+
+fn choice(role: Role, patterns: &[String], excludes: &[String], ignore: &Ignore) -> Digest {
+    let mut hasher = Hasher::new(Algorithm::Blake3);
+    hasher.update(b"larder choice of files 1\n");
+    hasher.update(&[role as u8, u8::from(matches!(ignore, Ignore::Git(_)))]);
+    for texts in [patterns, excludes] {
+        hasher.update(&(texts.len() as u64).to_le_bytes());
+        for text in texts {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        }
+    }
+    hasher.finish()
 }

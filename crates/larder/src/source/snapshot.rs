@@ -3,7 +3,8 @@
 //! Invariant: entries are sorted by path, byte by byte, without duplicates; a link that leads to a file is
 //! followed by an entry of the same path for that file; the fingerprint belongs to the entries.
 //! Entries are rows over one arena of paths, about 110 bytes and the path each, without an allocation of
-//! their own.
+//! their own. Directories that were looked into are rows of a second kind: they are no entries, say nothing that
+//! counts, and spare listing them again.
 //! Not here: how a snapshot is made (`scan`) and how it is stored (`format`).
 
 use std::ffi::OsStr;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Stat;
+use super::stat::Stamp;
 use crate::clock::Timestamp;
 use crate::key::Digest;
 
@@ -25,6 +27,19 @@ pub struct Snapshot {
     pub(super) fingerprint: Digest,
     pub(super) arena: Vec<u8>,
     pub(super) rows: Vec<Row>,
+    /// [`FileSet::choice`](super::FileSet) of the set that it is of.
+    pub(super) choice: Digest,
+    /// The directories that were looked into, sorted by path; the root's is empty.
+    pub(super) visits: Vec<Visit>,
+}
+
+/// A directory that was looked into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Visit {
+    /// Path below the root, without a slash at its end.
+    pub(super) path: Span,
+    /// [`Stamp::NONE`] if it says nothing about the names in it.
+    pub(super) stamp: Stamp,
 }
 
 /// A part of an arena.
@@ -239,9 +254,16 @@ impl Snapshot {
     }
 
     /// Makes a snapshot of rows that are sorted and whose spans belong to `arena`.
-    pub(super) fn of_rows(taken: Timestamp, umask: u32, arena: Vec<u8>, rows: Vec<Row>) -> Self {
+    pub(super) fn of_rows(
+        taken: Timestamp,
+        umask: u32,
+        arena: Vec<u8>,
+        rows: Vec<Row>,
+        choice: Digest,
+        visits: Vec<Visit>,
+    ) -> Self {
         let fingerprint = fingerprint(umask, &arena, &rows);
-        Self { taken, umask, fingerprint, arena, rows }
+        Self { taken, umask, fingerprint, arena, rows, choice, visits }
     }
 
     /// The same look at the same files, judged by another umask.
@@ -249,7 +271,8 @@ impl Snapshot {
         if self.umask == umask {
             return Arc::clone(self);
         }
-        Arc::new(Self::of_rows(self.taken, umask, self.arena.clone(), self.rows.clone()))
+        let (arena, rows, visits) = (self.arena.clone(), self.rows.clone(), self.visits.clone());
+        Arc::new(Self::of_rows(self.taken, umask, arena, rows, self.choice, visits))
     }
 }
 

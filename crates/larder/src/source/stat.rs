@@ -8,6 +8,7 @@
 //! shared memory mapping, whose stamp the kernel sets at the first write of each writeback interval only.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 
 use rustix::fs::FileType;
 
@@ -66,6 +67,56 @@ pub(super) fn special(file_type: FileType) -> Option<SpecialFile> {
         FileType::BlockDevice | FileType::CharacterDevice => Some(SpecialFile::Device),
         FileType::RegularFile | FileType::Directory | FileType::Symlink | FileType::Unknown => None,
     }
+}
+
+/// What a file system says of a directory that changes whenever a name in it comes, goes or leads elsewhere.
+///
+/// Invariant: equal stamps, settled when the directory was listed, mean equal names. That holds as for [`Stat`],
+/// on file systems that keep it ([`keeps_stamps`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Stamp {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+    pub(super) modified: i64,
+    pub(super) changed: i64,
+}
+
+impl Stamp {
+    /// Of a directory whose names have to be listed each time, or are looked up one by one.
+    pub(super) const NONE: Self = Self { device: 0, inode: 0, modified: i64::MAX, changed: i64::MAX };
+
+    /// Whether any name that comes or goes after `moment` (nanoseconds since 1970) is sure to show.
+    pub(super) fn is_settled_at(&self, moment: i64) -> bool {
+        self.modified.max(self.changed) < moment.saturating_sub(SETTLING_NANOS)
+    }
+}
+
+impl From<Stat> for Stamp {
+    fn from(stat: Stat) -> Self {
+        let Stat { device, inode, modified, changed, .. } = stat;
+        Self { device, inode, modified, changed }
+    }
+}
+
+/// Whether a directory is on a file system of which it is known that directories change their stamps with the
+/// names in them. Some that are reached over a network, or made up by a program, do not.
+#[cfg(target_os = "linux")]
+pub(super) fn keeps_stamps(directory: &OwnedFd) -> bool {
+    const BCACHEFS: u64 = 0xca45_1a4e;
+    const BTRFS: u64 = 0x9123_683e;
+    const EXT: u64 = 0xef53;
+    const F2FS: u64 = 0xf2f5_2010;
+    const OVERLAY: u64 = 0x794c_7630;
+    const TMPFS: u64 = 0x0102_1994;
+    const XFS: u64 = 0x5846_5342;
+    const ZFS: u64 = 0x2fc1_2fc1;
+    let known = [BCACHEFS, BTRFS, EXT, F2FS, OVERLAY, TMPFS, XFS, ZFS];
+    rustix::fs::fstatfs(directory).is_ok_and(|system| known.contains(&(system.f_type as u64 & 0xffff_ffff)))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn keeps_stamps(_directory: &OwnedFd) -> bool {
+    false
 }
 
 impl From<rustix::fs::Stat> for Stat {

@@ -1,8 +1,12 @@
 //! The walk over a file set, on one thread or a few: what is to be looked at, and who does it.
 //!
-//! Work comes in units: a directory to list, or some names of a directory that turned out to be large. Units
-//! stand on a stack, so that few directories are open at once. Threads take from it, and each keeps what it
-//! found to itself until the end.
+//! Work comes in units: a directory to look into, or a part of one that turned out to be large. Units stand on a
+//! stack, so that few directories are open at once. Threads take from it, and each keeps what it found to itself
+//! until the end.
+//!
+//! A directory is listed unless the rules ask for certain names in it only, or its stamp says that the names in it
+//! are those of the previous snapshot. One that is not listed is opened only if that is cheaper than to come from
+//! further up for each path below it.
 //! Not here: what is done with one name (`look`), and putting the findings in order (`scan`).
 
 use std::ffi::{CStr, CString};
@@ -16,14 +20,15 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use parking_lot::{Condvar, Mutex};
-use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, fstat, openat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, fstat, openat, statat};
 use rustix::io::Errno;
 
 use super::ignore::Layers;
 use super::look::{Found, Worker};
 use super::pattern::State;
 use super::previous::Previous;
-use super::set::{FileSet, Ignore};
+use super::set::{FileSet, Ignore, Role};
+use super::stat::{Stamp, keeps_stamps};
 use super::{SourceError, Stat};
 
 /// How many entries a scan takes in. It bounds memory, and what links that multiply the tree behind them can
@@ -31,6 +36,8 @@ use super::{SourceError, Stat};
 const MAX_ENTRIES: usize = 1 << 21;
 /// How many entries of one directory are looked at in line; further ones are left to whoever is free.
 const BATCH: usize = 128;
+/// Opening a directory and closing it costs as much as going through this many names on the way to other paths.
+const WORTH_OPENING: usize = 40;
 /// A thread costs as much as looking at some of these many entries, so fewer are not shared out.
 const WORTH_A_THREAD: usize = 600;
 /// Or as hashing some of these many bytes.
@@ -48,6 +55,10 @@ pub(super) struct Walk<'a> {
     entries: AtomicUsize,
     /// For each pattern, whether it has decided for an entry.
     selected: Vec<AtomicBool>,
+    /// How many selecting patterns have not.
+    unselected: AtomicUsize,
+    /// The device on which directories' stamps tell whether names have come or gone, if there is one.
+    stamped: OnceLock<Option<u64>>,
     /// Device and inode of the root and of the directories above it.
     above: OnceLock<Vec<Identity>>,
 }
@@ -62,24 +73,41 @@ struct Queue {
 pub(super) enum Unit {
     Directory(Directory),
     Names(Arc<Open>, Names),
+    /// Rows of the previous snapshot, all in that directory.
+    Rows(Arc<Open>, Vec<u32>),
 }
 
-/// A directory to be listed.
+/// A directory to be looked into.
 pub(super) struct Directory {
     pub(super) parent: Arc<Open>,
     pub(super) name: CString,
     pub(super) state: State,
     pub(super) through_link: bool,
+    /// What was found out about it on the way, unless a link leads to it.
+    pub(super) stat: Option<Stat>,
 }
 
-/// A directory that is open.
+/// A directory that is being looked into.
 pub(super) struct Open {
-    pub(super) file: OwnedFd,
+    /// It, or the nearest directory above it that is open.
+    pub(super) anchor: Arc<OwnedFd>,
+    /// How much of a path below the root leads to that one.
+    pub(super) anchored: usize,
     /// Path below the root, with a slash at the end unless it is empty.
     pub(super) path: Vec<u8>,
     pub(super) state: State,
     pub(super) layers: Layers,
     trail: Arc<Trail>,
+}
+
+/// How to find out what is in a directory.
+enum Inside<'w> {
+    /// The previous snapshot says which names there are.
+    Known,
+    /// Only these can matter.
+    Named(Vec<&'w [u8]>),
+    /// List them. Open, with its stamp.
+    Listed(Stamp),
 }
 
 /// Device and inode.
@@ -124,13 +152,16 @@ impl<'a> Walk<'a> {
             failure: Mutex::new(None),
             entries: AtomicUsize::new(0),
             selected: set.includes.iter().map(|_| AtomicBool::new(false)).collect(),
+            unselected: AtomicUsize::new(set.includes.iter().flatten().count()),
+            stamped: OnceLock::new(),
             above: OnceLock::new(),
         }
     }
 
     /// Walks over the whole set with at most `threads` threads and returns what each found.
     pub(super) fn run(&self, threads: usize) -> Result<Vec<Found>, SourceError> {
-        let root = Arc::new(self.open_root()?);
+        let (root, inside) = self.open_root()?;
+        let root = Arc::new(root);
         self.queue.lock().unfinished = 1;
         let others = Mutex::new(Vec::new());
         let own = thread::scope(|scope| {
@@ -142,7 +173,7 @@ impl<'a> Walk<'a> {
                 });
             };
             let mut worker = Worker::new(self, threads.saturating_sub(1), &help, threads > 1);
-            self.list(&mut worker, &root);
+            self.look_into(&mut worker, &root, inside);
             drop(root);
             self.count(&mut worker);
             self.work(&mut worker, true);
@@ -163,9 +194,16 @@ impl<'a> Walk<'a> {
 
     pub(super) fn note_selected(&self, origin: usize) {
         // Most of the time it is noted already, and reading leaves the other thread's cache alone.
-        if !self.selected[origin].load(Ordering::Relaxed) {
-            self.selected[origin].store(true, Ordering::Relaxed);
+        if !self.selected[origin].load(Ordering::Relaxed)
+            && !self.selected[origin].swap(true, Ordering::Relaxed)
+        {
+            self.unselected.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Whether some pattern has selected nothing yet.
+    pub(super) fn has_unselected(&self) -> bool {
+        self.unselected.load(Ordering::Relaxed) > 0
     }
 
     /// Notes an error and ends the walk. Of several, the one about the first path is reported.
@@ -242,10 +280,10 @@ impl<'a> Walk<'a> {
 
     fn work_on(&self, worker: &mut Worker<'_>, unit: Unit) {
         match unit {
-            Unit::Directory(directory) => match self.open(&directory) {
-                Ok(Some(open)) => {
+            Unit::Directory(directory) => match self.arrive(worker, &directory) {
+                Ok(Some((open, inside))) => {
                     drop(directory);
-                    self.list(worker, &Arc::new(open));
+                    self.look_into(worker, &Arc::new(open), inside);
                 }
                 Ok(None) => {}
                 Err(error) => self.fail(error),
@@ -259,6 +297,7 @@ impl<'a> Walk<'a> {
                     worker.look_at(&open, name, file_type, None);
                 }
             }
+            Unit::Rows(open, rows) => self.look_again(worker, &open, &rows),
         }
     }
 
@@ -271,39 +310,85 @@ impl<'a> Walk<'a> {
     }
 
     /// Looks at whatever may be selected in a directory.
-    fn list(&self, worker: &mut Worker<'_>, open: &Arc<Open>) {
+    fn look_into(&self, worker: &mut Worker<'_>, open: &Arc<Open>, inside: Inside<'_>) {
         worker.stand_in(open);
-        worker.found.counts.directories += 1;
-        if let Some(names) = self.set.rules.only_names(&open.state) {
-            for name in names {
-                // A name with a NUL cannot be there.
-                if let Ok(name) = CString::new(name) {
-                    worker.look_at(open, &name, FileType::Unknown, None);
+        match inside {
+            Inside::Known => self.look_at_known(worker, open),
+            Inside::Named(names) => {
+                for name in names {
+                    // A name with a NUL cannot be there.
+                    if let Ok(name) = CString::new(name) {
+                        worker.look_at(open, &name, FileType::Unknown, None);
+                    }
                 }
+                self.visited(worker, open, Stamp::NONE);
             }
-            return;
+            Inside::Listed(stamp) => {
+                worker.found.counts.directories += 1;
+                self.previous.expect_many();
+                let mut buffer = std::mem::take(&mut worker.listing);
+                let tells = self.list_all(worker, open, &mut buffer);
+                worker.listing = buffer;
+                self.visited(worker, open, if tells { stamp } else { Stamp::NONE });
+            }
         }
-        let mut buffer = std::mem::take(&mut worker.listing);
-        self.list_all(worker, open, &mut buffer);
-        worker.listing = buffer;
     }
 
-    fn list_all(&self, worker: &mut Worker<'_>, open: &Arc<Open>, buffer: &mut Vec<u8>) {
-        let mut entries = RawDir::new(&open.file, buffer.spare_capacity_mut());
+    /// Notes a visit, where the next walk may make use of it.
+    fn visited(&self, worker: &mut Worker<'_>, open: &Open, stamp: Stamp) {
+        if self.is_plain(open) {
+            worker.visited(open, stamp);
+        }
+    }
+
+    /// Looks at what the previous snapshot says is in a directory.
+    fn look_at_known(&self, worker: &mut Worker<'_>, open: &Arc<Open>) {
+        let rows = self.previous.rows_in(&open.path);
+        let in_line = if worker.has_company { rows.len().min(BATCH) } else { rows.len() };
+        for batch in rows[in_line..].chunks(BATCH) {
+            self.push(worker, Unit::Rows(Arc::clone(open), batch.to_vec()));
+        }
+        self.look_again(worker, open, &rows[..in_line]);
+        for name in self.previous.directories_in(&open.path) {
+            if let Ok(name) = CString::new(name) {
+                worker.directory(open, &name, None);
+            }
+        }
+    }
+
+    fn look_again(&self, worker: &mut Worker<'_>, open: &Arc<Open>, rows: &[u32]) {
+        for &row in rows {
+            if self.is_over() {
+                return;
+            }
+            worker.look_again(open, row);
+        }
+    }
+
+    /// Lists a directory and looks at what is in it. Returns whether as long as its names stay the same, nothing else
+    /// can come to belong to the set: what a link leads to may change anywhere.
+    fn list_all(&self, worker: &mut Worker<'_>, open: &Arc<Open>, buffer: &mut Vec<u8>) -> bool {
+        let mut entries = RawDir::new(&open.anchor, buffer.spare_capacity_mut());
+        let mut tells = true;
         let (mut in_line, mut batch) = (0, Names::default());
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(Errno::NOENT) => break,
-                Err(errno) => return worker.unreadable(errno),
+                Err(errno) => {
+                    worker.unreadable(errno);
+                    return false;
+                }
             };
             let (name, file_type) = (entry.file_name(), entry.file_type());
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
             if self.is_over() {
-                return;
+                return false;
             }
+            let is_link = matches!(file_type, FileType::Symlink | FileType::Unknown);
+            tells &= !(is_link && self.set.role == Role::Inputs);
             if in_line < BATCH || !worker.has_company || file_type == FileType::Directory {
                 in_line += 1;
                 worker.look_at(open, name, file_type, None);
@@ -317,9 +402,10 @@ impl<'a> Walk<'a> {
         for (name, file_type) in batch.iter() {
             worker.look_at(open, name, file_type, None);
         }
+        tells
     }
 
-    fn open_root(&self) -> Result<Open, SourceError> {
+    fn open_root(&self) -> Result<(Open, Inside<'_>), SourceError> {
         let root = &self.set.root;
         let unreadable = |source| SourceError::Unreadable { path: root.clone(), source };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -330,20 +416,117 @@ impl<'a> Walk<'a> {
             Ignore::Git(ignores) => ignores.layers(root)?,
         };
         let trail = Trail { identity: (stat.device, stat.inode), links: 0, parent: None };
+        // Git's rules lie in files of their own, which have to be read wherever they may be.
+        let is_stamped = matches!(self.set.ignore, Ignore::Nothing) && keeps_stamps(&file);
+        let stamped = *self.stamped.get_or_init(|| is_stamped.then_some(stat.device));
         let state = self.set.rules.start();
-        Ok(Open { file, path: Vec::new(), state, layers, trail: Arc::new(trail) })
+        let inside = match self.set.rules.only_names(&state) {
+            Some(names) => Inside::Named(names),
+            None if stamped.is_some() && self.is_known(b"", &stat) => Inside::Known,
+            None => Inside::Listed(self.stamp_of(&stat)),
+        };
+        let open = Open {
+            anchor: Arc::new(file),
+            anchored: 0,
+            path: Vec::new(),
+            state,
+            layers,
+            trail: Arc::new(trail),
+        };
+        Ok((open, inside))
     }
 
-    /// Opens a directory; `None` if there is none of this name any more.
-    fn open(&self, directory: &Directory) -> Result<Option<Open>, SourceError> {
-        let Directory { parent, name, state, through_link } = directory;
+    /// What a directory's stat data tells about the names in it.
+    fn stamp_of(&self, stat: &Stat) -> Stamp {
+        let tells = self.stamped.get().copied().flatten() == Some(stat.device);
+        if tells { Stamp::from(*stat) } else { Stamp::NONE }
+    }
+
+    /// Whether the previous snapshot knows the names in the directory at `path`, which has this stat data now.
+    fn is_known(&self, path: &[u8], stat: &Stat) -> bool {
+        let Some(visit) = self.previous.telling_visit(path) else { return false };
+        let is_known = self.previous.has_stamp(visit, &self.stamp_of(stat));
+        if is_known {
+            self.previous.keep_visit(visit);
+        }
+        is_known
+    }
+
+    /// Whether nothing but the names in a directory decides what in it belongs to the set: no link leads to it, which
+    /// may lead elsewhere, and no rules of git's.
+    fn is_plain(&self, open: &Open) -> bool {
+        open.trail.links == 0 && matches!(self.set.ignore, Ignore::Nothing)
+    }
+
+    /// Goes to a directory and finds out how to look into it; `None` if there is none of this name any more.
+    fn arrive(
+        &self,
+        worker: &mut Worker<'_>,
+        directory: &Directory,
+    ) -> Result<Option<(Open, Inside<'_>)>, SourceError> {
+        let Directory { parent, name, state, through_link, .. } = directory;
+        if *through_link || !self.is_plain(parent) {
+            return self.open(directory);
+        }
+        let mut path = parent.path.clone();
+        path.extend_from_slice(name.to_bytes());
+        let names = self.set.rules.only_names(state);
+        if names.is_none() && self.previous.telling_visit(&path).is_none() {
+            return self.open(directory);
+        }
+        let unreadable = |errno: Errno| {
+            let (path, source) = (self.set.path_of(&path), io::Error::from(errno));
+            SourceError::Unreadable { path, source }
+        };
+        let relative = parent.below_anchor(&path);
+        let stat = match directory.stat {
+            Some(stat) => stat,
+            None => {
+                worker.found.counts.looked_at += 1;
+                match statat(&parent.anchor, &*relative, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => stat.into(),
+                    Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+                    Err(errno) => return Err(unreadable(errno)),
+                }
+            }
+        };
+        if stat.file_type() != FileType::Directory {
+            return Ok(None);
+        }
+        let inside = match names {
+            Some(names) => Inside::Named(names),
+            None if self.is_known(&path, &stat) => Inside::Known,
+            None => return self.open(directory),
+        };
+        let trail = Arc::new(Trail {
+            identity: (stat.device, stat.inode),
+            links: 0,
+            parent: Some(Arc::clone(&parent.trail)),
+        });
+        let (mut anchor, mut anchored) = (Arc::clone(&parent.anchor), parent.anchored);
+        let names_on_the_way = 1 + path[anchored..].iter().filter(|&&byte| byte == b'/').count();
+        path.push(b'/');
+        if self.previous.count_below(&path) * names_on_the_way > WORTH_OPENING {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            // One that may be gone through but not listed serves as well from further up.
+            if let Ok(file) = openat(&parent.anchor, &*relative, flags, Mode::empty()) {
+                (anchor, anchored) = (Arc::new(file), path.len());
+            }
+        }
+        let (state, layers) = (state.clone(), Layers::default());
+        Ok(Some((Open { anchor, anchored, path, state, layers, trail }, inside)))
+    }
+
+    /// Opens a directory to list it; `None` if there is none of this name any more.
+    fn open(&self, directory: &Directory) -> Result<Option<(Open, Inside<'_>)>, SourceError> {
+        let Directory { parent, name, state, through_link, .. } = directory;
         let mut path = parent.path.clone();
         path.extend_from_slice(name.to_bytes());
         let unreadable =
             |source: io::Error| SourceError::Unreadable { path: self.set.path_of(&path), source };
         let links = if *through_link { OFlags::empty() } else { OFlags::NOFOLLOW };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | links;
-        let file = match openat(&parent.file, name, flags, Mode::empty()) {
+        let file = match openat(&parent.anchor, &*parent.below_anchor(&path), flags, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
             Err(errno) => return Err(unreadable(errno.into())),
@@ -360,7 +543,12 @@ impl<'a> Walk<'a> {
             parent: Some(Arc::clone(&parent.trail)),
         });
         path.push(b'/');
-        Ok(Some(Open { file, path, state: state.clone(), layers, trail }))
+        let inside = match self.set.rules.only_names(state) {
+            Some(names) => Inside::Named(names),
+            None => Inside::Listed(self.stamp_of(&stat)),
+        };
+        let (anchor, anchored) = (Arc::new(file), path.len());
+        Ok(Some((Open { anchor, anchored, path, state: state.clone(), layers, trail }, inside)))
     }
 
     /// Whether a path through `open` goes through the directory `stat`, or that is above the root.
@@ -376,6 +564,11 @@ impl Open {
     /// How many links to directories its path goes through.
     pub(super) fn links(&self) -> usize {
         self.trail.links
+    }
+
+    /// A path below the root as it is reached from the open directory.
+    fn below_anchor(&self, path: &[u8]) -> CString {
+        CString::new(&path[self.anchored..]).expect("no name has a NUL in it")
     }
 }
 

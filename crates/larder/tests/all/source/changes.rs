@@ -16,7 +16,65 @@ fn a_second_look_reads_nothing_and_gives_the_same_snapshot() {
     let mut lab = lab();
     let scan = lab.scan();
     assert!(!scan.is_new());
-    assert_eq!((scan.counts.read, scan.counts.looked_at), (0, 4), "three files, and src");
+    assert_eq!((scan.counts.read, scan.counts.looked_at), (0, 5), "three files, src and src/deep");
+}
+
+#[test]
+fn a_directory_in_which_no_name_has_come_or_gone_is_not_listed_again() {
+    let mut lab = lab();
+    assert_eq!(lab.scan().counts.directories, 0);
+    lab.file("src/a", "aaab");
+    assert_eq!(lab.scan().counts.directories, 0, "an edit in place");
+    lab.file("src/deep/c", "c");
+    assert_eq!(lab.scan().counts.directories, 1, "src/deep");
+    lab.rename("src/deep/c", "src/deep/d");
+    assert_eq!(lab.scan().counts.directories, 1, "src/deep");
+    lab.remove("src/deep/d").file("other", "outside of the set");
+    assert_eq!(lab.scan().counts.directories, 1, "src/deep");
+    assert_eq!(lab.scan().counts.directories, 0);
+}
+
+#[test]
+fn a_directory_that_changed_just_before_it_was_listed_is_listed_again() {
+    let mut lab = Lab::inputs(&["src/**"]);
+    lab.file("src/a", "a");
+    lab.clock = Clock::manual(SystemTime::now().into());
+    for _ in 0..2 {
+        assert_eq!(lab.scan().counts.directories, 1, "its stamp may not show what came since");
+    }
+    lab.clock.advance(Duration::from_secs(3600));
+    assert_eq!(lab.scan().counts.directories, 1);
+    assert_eq!(lab.scan().counts.directories, 0, "by now it lay safely in the past when it was listed");
+}
+
+#[test]
+fn a_snapshot_of_other_patterns_spares_no_listing() {
+    let mut lab = Lab::inputs(&["src/*.rs"]);
+    lab.file("src/a.rs", "a").file("src/b.md", "b").file("src/deep/c.rs", "c");
+    check(&mut lab, expect!["+src/a.rs read 1"]);
+    for pattern in ["src/*", "src/**", "src/**/*.rs"] {
+        lab.set = FileSet::inputs(lab.directory.path()).patterns([pattern]).build().unwrap();
+        lab.scan();
+    }
+    check_entries(
+        &mut lab,
+        expect![[r#"
+            src/a.rs 644 17762fdd
+            src/deep/c.rs 644 ea7aa1fc
+        "#]],
+    );
+}
+
+#[test]
+fn directories_of_outputs_come_and_go_without_a_change_in_those_above() {
+    let mut lab = Lab::outputs(&["dist"]);
+    lab.file("dist/a/b/c", "c").directory("dist/empty");
+    check(&mut lab, expect!["+dist +dist/a +dist/a/b +dist/a/b/c +dist/empty read 1"]);
+    assert_eq!(lab.scan().counts.directories, 0);
+    lab.remove("dist/a/b/c").directory("dist/empty/full").mode("dist/empty", 0o700);
+    check(&mut lab, expect!["+dist/empty/full -dist/a/b/c ~dist/empty read 0"]);
+    lab.remove("dist/empty").file("dist/empty", "now a file");
+    check(&mut lab, expect!["-dist/empty/full ~dist/empty read 1"]);
 }
 
 #[test]
@@ -119,7 +177,7 @@ fn files_outside_of_the_set_are_not_even_looked_at() {
         lab.file(format!("node_modules/{n}/x"), "x");
     }
     let counts = lab.scan().counts;
-    assert_eq!((counts.directories, counts.looked_at), (3, 4), "the root, src and src/deep");
+    assert_eq!((counts.directories, counts.looked_at), (0, 5), "three files, src and src/deep");
 }
 
 #[test]

@@ -179,3 +179,16 @@ fn outputs_keep_directories() {
     lab.file("dist/extra/file", "");
     check(&mut lab, expect!["+dist/extra/file read 1"]);
 }
+
+#[test]
+fn what_a_link_leads_to_may_come_at_any_time() {
+    let mut lab = Lab::inputs(&["src/**/*.rs"]);
+    lab.file("src/a.rs", "a").link("src/made", "../made");
+    check(&mut lab, expect!["+src/a.rs read 1"]);
+    lab.file("made/b.rs", "b");
+    check(&mut lab, expect!["+src/made +src/made/b.rs read 1"]);
+    lab.file("made/c.rs", "c");
+    check(&mut lab, expect!["+src/made/c.rs read 1"]);
+    lab.remove("made");
+    check(&mut lab, expect!["-src/made -src/made/b.rs -src/made/c.rs read 0"]);
+}

@@ -137,7 +137,7 @@ fn a_stored_snapshot_of_another_version_is_refused_by_its_number() {
     bytes[4] = 9;
     let error = Snapshot::decode(&bytes).unwrap_err();
     assert_eq!(error, SnapshotFormatError::Version(9));
-    expect!["snapshot has version 9 where 1 was expected"].assert_eq(&error.to_string());
+    expect!["snapshot has version 9 where 2 was expected"].assert_eq(&error.to_string());
 }
 
 pub(super) fn make_pipe(path: &Path) {
