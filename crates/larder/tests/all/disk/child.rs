@@ -15,22 +15,25 @@ pub(super) fn process(role: &str, folder: &Path) -> Command {
     command
 }
 
-/// Like [`process`], but in a mount namespace of its own, after `sh` ran `mounts` in it; `None` where the system does
-/// not let this user make one.
-pub(super) fn process_with_mounts(role: &str, folder: &Path, mounts: &str) -> Option<Command> {
+/// Like [`process`], but in a mount namespace of its own, after `sh` ran `mounts` in it. Fails where the system does
+/// not let this user make one: a test that did not run is no test that passed.
+pub(super) fn process_with_mounts(role: &str, folder: &Path, mounts: &str) -> Command {
     let unshare = || {
         let mut command = Command::new("unshare");
         command.args(["--map-root-user", "--mount", "sh", "-ec"]);
         command
     };
-    let probe = unshare().arg("mount -t tmpfs tmpfs /mnt").stderr(Stdio::null()).status();
-    if !probe.is_ok_and(|status| status.success()) {
-        return None;
-    }
+    let probe = unshare().arg("mount -t tmpfs tmpfs /mnt").output().unwrap();
+    assert!(
+        probe.status.success(),
+        "this test makes a mount namespace, which is not allowed here; run it as root, or allow it with\n    \
+         sysctl -w kernel.unprivileged_userns_clone=1\n{}",
+        String::from_utf8_lossy(&probe.stderr)
+    );
     let mut command = unshare();
     command.arg(format!("{mounts}\nexec \"$0\" \"$@\"")).arg(std::env::current_exe().unwrap());
     as_child(&mut command, role, folder);
-    Some(command)
+    command
 }
 
 fn as_child(command: &mut Command, role: &str, folder: &Path) {
