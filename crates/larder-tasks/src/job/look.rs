@@ -26,6 +26,10 @@ use crate::task::{Keeping, Task};
 /// How long a look may decide whether a result is given back.
 pub(super) const FRESH: Duration = Duration::from_millis(200);
 
+/// How long a look that was taken ahead may wait to be told along with others, and how many may.
+const TELLING: Duration = Duration::from_millis(1);
+const TOLD_AT_ONCE: usize = 16;
+
 /// How a task's files look.
 pub(super) struct Look {
     /// When the look began.
@@ -80,6 +84,35 @@ impl Ahead {
     }
 }
 
+/// Looks of one thread that are about to be told. Several at once, as whoever hears of them is woken each time.
+struct Told {
+    looks: Vec<(oneshot::Sender<Look>, Look)>,
+    since: Instant,
+}
+
+impl Told {
+    /// Tells what has waited for long enough.
+    fn soon(&mut self, now: Instant) {
+        if now.since(self.since) >= TELLING || self.looks.len() >= TOLD_AT_ONCE {
+            self.tell();
+            self.since = now;
+        }
+    }
+
+    fn tell(&mut self) {
+        for (sender, look) in self.looks.drain(..) {
+            // Whoever ended early does not hear it.
+            let _ = sender.send(look);
+        }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
 impl Inner {
     /// Begins to look at the files of all tasks of a graph.
     pub(super) fn look_ahead(self: &Arc<Self>, graph: &Graph) -> Ahead {
@@ -98,13 +131,14 @@ impl Inner {
             let (next, over) = (Arc::clone(&next), Arc::clone(&over));
             // What is not looked at is told by the senders' going.
             drop(tokio::task::spawn_blocking(move || {
+                let mut told = Told { looks: Vec::new(), since: inner.clock.now() };
                 while !over.load(Ordering::Relaxed) {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(task) = tasks.get(at) else { break };
                     let sender = senders[at].lock().take();
                     if let Some(sender) = sender.filter(|_| task.command.is_some()) {
-                        // Whoever ended early does not hear it.
-                        let _ = sender.send(inner.look(task, None, threads));
+                        told.looks.push((sender, inner.look(task, None, threads)));
+                        told.soon(inner.clock.now());
                     }
                 }
             }));

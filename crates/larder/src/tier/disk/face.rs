@@ -1,4 +1,4 @@
-//! The async face: each operation on one of the runtime's blocking threads.
+//! The async face: each operation on one of the runtime's blocking threads, look-ups several at once (`gather`).
 
 use super::open::Disk;
 use crate::key::{Key, Selector};
@@ -25,8 +25,7 @@ impl Tier for Disk {
     }
 
     fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Vec<u8>>> {
-        let (disk, key) = (self.clone(), key.clone());
-        Box::pin(blocking(move || disk.blocking_get(&key)))
+        Box::pin(self.gathered_get(key))
     }
 
     fn put(&self, entries: Vec<Sealed>) -> Answer<'_, Vec<crate::tier::PutOutcome>> {

@@ -24,6 +24,7 @@ mod ballast;
 mod blobs;
 mod face;
 mod fault;
+mod gather;
 mod gc;
 mod get;
 mod invalidate;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 use super::fault::Fault;
+use super::gather::Gathered;
 use super::lock::Locked;
 use super::pin::Pins;
 use super::schema::{self, Access, FORMAT, Found};
@@ -65,6 +66,7 @@ struct Inner {
     replacing: Mutex<()>,
     writer: Mutex<()>,
     pins: Pins,
+    gathered: Gathered,
     written: AtomicBool,
     quarantined: AtomicU64,
 }
@@ -89,6 +91,7 @@ impl Disk {
             replacing: Mutex::new(()),
             writer: Mutex::new(()),
             pins: Pins::default(),
+            gathered: Gathered::default(),
             written: AtomicBool::new(false),
             quarantined: AtomicU64::new(0),
         }));
@@ -129,6 +132,10 @@ impl Disk {
 
     pub(super) fn pins(&self) -> &Pins {
         &self.0.pins
+    }
+
+    pub(super) fn gathered(&self) -> &Gathered {
+        &self.0.gathered
     }
 
     pub(super) fn note_written(&self) {

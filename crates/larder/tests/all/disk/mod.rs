@@ -5,6 +5,7 @@ mod child;
 mod damage;
 mod entries;
 mod faults;
+mod gathering;
 mod leases;
 mod model;
 mod processes;

@@ -1,0 +1,60 @@
+//! Look-ups that are asked for at the same time.
+
+use std::sync::Arc;
+
+use larder::tier::Tier;
+use larder::tier::disk::Disk;
+
+use super::{Lab, keep, key, noise, run, value};
+
+fn ask(disk: &Disk, rest: &str) -> tokio::task::JoinHandle<Option<Vec<u8>>> {
+    let (disk, key) = (disk.clone(), key(rest));
+    tokio::spawn(async move { disk.get(&key).await.unwrap() })
+}
+
+#[test]
+fn each_of_many_gets_its_own_answer() {
+    let lab = Lab::new();
+    let disk = lab.open();
+    for n in 0..200 {
+        keep(&disk, &format!("{n}"), &noise(100, n));
+    }
+    let expected: Arc<Vec<_>> =
+        Arc::new((0..200).map(|n| disk.blocking_get(&key(&format!("{n}"))).unwrap()).collect());
+    let all = async {
+        let asked: Vec<_> = (0..400).map(|n| ask(&disk, &format!("{n}"))).collect();
+        for (n, asked) in asked.into_iter().enumerate() {
+            assert_eq!(asked.await.unwrap(), expected.get(n).cloned().flatten(), "{n}");
+        }
+    };
+    run(all);
+    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    threads.block_on(async {
+        for round in 0..50 {
+            let asked: Vec<_> = (0..200).map(|n| ask(&disk, &format!("{n}"))).collect();
+            for (n, asked) in asked.into_iter().enumerate() {
+                assert_eq!(asked.await.unwrap(), expected[n], "{n} in round {round}");
+            }
+        }
+    });
+}
+
+#[test]
+fn those_of_a_runtime_that_ended_are_in_nobodys_way() {
+    let lab = Lab::new();
+    let disk = lab.open();
+    keep(&disk, "a", b"value");
+    for _ in 0..20 {
+        let brief = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        brief.block_on(async {
+            // The only thread is busy, so that what is asked for waits when the runtime ends.
+            let (_hold, held) = std::sync::mpsc::channel::<()>();
+            drop(tokio::task::spawn_blocking(move || held.recv()));
+            let _asked = ask(&disk, "a");
+            tokio::task::yield_now().await;
+        });
+        drop(brief);
+        assert_eq!(run(disk.get(&key("a"))).unwrap(), disk.blocking_get(&key("a")).unwrap());
+    }
+    assert_eq!(value(&disk, "a").unwrap(), b"value");
+}
