@@ -79,10 +79,11 @@ const COLLECT_AFTER: Duration = Duration::from_secs(86_400);
 /// Collects the disk tier if that is due: a limit is exceeded, which is looked at if something was `written`, or
 /// it was not done for a day. Blocks. Returns what was removed.
 pub(crate) fn collect_if_due(
-    disk: &Disk,
+    opened: &Opened,
     settings: &Settings,
     written: bool,
 ) -> Result<Option<Reclaimed>, Failure> {
+    let Some(disk) = &opened.disk else { return Ok(None) };
     if disk.read_only() || !settings.mode.writes() {
         return Ok(None);
     }
@@ -95,12 +96,12 @@ pub(crate) fn collect_if_due(
     if recently && !(written && exceeds(disk, settings)?) {
         return Ok(None);
     }
-    let collected = disk.gc(&limits(settings)?).map_err(failed)?;
+    let collected = opened.collect(&limits(settings)?).map_err(failed)?;
     let done = now.as_millis().to_le_bytes().to_vec();
     disk.update_meta(COLLECTED.0, COLLECTED.1, |_| Some(done.clone())).map_err(failed)?;
     Ok(match collected {
-        Collected::Done(reclaimed) => Some(reclaimed),
-        Collected::Busy => None,
+        Some(Collected::Done(reclaimed)) => Some(reclaimed),
+        Some(Collected::Busy) | None => None,
     })
 }
 

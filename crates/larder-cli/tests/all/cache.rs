@@ -318,3 +318,57 @@ fn gc_keeps_to_the_limits_and_clear_leaves_nothing() {
     );
     assert_eq!(lab.stdout(&["cache", "list"]), "");
 }
+
+#[test]
+fn gc_counts_what_left_and_why() {
+    let lab = Lab::new();
+    for name in ["a", "b", "c"] {
+        put(&lab, name.as_bytes(), &[&format!("notes/text@1/{name}")]);
+    }
+    lab.stdout(&["cache", "gc", "--set", "disk.entries=2"]);
+    let report: serde_json::Value = serde_json::from_str(&lab.stdout(&["cache", "stats", "--json"])).unwrap();
+    assert_eq!(
+        report["report"]["total"]["tiers"]["disk"]["evictions"],
+        serde_json::json!({ "capacity": 2 }),
+        "{report}"
+    );
+}
+
+#[test]
+fn clear_removes_what_fits_each_of_kind_scope_and_age() {
+    let keys = ["notes/text@1/a", "notes/text@2/b", "notes/blob@1/c", "other/text@1/d"];
+    let check = |arguments: &[&str], left: &[&str]| {
+        let lab = Lab::new();
+        for key in keys {
+            put(&lab, b"value", &[key]);
+        }
+        lab.stdout(&[&["cache", "clear"], arguments].concat());
+        let listed: serde_json::Value =
+            serde_json::from_str(&lab.stdout(&["cache", "list", "--sort", "key", "--json"])).unwrap();
+        let listed: Vec<_> =
+            listed.as_array().unwrap().iter().map(|one| one["key"].as_str().unwrap()).collect();
+        assert_eq!(listed, left, "{arguments:?}");
+    };
+    check(&["--kind", "text"], &["notes/blob@1/c"]);
+    check(&["--kind", "text@1"], &["notes/blob@1/c", "notes/text@2/b"]);
+    check(&["--scope", "other"], &keys_but(&keys, "other/text@1/d"));
+    check(&["--scope", "notes", "--kind", "blob"], &keys_but(&keys, "notes/blob@1/c"));
+    check(&["--older-than", "1 h"], &keys_but(&keys, ""));
+    check(&["--older-than", "0 s"], &[]);
+    check(&[], &[]);
+}
+
+fn keys_but<'a>(keys: &[&'a str], but: &str) -> Vec<&'a str> {
+    let mut keys: Vec<_> = keys.iter().copied().filter(|key| *key != but).collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[test]
+fn clear_refuses_what_names_no_kind_or_time() {
+    let lab = Lab::new();
+    for arguments in [["--kind", "a b"], ["--kind", "a@x"], ["--scope", "a/b"], ["--older-than", "soon"]] {
+        let output = lab.run(&[&["cache", "clear"], &arguments[..]].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+}

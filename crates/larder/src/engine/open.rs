@@ -1,7 +1,11 @@
 //! An engine as a configuration describes it, and its end.
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
 
 use super::{KindLimits, Larder, LarderOptions};
 use crate::clock::Clock;
@@ -9,12 +13,17 @@ use crate::config::{Machine, Mode, Settings};
 use crate::entry::compress::Level;
 use crate::key::{KindName, Scope};
 use crate::stats::{self, Place, Report, Stats, StatsOptions, TierUsage};
-use crate::tier::disk::{Disk, DiskOptions};
+use crate::tier::disk::{self, Collected, Departed, Disk, DiskOptions};
 use crate::tier::memory::{Config, Limits};
 use crate::tier::{Tier, TierError};
 
 /// Under which names the disk tier keeps statistics.
 const STATS: (&str, &str) = ("stats", "all");
+
+/// How often what was counted is filed: the history's finest resolution.
+const TICK: Duration = Duration::from_secs(1);
+/// After how many of those it is written to the disk tier.
+const TICKS_A_SAVE: u32 = 60;
 
 /// An engine and the disk tier in it.
 #[derive(Debug)]
@@ -76,6 +85,11 @@ impl Opened {
     /// Writes everything that is on its way, and what was counted, so that the next process goes on from there.
     pub async fn close(&self) {
         self.larder.close().await;
+        self.save().await;
+    }
+
+    /// Writes what was counted to the disk tier.
+    async fn save(&self) {
         let Some(disk) = self.disk.clone() else { return };
         let stats = self.larder.stats().clone();
         // The disk tier writes on a blocking thread; failing to write statistics fails nobody.
@@ -83,6 +97,41 @@ impl Opened {
         if let Ok(Err(error)) = saved {
             tracing::warn!(error = &error as &dyn std::error::Error, "statistics are not saved");
         }
+    }
+
+    /// Files what was counted into the history and hands it to exporters each second, and writes it to the disk tier
+    /// each minute, for as long as it is polled. Never ends: a long-lived user spawns it, or selects between it and
+    /// its work. Without it, everything since the last report counts for the time of the next report or of
+    /// [`close`](Self::close), and a process that is killed loses what it counted.
+    pub async fn attend(&self) -> Infallible {
+        let mut seconds = tokio::time::interval(TICK);
+        // A process that slept has nothing to catch up on.
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut ticks = 0;
+        loop {
+            seconds.tick().await;
+            self.larder.stats().tick();
+            ticks += 1;
+            if ticks % TICKS_A_SAVE == 0 {
+                self.save().await;
+            }
+        }
+    }
+
+    /// Keeps the disk tier to `limits`, counts what leaves and writes that down at once. Blocks, in steps that let
+    /// other writers in between. `None` if there is no disk tier.
+    pub fn collect(&self, limits: &disk::Limits) -> Result<Option<Collected>, TierError> {
+        let Some(disk) = &self.disk else { return Ok(None) };
+        let stats = self.larder.stats();
+        let collected = disk.gc_telling(limits, &mut |departed| {
+            let Departed { key, cause, bytes } = departed;
+            tracing::debug!(%key, %cause, bytes, "evicted from disk");
+            stats.series(key.scope(), key.kind()).evicted(Place::Disk, *cause, *bytes);
+        })?;
+        if let Err(error) = save(stats, disk) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "statistics are not saved");
+        }
+        Ok(Some(collected))
     }
 
     /// What was counted by all processes that used the disk tier, this one included. Blocks.

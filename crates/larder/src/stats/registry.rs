@@ -3,7 +3,7 @@
 //! Invariants: what was counted is in exactly one of a series, `unsaved`, `in_flight` and `stored`; the number of
 //! series is bounded.
 //!
-//! Not here: a timer. Whoever owns one calls [`Stats::tick`].
+//! Not here: a timer. Whoever owns one calls [`Stats::tick`]; for an engine that was opened, `Opened::attend` does.
 
 use std::collections::BTreeMap;
 use std::fmt;

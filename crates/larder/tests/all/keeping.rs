@@ -12,7 +12,8 @@ use larder::engine::{
     Answer, Computed, Exclusion, Kept, Kind, KindOptions, Larder, NotKept, Opened, Origin, Validity, Write,
 };
 use larder::key::{Scope, Selector};
-use larder::stats::Place;
+use larder::stats::{EvictionCause, Place, Resolution};
+use larder::tier::disk;
 
 const DISK: Origin = Origin::Kept(Place::Disk);
 const MEMORY: Origin = Origin::Kept(Place::Memory);
@@ -252,4 +253,55 @@ async fn switches_in_the_settings_change_no_answer() {
     check(|s| s.memory.enabled = false, [Origin::Computed, DISK]).await;
     check(|_| {}, [DISK, MEMORY]).await;
     check(|s| s.mode = larder::config::Mode::Off, [Origin::Computed, Origin::Computed]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_attended_files_each_second_and_saves_each_minute() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::open(dir.path());
+    let attended = async |seconds: f64| {
+        let _ = tokio::time::timeout(Duration::from_secs_f64(seconds), node.opened.attend()).await;
+    };
+    for _ in 0..3 {
+        node.ask("a", "one").await;
+        attended(0.5).await;
+        node.clock.advance(Duration::from_secs(1));
+    }
+    let history = node.opened.report().unwrap().history;
+    let seconds: Vec<_> = history[&Resolution::Second].iter().map(|point| point.requests).collect();
+    assert_eq!(seconds, [1, 1, 1]);
+
+    let saved = || {
+        let total = Node::open(dir.path()).opened.report().unwrap().total;
+        total.map_or(0, |total| total.requests)
+    };
+    attended(58.5).await;
+    assert_eq!(saved(), 0);
+    attended(59.5).await;
+    assert_eq!(saved(), 3, "also if this process is killed now");
+}
+
+#[tokio::test]
+async fn what_gc_removes_is_counted_by_its_cause_also_for_processes_to_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let kind = KindOptions { validity: Validity::Immutable, ..KindOptions::default() };
+    let node = Node::with(dir.path(), kind, |_| {});
+    for id in ["old", "b", "c", "d"] {
+        node.ask(id, "value").await;
+        node.opened.larder.close().await;
+        node.clock.advance(Duration::from_secs(3600));
+    }
+    let limits = disk::Limits {
+        max_age: Some(Duration::from_secs(3 * 3600 + 1800)),
+        max_entries: Some(2),
+        ..disk::Limits::default()
+    };
+    let collected = node.opened.collect(&limits).unwrap();
+    let Some(disk::Collected::Done(reclaimed)) = collected else { panic!("{collected:?}") };
+    assert_eq!((reclaimed.unused, reclaimed.evicted), (1, 2));
+    for node in [node, Node::open(dir.path())] {
+        let tier = &node.opened.report().unwrap().total.unwrap().tiers[&Place::Disk];
+        assert_eq!(tier.evictions, [(EvictionCause::Idle, 1), (EvictionCause::Capacity, 2)].into());
+        assert_eq!(tier.evicted_bytes + tier.bytes.unwrap(), tier.stored_bytes);
+    }
 }

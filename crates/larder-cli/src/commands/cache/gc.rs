@@ -68,8 +68,8 @@ pub(crate) fn run(global: &Global, console: Console) -> Result<Code, Failure> {
 
 /// Runs gc; `None` if another process is at it.
 pub(super) fn collect(store: &store::Store, limits: &Limits) -> Result<Option<Reclaimed>, Failure> {
-    match store.disk.gc(limits).map_err(store::failed)? {
-        Collected::Done(reclaimed) => Ok(Some(reclaimed)),
-        Collected::Busy => Ok(None),
+    match store.opened.collect(limits).map_err(store::failed)? {
+        Some(Collected::Done(reclaimed)) => Ok(Some(reclaimed)),
+        Some(Collected::Busy) | None => Ok(None),
     }
 }

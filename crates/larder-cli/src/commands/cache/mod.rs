@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         Action::Get(arguments) => get::run(arguments, global, console),
         Action::Put(arguments) => put::run(arguments, global),
         Action::Invalidate(arguments) => invalidate::run(arguments, global, console),
-        Action::Clear(_) => clear::run(global, console),
+        Action::Clear(arguments) => clear::run(arguments, global, console),
         Action::Gc(_) => gc::run(global, console),
         Action::Verify(_) => verify::run(global, console),
         Action::Repair(_) => repair::run(global, console),

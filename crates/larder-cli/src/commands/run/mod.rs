@@ -224,7 +224,10 @@ impl Session {
         };
         let mut show = Show { progress, console: self.console, replays: output != Output::ErrorsOnly };
         let (summary, signal) = store::block_on(async {
-            let outcome = attend(&self.tasks, graph, options, &mut show).await;
+            let outcome = tokio::select! {
+                outcome = attend(&self.tasks, graph, options, &mut show) => outcome,
+                never = self.opened.attend() => match never {},
+            };
             self.opened.close().await;
             outcome
         })??;
@@ -237,9 +240,8 @@ impl Session {
 impl Session {
     /// Keeps the cache to its limits. That it fails is no failure of the run.
     fn tidy(&self, summary: &Summary) {
-        let Some(disk) = &self.opened.disk else { return };
         let written = summary.ends.iter().any(|end| matches!(end.how, How::Ran { unkept: None }));
-        match store::collect_if_due(disk, &self.settings, written) {
+        match store::collect_if_due(&self.opened, &self.settings, written) {
             Ok(Some(reclaimed)) if self.console.verbose && reclaimed.bytes > 0 => {
                 let size = rounded(ByteSize(reclaimed.bytes));
                 self.console.note(format_args!("removed {size} from the cache, to keep to its limits"));

@@ -16,7 +16,8 @@ use super::open::Disk;
 use super::put::remove;
 use super::store::{Sync, Totals, Write};
 use crate::clock::Timestamp;
-use crate::key::Digest;
+use crate::key::{Digest, Key, KindName, Scope};
+use crate::stats::EvictionCause;
 use crate::tier::TierError;
 
 /// How many entries or blobs are removed in one transaction.
@@ -97,12 +98,15 @@ pub enum Collected {
     Busy,
 }
 
-/// Why an entry leaves.
-#[derive(Debug, Clone, Copy)]
-enum Cause {
-    Expired,
-    Unused,
-    Evicted,
+/// An entry that gc removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Departed {
+    /// What it was filed under.
+    pub key: Key,
+    /// Why it left: it had ended to hold, was unused for too long, or a limit was exceeded.
+    pub cause: EvictionCause,
+    /// Bytes that it took, without blobs.
+    pub bytes: u64,
 }
 
 /// One run of gc.
@@ -111,6 +115,8 @@ pub(super) struct Run<'a> {
     pub(super) limits: &'a Limits,
     pub(super) now: Timestamp,
     pub(super) reclaimed: Reclaimed,
+    /// Hears of each entry once it is gone.
+    pub(super) hears: &'a mut dyn FnMut(&Departed),
 }
 
 impl Disk {
@@ -120,6 +126,15 @@ impl Disk {
     /// If a limit can't be met because what is left is pinned or too young, that is no error:
     /// [`Reclaimed::held_bytes`] tells.
     pub fn gc(&self, limits: &Limits) -> Result<Collected, TierError> {
+        self.gc_telling(limits, &mut |_| ())
+    }
+
+    /// Does what [`gc`](Self::gc) does, and tells of each entry that is gone.
+    pub fn gc_telling(
+        &self,
+        limits: &Limits,
+        hears: &mut dyn FnMut(&Departed),
+    ) -> Result<Collected, TierError> {
         if self.read_only() {
             return Err(TierError::Io(std::io::ErrorKind::ReadOnlyFilesystem.into()));
         }
@@ -128,7 +143,7 @@ impl Disk {
         // On a full disk the order of eviction has to do without the last uses.
         let _ = self.flush_touches();
         let now = self.options().clock.wall();
-        let mut run = Run { disk: self, limits, now, reclaimed: Reclaimed::default() };
+        let mut run = Run { disk: self, limits, now, reclaimed: Reclaimed::default(), hears };
         run.sweep_leftovers()?;
         run.sweep_unnamed()?;
         run.forget_the_future()?;
@@ -163,12 +178,17 @@ impl Run<'_> {
     fn remove_expired_and_unused(&mut self) -> Result<(), TierError> {
         let now = self.now.as_millis() as i64;
         let expired = "SELECT id FROM entries WHERE expires <= ?1 LIMIT ?2";
-        while self.remove_batch(Cause::Expired, |connection| ids(connection, expired, now, BATCH))? > 0 {}
+        while self.remove_batch(EvictionCause::Expired, |connection| ids(connection, expired, now, BATCH))?
+            > 0
+        {}
         if let Some(age) = self.limits.max_age {
             let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
             let unused = "SELECT id FROM entries WHERE used < ?1 ORDER BY used LIMIT ?2";
             let until = now.saturating_sub(age);
-            while self.remove_batch(Cause::Unused, |connection| ids(connection, unused, until, BATCH))? > 0 {}
+            while self
+                .remove_batch(EvictionCause::Idle, |connection| ids(connection, unused, until, BATCH))?
+                > 0
+            {}
         }
         Ok(())
     }
@@ -176,29 +196,35 @@ impl Run<'_> {
     /// Removes the entries that `pick` names, which are no more than a batch, and then their blobs.
     fn remove_batch(
         &mut self,
-        cause: Cause,
+        cause: EvictionCause,
         pick: impl Fn(&Connection) -> Result<Vec<i64>, Fault>,
     ) -> Result<u64, TierError> {
-        let (number, bytes, released) = self.disk.write_to_remove(Sync::Later, |write| {
-            let (mut number, mut bytes, mut released) = (0, 0, Vec::new());
+        let (gone, released) = self.disk.write_to_remove(Sync::Later, |write| {
+            let (mut gone, mut released) = (Vec::new(), Vec::new());
             for id in pick(write)? {
                 released.extend(named_by(write, id)?);
-                bytes += remove(write, id)?;
-                number += 1;
+                gone.push((key_of(write, id), remove(write, id)?));
             }
             // A blob that two of them named is released once.
             released.sort();
             released.dedup();
-            Ok((number, bytes, released))
+            Ok((gone, released))
         })?;
+        let (number, bytes) = (gone.len() as u64, gone.iter().map(|(_, bytes)| bytes).sum::<u64>());
+        for (key, bytes) in gone {
+            // One whose name is damaged leaves without a word.
+            if let Some(key) = key {
+                (self.hears)(&Departed { key, cause, bytes });
+            }
+        }
         for digests in released.chunks(BATCH) {
             self.remove_blobs(digests)?;
         }
         self.reclaimed.bytes += bytes;
         *match cause {
-            Cause::Expired => &mut self.reclaimed.expired,
-            Cause::Unused => &mut self.reclaimed.unused,
-            Cause::Evicted => &mut self.reclaimed.evicted,
+            EvictionCause::Expired => &mut self.reclaimed.expired,
+            EvictionCause::Idle => &mut self.reclaimed.unused,
+            _ => &mut self.reclaimed.evicted,
         } += number;
         Ok(number)
     }
@@ -217,7 +243,7 @@ impl Run<'_> {
                 return Ok(());
             }
             for batch in picked.chunks(BATCH) {
-                self.remove_batch(Cause::Evicted, |connection| still_there(connection, batch))?;
+                self.remove_batch(EvictionCause::Capacity, |connection| still_there(connection, batch))?;
                 if goal.is_met_by(self.named()?) {
                     return Ok(());
                 }
@@ -317,6 +343,16 @@ impl Amount {
     fn is_met_by(self, named: Self) -> bool {
         named.bytes <= self.bytes && named.entries <= self.entries
     }
+}
+
+/// What an entry is filed under, if that can be read.
+fn key_of(connection: &Connection, entry: i64) -> Option<Key> {
+    let sql = "SELECT k.scope, k.name, k.version, e.name FROM entries e \
+               JOIN kinds k ON k.id = e.kind WHERE e.id = ?1";
+    let mut query = connection.prepare_cached(sql).ok()?;
+    let (scope, kind, version, id): (String, String, u32, String) =
+        query.query_row([entry], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).ok()?;
+    Key::new(&Scope::new(&scope).ok()?, &KindName::new(&kind, version).ok()?, &id).ok()
 }
 
 /// The blobs that an entry names.

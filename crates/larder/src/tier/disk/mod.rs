@@ -46,7 +46,7 @@ mod transfer;
 mod verify;
 
 pub use blobs::{BlobError, StoredBlob};
-pub use gc::{Collected, Eviction, Limits, Reclaimed};
+pub use gc::{Collected, Departed, Eviction, Limits, Reclaimed};
 pub use lease::Lease;
 pub use list::{Listed, Order, Usage};
 pub use open::{Disk, DiskOptions};

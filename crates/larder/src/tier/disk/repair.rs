@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use super::blobs::locate;
 use super::fault::Fault;
-use super::gc::{Limits, Reclaimed, Run};
+use super::gc::{Departed, Limits, Reclaimed, Run};
 use super::invalidate::{append, newest, witness, witnessed};
 use super::open::Disk;
 use super::put::{find, remove};
@@ -64,7 +64,8 @@ impl Disk {
         self.write(Totals::recount)?;
         let limits = Limits::default();
         let now = self.options().clock.wall();
-        let mut run = Run { disk: self, limits: &limits, now, reclaimed: Reclaimed::default() };
+        let hears = &mut |_: &Departed| ();
+        let mut run = Run { disk: self, limits: &limits, now, reclaimed: Reclaimed::default(), hears };
         run.sweep_unnamed()?;
         run.sweep_orphans()?;
         run.sweep_leftovers()?;
