@@ -11,13 +11,11 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde::ser::{
-    Error as _, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
-    SerializeTupleStruct, SerializeTupleVariant, Serializer,
-};
+use serde::ser::Serializer;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::Digest;
+use super::compound::{Elements, Fields};
 
 /// How floats are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -86,7 +84,7 @@ impl serde::ser::Error for CanonicalError {
 pub struct Canonical {
     floats: Floats,
     text: Text,
-    ignored: Vec<String>,
+    pub(super) ignored: Vec<String>,
     sets: Vec<String>,
 }
 
@@ -137,23 +135,26 @@ const TRUE: u8 = 2;
 const NATURAL: u8 = 3;
 const NEGATIVE: u8 = 4;
 const FLOAT: u8 = 5;
-const TEXT: u8 = 6;
+pub(super) const TEXT: u8 = 6;
 const BYTES: u8 = 7;
-const SEQUENCE: u8 = 8;
-const SET: u8 = 9;
-const MAP: u8 = 10;
+pub(super) const SEQUENCE: u8 = 8;
+pub(super) const SET: u8 = 9;
+pub(super) const MAP: u8 = 10;
 const SOME: u8 = 11;
 const VARIANT: u8 = 12;
 
+/// A tag and a length or count.
+pub(super) const HEAD: usize = 9;
+
 /// Where in the value the encoder stands; linked through the stack, spelled out only when asked for.
-enum Place<'a> {
+pub(super) enum Place<'a> {
     Root,
     Field(&'a Place<'a>, &'a str),
     Element(&'a Place<'a>),
 }
 
 impl Place<'_> {
-    fn is(&self, path: &str) -> bool {
+    pub(super) fn is(&self, path: &str) -> bool {
         match self {
             Self::Root => path.is_empty(),
             Self::Element(parent) => path.strip_suffix("[]").is_some_and(|path| parent.is(path)),
@@ -185,9 +186,14 @@ fn framed(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
     out.extend_from_slice(content);
 }
 
-fn counted(out: &mut Vec<u8>, tag: u8, count: usize) {
+pub(super) fn counted(out: &mut Vec<u8>, tag: u8, count: usize) {
     out.push(tag);
     out.extend_from_slice(&(count as u64).to_le_bytes());
+}
+
+/// Sets the count of what [`counted`] began at `head`.
+pub(super) fn recount(out: &mut [u8], head: usize, count: usize) {
+    out[head + 1..head + HEAD].copy_from_slice(&(count as u64).to_le_bytes());
 }
 
 fn natural(out: &mut Vec<u8>, tag: u8, value: u128) {
@@ -198,15 +204,16 @@ fn natural(out: &mut Vec<u8>, tag: u8, value: u128) {
     out.extend_from_slice(&bytes[..used]);
 }
 
-struct Encoder<'a> {
-    rules: &'a Canonical,
-    at: &'a Place<'a>,
-    depth: usize,
-    out: &'a mut Vec<u8>,
+/// Writes one value's form to the end of `out`.
+pub(super) struct Encoder<'a> {
+    pub(super) rules: &'a Canonical,
+    pub(super) at: &'a Place<'a>,
+    pub(super) depth: usize,
+    pub(super) out: &'a mut Vec<u8>,
 }
 
 impl<'a> Encoder<'a> {
-    fn text(self, text: &str) {
+    pub(super) fn text(self, text: &str) {
         if self.rules.text == Text::Nfc && !is_nfc(text) {
             framed(self.out, TEXT, text.nfc().collect::<String>().as_bytes());
         } else {
@@ -228,11 +235,11 @@ impl<'a> Encoder<'a> {
 
     fn elements(self) -> Result<Elements<'a>, CanonicalError> {
         let set = self.rules.sets.iter().any(|path| self.at.is(path));
-        Ok(Elements { encoder: self.deeper()?, set, items: Vec::new() })
+        Ok(Elements::begin(self.deeper()?, set))
     }
 
     fn fields(self) -> Result<Fields<'a>, CanonicalError> {
-        Ok(Fields { encoder: self.deeper()?, pairs: Vec::new(), key: None })
+        Ok(Fields::begin(self.deeper()?))
     }
 }
 
@@ -425,173 +432,12 @@ impl<'a> Serializer for Encoder<'a> {
     }
 }
 
-/// A sequence being written: each element's form, then all of them in order or sorted.
-struct Elements<'a> {
-    encoder: Encoder<'a>,
-    set: bool,
-    items: Vec<Vec<u8>>,
-}
-
-impl Elements<'_> {
-    fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CanonicalError> {
-        let mut item = Vec::new();
-        let Encoder { rules, at, depth, .. } = self.encoder;
-        value.serialize(Encoder { rules, at: &Place::Element(at), depth, out: &mut item })?;
-        self.items.push(item);
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(), CanonicalError> {
-        if self.set {
-            self.items.sort_unstable();
-            self.items.dedup();
-        }
-        let out = self.encoder.out;
-        counted(out, if self.set { SET } else { SEQUENCE }, self.items.len());
-        self.items.iter().for_each(|item| out.extend_from_slice(item));
-        Ok(())
-    }
-}
-
-macro_rules! elements {
-    ($($trait:ident $method:ident),*) => {$(
-        impl $trait for Elements<'_> {
-            type Ok = ();
-            type Error = CanonicalError;
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CanonicalError> {
-                self.push(value)
-            }
-            fn end(self) -> Result<(), CanonicalError> {
-                self.finish()
-            }
-        }
-    )*};
-}
-
-elements!(
-    SerializeSeq serialize_element,
-    SerializeTuple serialize_element,
-    SerializeTupleStruct serialize_field,
-    SerializeTupleVariant serialize_field
-);
-
-/// A map or struct being written: pairs of forms, sorted by key in the end.
-struct Fields<'a> {
-    encoder: Encoder<'a>,
-    pairs: Vec<(Vec<u8>, Vec<u8>)>,
-    key: Option<Vec<u8>>,
-}
-
-impl Fields<'_> {
-    fn push<T: Serialize + ?Sized>(
-        &mut self,
-        key: Vec<u8>,
-        name: &str,
-        value: &T,
-    ) -> Result<(), CanonicalError> {
-        let Encoder { rules, at, depth, .. } = self.encoder;
-        let place = Place::Field(at, name);
-        if rules.ignored.iter().any(|path| place.is(path)) {
-            return Ok(());
-        }
-        let mut form = Vec::new();
-        value.serialize(Encoder { rules, at: &place, depth, out: &mut form })?;
-        self.pairs.push((key, form));
-        Ok(())
-    }
-
-    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), CanonicalError> {
-        let mut key = Vec::with_capacity(name.len() + 9);
-        Encoder { out: &mut key, ..self.borrowed() }.text(name);
-        self.push(key, name, value)
-    }
-
-    fn borrowed(&mut self) -> Encoder<'_> {
-        Encoder {
-            rules: self.encoder.rules,
-            at: self.encoder.at,
-            depth: self.encoder.depth,
-            out: self.encoder.out,
-        }
-    }
-
-    fn finish(mut self) -> Result<(), CanonicalError> {
-        self.pairs.sort_unstable();
-        if self.pairs.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-            return Err(CanonicalError::DuplicateKey(self.encoder.at.to_string()));
-        }
-        let out = self.encoder.out;
-        counted(out, MAP, self.pairs.len());
-        for (key, form) in &self.pairs {
-            out.extend_from_slice(key);
-            out.extend_from_slice(form);
-        }
-        Ok(())
-    }
-}
-
-impl SerializeMap for Fields<'_> {
-    type Ok = ();
-    type Error = CanonicalError;
-
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), CanonicalError> {
-        let mut form = Vec::new();
-        key.serialize(Encoder { out: &mut form, ..self.borrowed() })?;
-        self.key = Some(form);
-        Ok(())
-    }
-
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CanonicalError> {
-        let key = self.key.take().ok_or_else(|| CanonicalError::custom("a map's value before its key"))?;
-        // Keys that are not text have no name in a path.
-        let text = if key[0] == TEXT { key[9..].to_vec() } else { Vec::new() };
-        self.push(key, &String::from_utf8_lossy(&text), value)
-    }
-
-    fn end(self) -> Result<(), CanonicalError> {
-        self.finish()
-    }
-}
-
-impl SerializeStruct for Fields<'_> {
-    type Ok = ();
-    type Error = CanonicalError;
-
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<(), CanonicalError> {
-        self.field(name, value)
-    }
-
-    fn end(self) -> Result<(), CanonicalError> {
-        self.finish()
-    }
-}
-
-impl SerializeStructVariant for Fields<'_> {
-    type Ok = ();
-    type Error = CanonicalError;
-
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<(), CanonicalError> {
-        self.field(name, value)
-    }
-
-    fn end(self) -> Result<(), CanonicalError> {
-        self.finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, HashMap};
 
     use proptest::prelude::*;
+    use serde::ser::SerializeMap;
     use serde_json::{Value, json};
 
     use super::*;
@@ -706,6 +552,25 @@ mod tests {
         assert_ne!(value(1, ["x", "y", "x"], 5), value(1, ["x", "y", "x"], 6));
         assert_ne!(value(1, ["x", "y", "x"], 5), value(1, ["x", "y", "z"], 5));
         assert_ne!(rules.digest(&json!({"names": [1, 2]})), rules.digest(&json!({"names": [2, 1]})));
+    }
+
+    #[test]
+    fn a_map_whose_keys_and_values_do_not_alternate_is_refused() {
+        struct Broken(&'static str);
+        impl Serialize for Broken {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let mut map = serializer.serialize_map(None)?;
+                for step in self.0.chars() {
+                    if step == 'k' { map.serialize_key("key")? } else { map.serialize_value(&1)? }
+                }
+                map.end()
+            }
+        }
+        assert_eq!(digest(&Broken("kv")), digest(&json!({ "key": 1 })));
+        for steps in ["v", "k", "kk", "kkv", "kvv"] {
+            let refused = Canonical::new().digest(&Broken(steps));
+            assert!(matches!(refused, Err(CanonicalError::Value(_))), "{steps}: {refused:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! of format.
 
 mod canonical;
+mod compound;
 mod digest;
 mod name;
 mod selector;
