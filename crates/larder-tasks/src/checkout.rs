@@ -104,17 +104,15 @@ impl Checkout {
         stored.and_then(|bytes| Memory::decode(&bytes)).unwrap_or_default()
     }
 
-    pub(crate) fn remember(&self, task: &str, memory: &Memory) {
-        let (Some(disk), Some(bytes)) = (&self.disk, memory.encode()) else { return };
-        if disk.read_only() {
-            return;
-        }
-        if let Err(error) = disk.update_meta(&self.namespace, task, |_| Some(bytes.clone())) {
-            tracing::debug!(
-                task,
-                error = &error as &dyn std::error::Error,
-                "state of a task is not remembered"
-            );
+    /// Remembers several tasks in one step.
+    pub(crate) fn remember<'a>(&self, all: impl IntoIterator<Item = (&'a str, &'a Memory)>) {
+        let Some(disk) = self.disk.as_ref().filter(|disk| !disk.read_only()) else { return };
+        let encoded = all.into_iter().filter_map(|(task, memory)| Some((task, memory.encode()?)));
+        let encoded: Vec<_> = encoded.collect();
+        if let Err(error) = disk.put_meta(&self.namespace, &encoded) {
+            let tasks = encoded.len();
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(tasks, error, "state of tasks is not remembered");
         }
     }
 }

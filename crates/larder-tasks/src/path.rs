@@ -82,6 +82,13 @@ impl RelPath {
     }
 }
 
+/// As its text, which it is compared by.
+impl std::borrow::Borrow<str> for RelPath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for RelPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(if self.0.is_empty() { "." } else { &self.0 })

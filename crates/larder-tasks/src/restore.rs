@@ -3,7 +3,7 @@
 //! Invariant: what is already right is not touched; every file appears whole under its name; when this succeeds
 //! the declared outputs are those of the kept result and nothing else, but for files that a glob happens to match
 //! and that no run is known to have made.
-//! Phases: plan against what is there, make sure that every blob is, take away, make directories, put in, and set
+//! Phases: plan against what is there, hold on to every blob that it takes, take away, make directories, put in, and set
 //! the directories' modes last, as they may forbid writing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use larder::key::Digest;
 use larder::source::{Entry, EntryKind, Snapshot};
-use larder::tier::disk::{BlobError, Disk};
+use larder::tier::TierError;
+use larder::tier::disk::{BlobError, Disk, Pin};
 
 use crate::kept::{KeptMode, KeptOutput, OutputForm};
 use crate::outputs::{Known, Outputs, real_path};
@@ -45,6 +46,9 @@ pub(crate) enum RestoreError {
     /// The file system refused.
     #[error("{} could not be restored", path.display())]
     Io { path: PathBuf, source: io::Error },
+    /// Whether the contents are there cannot be told.
+    #[error("contents could not be held on to")]
+    Pin { source: TierError },
     /// The blob could not be written out.
     #[error("{} could not be restored", path.display())]
     Blob { path: PathBuf, source: BlobError },
@@ -91,6 +95,20 @@ fn step<'a>(kept: &'a KeptOutput, now: Option<&Entry<'_>>, umask: u32) -> Step<'
     }
 }
 
+/// What came of putting outputs back.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    pub(crate) done: Restoration,
+    /// Whether a link led to where something was written.
+    pub(crate) strayed: bool,
+}
+
+/// What has to be done for all outputs, and the contents for it, which stay until then.
+struct Plan<'a> {
+    steps: Vec<(&'a Path, Step<'a>)>,
+    _contents: Option<Pin>,
+}
+
 /// Puts the outputs of a kept result back. `now` is how they look. Blocks.
 pub(crate) fn restore(
     outputs: &Outputs,
@@ -98,23 +116,50 @@ pub(crate) fn restore(
     now: &Snapshot,
     known: &Known,
     disk: &Disk,
-) -> Result<Restoration, RestoreError> {
+) -> Result<Restored, RestoreError> {
+    let plan = plan(outputs, kept, now, disk)?;
+    carry_out(&plan, outputs, now, known, disk)
+}
+
+fn plan<'a>(
+    outputs: &Outputs,
+    kept: &'a [KeptOutput],
+    now: &Snapshot,
+    disk: &Disk,
+) -> Result<Plan<'a>, RestoreError> {
     let mut steps: Vec<(&Path, Step<'_>)> = Vec::with_capacity(kept.len());
+    let mut needed = Vec::new();
     for output in kept {
         let foreign = || RestoreError::Foreign(String::from_utf8_lossy(&output.path).into_owned());
         let path = output.safe_path().filter(|path| outputs.declares(path)).ok_or_else(foreign)?;
         let step = step(output, now.get(path).as_ref(), outputs.umask());
-        if let Step::File(digest, _) = step
-            && !disk.has_blob(digest).unwrap_or(false)
-        {
-            return Err(RestoreError::Missing(digest));
+        if let Step::File(digest, _) = step {
+            needed.push(digest);
         }
         steps.push((path, step));
     }
+    if needed.is_empty() {
+        return Ok(Plan { steps, _contents: None });
+    }
+    let contents = disk.pin(&needed).map_err(|source| RestoreError::Pin { source })?;
+    match contents.missing().first() {
+        Some(missing) => Err(RestoreError::Missing(*missing)),
+        None => Ok(Plan { steps, _contents: Some(contents) }),
+    }
+}
+
+fn carry_out(
+    plan: &Plan<'_>,
+    outputs: &Outputs,
+    now: &Snapshot,
+    known: &Known,
+    disk: &Disk,
+) -> Result<Restored, RestoreError> {
+    let steps = &plan.steps;
     let mut done =
-        Restoration { removed: remove_extra(outputs, &steps, now, known)?, ..Restoration::default() };
-    let mut hands = Hands { outputs, modes: BTreeMap::new(), checked: BTreeSet::new() };
-    for (path, step) in &steps {
+        Restoration { removed: remove_extra(outputs, steps, now, known)?, ..Restoration::default() };
+    let mut hands = Hands { outputs, modes: BTreeMap::new(), checked: BTreeSet::new(), strayed: false };
+    for (path, step) in steps {
         if matches!(step, Step::Nothing) {
             done.left_alone += 1;
         } else {
@@ -122,8 +167,9 @@ pub(crate) fn restore(
             done.written += 1;
         }
     }
-    hands.set_modes(&steps, now)?;
-    Ok(done)
+    let strayed = hands.strayed;
+    hands.set_modes(steps, now)?;
+    Ok(Restored { done, strayed })
 }
 
 /// Removes what the result does not have: all of it inside outputs that are declared whole, and elsewhere what
@@ -173,6 +219,8 @@ struct Hands<'a> {
     modes: BTreeMap<PathBuf, u32>,
     /// Directories that are known to lie inside the root.
     checked: BTreeSet<PathBuf>,
+    /// Whether a link led to one of them.
+    strayed: bool,
 }
 
 impl Hands<'_> {
@@ -233,9 +281,11 @@ impl Hands<'_> {
             known => known,
         };
         let real = real.map_err(RestoreError::io(parent))?;
-        if !real.starts_with(self.outputs.real_root().map_err(RestoreError::io(parent))?) {
+        let root = self.outputs.real_root().map_err(RestoreError::io(parent))?;
+        let Ok(below) = real.strip_prefix(root) else {
             return Err(RestoreError::Foreign(path.display().to_string()));
-        }
+        };
+        self.strayed |= parent.strip_prefix(self.outputs.root()) != Ok(below);
         writable_parent(path).map_err(RestoreError::io(parent))?;
         self.checked.insert(parent.to_owned());
         Ok(())
@@ -270,4 +320,52 @@ fn link(target: &OsStr, path: &Path) -> io::Result<()> {
     let new = path.with_file_name(format!(".larder-{}-{number}", std::process::id()));
     std::os::unix::fs::symlink(target, &new)?;
     fs::rename(&new, path).inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+
+    use larder::clock::Clock;
+    use larder::source::ScanOptions;
+    use larder::tier::disk::{DiskOptions, Limits};
+
+    use super::*;
+    use crate::workspace::Workspace;
+
+    #[test]
+    fn another_handles_gc_leaves_what_a_restoration_is_about_to_take() {
+        let (project, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(project.path().join("larder.toml"), "[tasks.build]\ncommand = 'true'\noutputs = ['dist']")
+            .unwrap();
+        let workspace = Workspace::load(project.path()).unwrap();
+        let task = workspace.packages()[0].tasks().values().next().unwrap();
+        let clock = Clock::manual(std::time::SystemTime::now().into());
+        let options = DiskOptions { clock: clock.clone(), ..DiskOptions::default() };
+        let open = || Disk::open(cache.path(), options.clone()).unwrap();
+        let (disk, other) = (open(), open());
+        let digest = disk.put_blob_bytes(b"content").unwrap().digest;
+        let form = OutputForm::File { digest, bytes: 7, mode: KeptMode::Ordinary };
+        let kept = [KeptOutput { path: b"dist/a".to_vec(), form }];
+        let outputs = Outputs::of(workspace.root(), task, 0o022).unwrap();
+        let stop = AtomicBool::new(false);
+        let options = ScanOptions { clock: &clock, stop: &stop, threads: NonZeroUsize::MIN };
+        let now = outputs.files.scan(None, &options).unwrap().snapshot;
+        let all = Limits { max_bytes: Some(0), grace: Duration::ZERO, ..Limits::default() };
+
+        let planned = plan(&outputs, &kept, &now, &disk).unwrap();
+        other.gc(&all).unwrap();
+        let restored = carry_out(&planned, &outputs, &now, &Known::default(), &disk).unwrap();
+        assert_eq!((restored.done.written, restored.strayed), (1, false));
+        assert_eq!(fs::read(project.path().join("dist/a")).unwrap(), b"content");
+
+        drop(planned);
+        // What no entry names is looked for once a day.
+        clock.advance(Duration::from_secs(2 * 86_400));
+        other.gc(&all).unwrap();
+        let planned = plan(&outputs, &kept, &now, &disk).map(drop);
+        assert!(matches!(planned, Err(RestoreError::Missing(missing)) if missing == digest), "{planned:?}");
+    }
 }

@@ -10,15 +10,15 @@ use larder::key::Digest;
 use larder::stats::Place;
 use tokio::sync::Mutex;
 
-use super::Inner;
 use super::perform::{Performed, Run, Unrun, after_hit};
 use super::prepare::{Keyed, Prepared, Upstream, said};
+use super::{Alone, Inner};
 use crate::event::{Event, Hit, How, NotRun, Note, TaskEnd, Unkept};
 use crate::execute::Exit;
 use crate::kept::{KeptLog, KeptResult};
 use crate::log::Log;
 use crate::outputs::Known;
-use crate::restore::{Restoration, restore};
+use crate::restore::{Restoration, Restored, restore};
 use crate::task::Task;
 
 /// Why the engine got no value: nothing came of the command that could be one.
@@ -178,26 +178,7 @@ impl Inner {
         }
         let (known, restored) = match self.judge(prepared, &found.entry) {
             Looked::Right(known, restored) => (known, restored),
-            Looked::Wrong => {
-                run.ahead.end();
-                // Nobody else writes there meanwhile; what another run has done is looked at anew.
-                let alone = self.alone(&prepared.task, async || {}).await;
-                if run.is_stopped() {
-                    return Err("the run was stopped".to_owned());
-                }
-                let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
-                let (entry, waited) = (Arc::clone(&found.entry), alone.waited);
-                let put_back = move || {
-                    let (known, restored) = inner.put_back(&ready, &entry, waited)?;
-                    let log = inner.log_of(&entry)?;
-                    inner.remember_hit(&ready, Some(known), &entry);
-                    inner.clear(&ready.task);
-                    Ok((restored, log))
-                };
-                let done = self.blocking(put_back).await;
-                drop(alone);
-                return done;
-            }
+            Looked::Wrong => return self.give_back_alone(prepared, found, run).await,
         };
         let news = self.is_news(prepared, keyed, known.as_ref());
         if let (KeptLog::Inline(chunks), false) = (&found.entry.log, news) {
@@ -207,11 +188,44 @@ impl Inner {
         let finish = move || {
             let log = inner.log_of(&entry)?;
             if news {
-                inner.remember_hit(&ready, known, &entry);
+                inner.remember_hit(&ready, known, &entry, None);
             }
             Ok((restored, log))
         };
         self.blocking(finish).await
+    }
+
+    /// Puts the outputs back. Nobody else writes there meanwhile; what another run has done is looked at anew.
+    async fn give_back_alone(
+        self: &Arc<Self>,
+        prepared: &Arc<Prepared>,
+        found: &Found,
+        run: &Arc<Run>,
+    ) -> Result<(Restoration, Log), String> {
+        run.ahead.moves(&prepared.task);
+        let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
+        let (entry, sharing) = (Arc::clone(&found.entry), Arc::clone(run));
+        let put_back = move |alone: Alone| {
+            let log = inner.log_of(&entry)?;
+            let (known, restored) = inner.put_back(&ready, &entry, alone.waited)?;
+            if restored.strayed {
+                // Through a link into a place that others may have looked at under another name.
+                sharing.ahead.end();
+            }
+            inner.remember_hit(&ready, Some(known), &entry, Some(alone));
+            Ok((restored.done, log))
+        };
+        // Mostly nobody has to be waited for, and one hand does all of it.
+        let (inner, ready, put_back_now) = (Arc::clone(self), Arc::clone(prepared), put_back.clone());
+        let at_once = move || inner.try_alone(&ready.task).map(put_back_now);
+        if let Some(done) = self.blocking(at_once).await {
+            return done;
+        }
+        let alone = self.alone(&prepared.task, async || {}).await;
+        if run.is_stopped() {
+            return Err("the run was stopped".to_owned());
+        }
+        self.blocking(move || put_back(Alone { waited: true, ..alone })).await
     }
 
     /// Whether the outputs were right when they were looked at, not long ago.
@@ -237,7 +251,7 @@ impl Inner {
         prepared: &Prepared,
         kept: &KeptResult,
         waited: bool,
-    ) -> Result<(Known, Restoration), String> {
+    ) -> Result<(Known, Restored), String> {
         let (Some(outputs), Some(disk)) = (&prepared.outputs, &self.disk) else {
             return Err(Unkept::NoDisk.to_string());
         };
@@ -251,7 +265,7 @@ impl Inner {
         let known = known.after(Some(&before), &after.snapshot);
         if after.fingerprint() != kept.outputs_digest {
             let again = restore(outputs, &kept.outputs, &after.snapshot, &known, disk);
-            let again = again.map_err(|error| said(&error))?;
+            let again = again.map_err(|error| said(&error))?.done;
             // What a glob matches besides, and nobody is known to have made, stays where it is.
             if again.written > 0 || again.removed > 0 {
                 return Err("outputs change while they are restored".to_owned());
@@ -275,8 +289,7 @@ impl Inner {
             // What the audit made is remembered as made by now, so that it may be taken away again.
             match inner.put_back(&ready, &kept, true) {
                 Ok((known, _)) => {
-                    inner.remember_hit(&ready, Some(known), &kept);
-                    inner.clear(&ready.task);
+                    inner.remember_hit(&ready, Some(known), &kept, Some(alone));
                 }
                 Err(why) => {
                     let task = ready.task.id.to_string();
@@ -285,7 +298,6 @@ impl Inner {
             }
         };
         self.blocking(put_back).await;
-        drop(alone);
     }
 
     fn log_of(&self, kept: &KeptResult) -> Result<Log, String> {
@@ -304,11 +316,17 @@ impl Inner {
         known.is_some() || keyed.is_new || prepared.memory.key != Some(keyed.key.digest())
     }
 
-    /// Remembers how the files looked. Blocks.
-    fn remember_hit(&self, prepared: &Prepared, known: Option<Known>, kept: &KeptResult) {
+    /// Remembers how the files looked, and sets the place free.
+    fn remember_hit(
+        self: &Arc<Self>,
+        prepared: &Prepared,
+        known: Option<Known>,
+        kept: &KeptResult,
+        alone: Option<Alone>,
+    ) {
         if let Ok(keyed) = &prepared.keyed {
             let memory = after_hit(prepared, keyed, known, kept.took_millis);
-            self.remember(&prepared.task, memory);
+            self.remember_soon(&prepared.task, memory, alone);
         }
     }
 

@@ -104,7 +104,7 @@ impl Inner {
         let Ok(scan) = scan else { return (HashMap::new(), None) };
         if scan.is_new() {
             let memory = Memory { inputs: Some(Arc::clone(&scan.snapshot)), ..Memory::default() };
-            self.checkout.remember(REMEMBERED, &memory);
+            self.checkout.remember([(REMEMBERED, &memory)]);
         }
         let mut contents = HashMap::new();
         for entry in scan.snapshot.entries() {

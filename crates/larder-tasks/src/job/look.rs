@@ -3,16 +3,17 @@
 //! While nothing has been run or restored yet, the files of all tasks are looked at ahead of their turns, one task
 //! after the other on each processor: when everything is kept, that is nearly all there is to do.
 //!
-//! Invariant: a look decides nothing once it is older than [`FRESH`] or anything has moved since the run began;
-//! then it only spares reading.
+//! Invariant: a look decides nothing once it is older than [`FRESH`], a command has begun to run since the run began,
+//! or outputs have been put back that may lie among the files; then it only spares reading.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use larder::clock::Instant;
-use larder::source::{FileSet, Scan, Snapshot};
+use larder::source::{Entry, EntryKind, FileSet, Scan, Snapshot};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -21,7 +22,9 @@ use super::prepare::said;
 use crate::event::Unkept;
 use crate::graph::Graph;
 use crate::outputs::Outputs;
-use crate::task::{Keeping, Task};
+use crate::path::{Pattern, RelPath};
+use crate::place::Located;
+use crate::task::{Inputs, Keeping, Task};
 
 /// How long a look may decide whether a result is given back.
 pub(super) const FRESH: Duration = Duration::from_millis(200);
@@ -53,6 +56,12 @@ impl Look {
         Some(Arc::clone(&scan.snapshot))
     }
 
+    /// Whether a link was followed to what was seen, so that it may lie elsewhere than it seems.
+    fn goes_through_links(&self) -> bool {
+        let is_link = |entry: Entry<'_>| matches!(entry.kind, EntryKind::Link { .. });
+        self.inputs_snapshot().is_some_and(|inputs| inputs.entries().any(is_link))
+    }
+
     fn outputs_snapshot(&self) -> Option<Arc<Snapshot>> {
         let seen = self.outputs.as_ref()?.as_ref().ok()?;
         Some(Arc::clone(&seen.scan.as_ref()?.snapshot))
@@ -63,9 +72,29 @@ impl Look {
 pub(super) struct Ahead {
     taken: Vec<Mutex<Option<oneshot::Receiver<Look>>>>,
     over: Arc<AtomicBool>,
+    /// Where outputs have been put back, or are about to be.
+    moved: Mutex<BTreeSet<RelPath>>,
 }
 
 impl Ahead {
+    /// Tells that outputs of a task are about to be put back.
+    pub(super) fn moves(&self, task: &Task) {
+        self.moved.lock().extend(bases(&task.outputs).cloned());
+    }
+
+    /// Whether what was put back since may be among a task's files, which looked like this.
+    fn has_moved(&self, task: &Task, look: &Look) -> bool {
+        let moved = self.moved.lock();
+        let inputs: &[Located<Pattern>] = match &task.inputs {
+            Inputs::Declared(declared) => declared,
+            Inputs::Package | Inputs::Undeclared => &[],
+        };
+        let package = matches!(task.inputs, Inputs::Package).then_some(&task.package);
+        let patterns = [inputs, &task.extra_inputs, &task.outputs].into_iter().flat_map(bases);
+        !moved.is_empty()
+            && (look.goes_through_links() || patterns.chain(package).any(|base| meets(&moved, base)))
+    }
+
     /// Ends looking ahead, and what has been seen so: something moves.
     pub(super) fn end(&self) {
         self.over.store(true, Ordering::Relaxed);
@@ -80,8 +109,27 @@ impl Ahead {
 
     /// No looks.
     pub(super) fn none() -> Self {
-        Self { taken: Vec::new(), over: Arc::new(AtomicBool::new(true)) }
+        Self { taken: Vec::new(), over: Arc::new(AtomicBool::new(true)), moved: Mutex::default() }
     }
+}
+
+/// Where what patterns select lies, or begins to.
+fn bases(patterns: &[Located<Pattern>]) -> impl Iterator<Item = &RelPath> {
+    patterns.iter().map(|pattern| &pattern.value).filter(|one| !one.is_negated()).map(Pattern::base)
+}
+
+/// Whether one of `paths` is `base`, lies in it, or has it inside.
+fn meets(paths: &BTreeSet<RelPath>, base: &RelPath) -> bool {
+    let text = base.as_str();
+    let mut above = std::iter::successors(Some(text), |path| match path.rsplit_once('/') {
+        Some((parent, _)) => Some(parent),
+        None => (!path.is_empty()).then_some(""),
+    });
+    above.any(|above| paths.contains(above))
+        || paths
+            .range::<RelPath, _>(base..)
+            .take_while(|path| path.as_str().starts_with(text))
+            .any(|path| path.is_in(base))
 }
 
 /// Looks of one thread that are about to be told. Several at once, as whoever hears of them is woken each time.
@@ -144,14 +192,14 @@ impl Inner {
             }));
         }
         let taken = receivers.into_iter().map(|receiver| Mutex::new(Some(receiver))).collect();
-        Ahead { taken, over }
+        Ahead { taken, over, moved: Mutex::default() }
     }
 
     /// A look at a task's files that may decide: the one that was taken ahead, or a new one.
     pub(super) async fn look_now(self: &Arc<Self>, at: usize, task: &Arc<Task>, ahead: &Ahead) -> Look {
         let taken = ahead.take(at).await;
         let hint = match taken {
-            Some((look, true)) if self.is_fresh(look.at) => return look,
+            Some((look, true)) if self.is_fresh(look.at) && !ahead.has_moved(task, &look) => return look,
             Some((look, _)) => Some(look),
             None => None,
         };
@@ -187,5 +235,22 @@ impl Inner {
             Ok(SeenOutputs { set, scan })
         });
         Look { at, inputs, outputs }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_meets_what_it_is_what_it_lies_in_and_what_lies_in_it() {
+        let path = |text: &str| RelPath::root().join(text).unwrap();
+        let moved: BTreeSet<RelPath> = ["a/dist", "a-b", "c"].map(path).into();
+        for met in ["", "a", "a/dist", "a/dist/x/y", "a-b/x", "c"] {
+            assert!(meets(&moved, &path(met)), "{met}");
+        }
+        for other in ["a/src", "a/dis", "a/dist-2", "a-", "b", "c-d"] {
+            assert!(!meets(&moved, &path(other)), "{other}");
+        }
     }
 }

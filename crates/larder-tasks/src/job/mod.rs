@@ -20,6 +20,7 @@ mod marker;
 mod perform;
 mod plan;
 mod prepare;
+mod remember;
 mod schedule;
 mod why;
 
@@ -119,6 +120,7 @@ struct Inner {
     inputs: InputRules,
     checkout: Checkout,
     remembered: Mutex<HashMap<String, Memory>>,
+    unwritten: remember::Unwritten,
     programs: identify::Programs,
     processors: NonZeroUsize,
     hands: Semaphore,
@@ -154,6 +156,7 @@ impl Tasks {
             umask,
             checkout,
             remembered: Mutex::new(remembered),
+            unwritten: remember::Unwritten::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -184,13 +187,6 @@ impl Inner {
         self.remembered.lock().get(&stable_name(&self.workspace, task)).cloned().unwrap_or_default()
     }
 
-    /// Remembers a task for this handle's next run, and for other processes. Blocks.
-    fn remember(&self, task: &crate::task::Task, memory: Memory) {
-        let name = stable_name(&self.workspace, task);
-        self.checkout.remember(&name, &memory);
-        self.remembered.lock().insert(name, memory);
-    }
-
     /// Runs what blocks where blocking is allowed, on as many threads at once as there are processors: more would
     /// only be in each other's way. A panic there is a panic here.
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -217,27 +213,30 @@ impl Inner {
 
     /// Waits until nobody else runs a task in this clone or puts its outputs back. Without a disk tier that can
     /// lease, nobody is waited for. `waiting` is called once if there is somebody.
-    async fn alone(&self, task: &crate::task::Task, waiting: impl AsyncFnOnce()) -> Alone {
-        let nobody = Alone { _lease: None, waited: false };
-        let Some(disk) = self.disk.clone().filter(|disk| !disk.read_only()) else { return nobody };
-        let place = self.place(task);
+    async fn alone(self: &Arc<Self>, task: &Arc<crate::task::Task>, waiting: impl AsyncFnOnce()) -> Alone {
         let (mut wait, longest) = WAITS;
         let mut waiting = Some(waiting);
         loop {
-            let (disk, place) = (disk.clone(), place.clone());
-            match self.blocking(move || disk.blocking_try_lease(&place)).await {
-                Ok(Some(lease)) => {
-                    return Alone { _lease: Some(lease.standing()), waited: waiting.is_none() };
-                }
-                // A tier that fails does not hold anybody up.
-                Err(_) => return nobody,
-                Ok(None) => {}
+            let (inner, task) = (Arc::clone(self), Arc::clone(task));
+            if let Some(alone) = self.blocking(move || inner.try_alone(&task)).await {
+                return Alone { waited: waiting.is_none(), ..alone };
             }
             if let Some(waiting) = waiting.take() {
                 waiting().await;
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(longest);
+        }
+    }
+
+    /// The same if there is nobody to wait for. Blocks.
+    fn try_alone(&self, task: &crate::task::Task) -> Option<Alone> {
+        let nobody = Alone { _lease: None, waited: false };
+        let Some(disk) = self.disk.as_ref().filter(|disk| !disk.read_only()) else { return Some(nobody) };
+        match disk.blocking_try_lease(&self.place(task)) {
+            Ok(lease) => lease.map(|lease| Alone { _lease: Some(lease.standing()), waited: false }),
+            // A tier that fails does not hold anybody up.
+            Err(_) => Some(nobody),
         }
     }
 }

@@ -51,6 +51,7 @@ impl Tasks {
         self.inner.look_at_programs(graph.nodes().iter().map(|node| &**node.task())).await;
         let mut schedule = Schedule::new(self, graph, Arc::clone(&run), inner_stop);
         schedule.all(stop.clone()).await;
+        self.inner.all_remembered().await;
         let ends = schedule.into_ends();
         let stopped = *stop.borrow() != Stop::No;
         let audits = match audit {

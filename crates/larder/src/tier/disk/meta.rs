@@ -7,6 +7,7 @@ use twox_hash::XxHash3_128;
 
 use super::fault::Fault;
 use super::open::Disk;
+use super::store::Write;
 use crate::tier::TierError;
 
 impl Disk {
@@ -41,21 +42,33 @@ impl Disk {
         name: &str,
         update: impl Fn(Option<Vec<u8>>) -> Option<Vec<u8>>,
     ) -> Result<(), TierError> {
-        self.write(|write| {
-            match update(lookup(write, namespace, name)?) {
-                Some(bytes) => write
-                    .prepare_cached(
-                        "INSERT INTO meta(namespace, name, bytes, checksum) VALUES(?1, ?2, ?3, ?4) \
-                         ON CONFLICT DO UPDATE SET bytes = excluded.bytes, checksum = excluded.checksum",
-                    )?
-                    .execute((namespace, name, &bytes, checksum(namespace, name, &bytes)))?,
-                None => write
+        self.write(|write| match update(lookup(write, namespace, name)?) {
+            Some(bytes) => put(write, namespace, name, &bytes),
+            None => {
+                write
                     .prepare_cached("DELETE FROM meta WHERE namespace = ?1 AND name = ?2")?
-                    .execute((namespace, name))?,
-            };
-            Ok(())
+                    .execute((namespace, name))?;
+                Ok(())
+            }
         })
     }
+}
+
+impl Disk {
+    /// Keeps something under each of several names of a namespace, over what was kept there, in one step. Blocks.
+    pub fn put_meta(&self, namespace: &str, all: &[(&str, Vec<u8>)]) -> Result<(), TierError> {
+        self.write(|write| all.iter().try_for_each(|(name, bytes)| put(write, namespace, name, bytes)))
+    }
+}
+
+fn put(write: &Write<'_>, namespace: &str, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+    write
+        .prepare_cached(
+            "INSERT INTO meta(namespace, name, bytes, checksum) VALUES(?1, ?2, ?3, ?4) \
+             ON CONFLICT DO UPDATE SET bytes = excluded.bytes, checksum = excluded.checksum",
+        )?
+        .execute((namespace, name, bytes, checksum(namespace, name, bytes)))?;
+    Ok(())
 }
 
 fn lookup(connection: &Connection, namespace: &str, name: &str) -> Result<Option<Vec<u8>>, Fault> {
