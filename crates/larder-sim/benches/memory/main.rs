@@ -4,7 +4,7 @@
 //! machine does falls on all of them. Next to throughput stands the CPU time of an operation, which does not
 //! depend on who else wanted the CPU.
 //!
-//! Arguments: parts of workload names to run, `--rounds N`.
+//! Arguments: parts of workload names to run, `--rounds N`, `--contenders larder,quick` (parts of their names).
 
 mod contenders;
 mod harness;
@@ -18,11 +18,19 @@ use harness::{Runner, Series, measure};
 use workloads::{Workload, all};
 
 fn main() -> std::io::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let rounds = arguments.iter().position(|argument| argument == "--rounds");
-    let rounds = rounds.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(11);
-    let only: Vec<&String> = arguments.iter().filter(|argument| argument.parse::<u32>().is_err()).collect();
-    let only: Vec<&&String> = only.iter().filter(|argument| !argument.starts_with("--")).collect();
+    let mut arguments = std::env::args().skip(1);
+    let (mut rounds, mut contenders, mut only) = (11, Vec::new(), Vec::new());
+    while let Some(argument) = arguments.next() {
+        match &*argument {
+            "--bench" => {}
+            "--rounds" => rounds = arguments.next().and_then(|number| number.parse().ok()).unwrap_or(rounds),
+            "--contenders" => {
+                contenders
+                    .extend(arguments.next().iter().flat_map(|names| names.split(',')).map(str::to_owned));
+            }
+            _ => only.push(argument),
+        }
+    }
     let mut out = stdout().lock();
     for workload in all() {
         if !only.is_empty() && !only.iter().any(|part| workload.name.contains(part.as_str())) {
@@ -30,8 +38,8 @@ fn main() -> std::io::Result<()> {
         }
         for threads in [1, 2] {
             let series = match workload.value {
-                workloads::ValueKind::Number => series::<u64>(&workload, threads, rounds),
-                workloads::ValueKind::Shared => series::<Arc<u64>>(&workload, threads, rounds),
+                workloads::ValueKind::Number => series::<u64>(&workload, threads, rounds, &contenders),
+                workloads::ValueKind::Shared => series::<Arc<u64>>(&workload, threads, rounds, &contenders),
             };
             writeln!(out, "\n{}, {threads} thread(s)\n\n{}", workload.describe(), harness::table(&series))?;
             out.flush()?;
@@ -40,22 +48,32 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Runs all contenders in turns.
-fn series<V: Value>(workload: &Workload, threads: usize, rounds: usize) -> Vec<Series> {
-    let runners: Vec<Runner> = vec![
-        runner::<V, Quick<V>>(workload, threads),
-        runner::<V, LarderCounting<V>>(workload, threads),
-        runner::<V, LarderBare<V>>(workload, threads),
-        runner::<V, LruMutex<V>>(workload, threads),
-        runner::<V, FoyerLru<V>>(workload, threads),
-        runner::<V, Moka<V>>(workload, threads),
-    ];
+/// Runs all contenders of these names in turns, or all.
+fn series<V: Value>(workload: &Workload, threads: usize, rounds: usize, names: &[String]) -> Vec<Series> {
+    let mut runners: Vec<Runner> = Vec::new();
+    add::<V, Quick<V>>(&mut runners, workload, threads, names);
+    add::<V, LarderCounting<V>>(&mut runners, workload, threads, names);
+    add::<V, LarderBare<V>>(&mut runners, workload, threads, names);
+    add::<V, LruMutex<V>>(&mut runners, workload, threads, names);
+    add::<V, FoyerLru<V>>(&mut runners, workload, threads, names);
+    add::<V, Moka<V>>(&mut runners, workload, threads, names);
     measure(runners, rounds)
 }
 
-fn runner<V: Value, C: Contender<V>>(workload: &Workload, threads: usize) -> Runner {
+fn add<V: Value, C: Contender<V>>(
+    runners: &mut Vec<Runner>,
+    workload: &Workload,
+    threads: usize,
+    names: &[String],
+) {
+    if !names.is_empty() && !names.iter().any(|part| C::NAME.contains(part.as_str())) {
+        return;
+    }
     let cache = Arc::new(C::new(workload.capacity));
     workload.fill::<V>(&*cache);
     let workload = workload.clone();
-    Runner { name: C::NAME, run: Box::new(move |round| workload.run::<V, C>(&cache, threads, round)) }
+    runners.push(Runner {
+        name: C::NAME,
+        run: Box::new(move |round| workload.run::<V, C>(&cache, threads, round)),
+    });
 }
