@@ -60,6 +60,11 @@ impl Policy for AnyPolicy {
         each!(self, policy => policy.hit(mark, hash));
     }
 
+    #[inline]
+    fn prepare(&self, hash: u64) -> Option<Slot> {
+        each!(self, policy => policy.prepare(hash))
+    }
+
     fn reweigh(&mut self, slot: Slot, arrival: Arrival) {
         each!(self, policy => policy.reweigh(slot, arrival));
     }

@@ -164,6 +164,13 @@ impl Policy for Balanced {
         mark.bump(MOST_USES);
     }
 
+    #[inline]
+    fn prepare(&self, hash: u64) -> Option<Slot> {
+        self.unproven.prepare(hash);
+        self.spent.prepare(hash);
+        self.queues.prepare(SMALL)
+    }
+
     fn reweigh(&mut self, slot: Slot, arrival: Arrival) {
         self.queues.reweigh(slot, arrival);
     }
@@ -197,7 +204,7 @@ impl Policy for Balanced {
 
     fn rank(&self, slot: Slot, mark: &Mark) -> u64 {
         let uses = u64::from(mark.count().min(MOST_USES));
-        uses << 62 | (self.queues.queue_of(slot) as u64) << 61 | self.queues.member(slot).turn >> 3
+        uses << 62 | (self.queues.queue_of(slot) as u64) << 61 | self.queues.member(slot).turn()
     }
 }
 

@@ -95,6 +95,14 @@ impl Policy for Cost {
         }
     }
 
+    #[inline]
+    fn prepare(&self, hash: u64) -> Option<Slot> {
+        match &self.order {
+            Order::Alike(order) => order.prepare(hash),
+            Order::Different(order) => order.prepare(hash),
+        }
+    }
+
     fn reweigh(&mut self, slot: Slot, arrival: Arrival) {
         match &mut self.order {
             Order::Alike(order) => order.reweigh(slot, arrival),

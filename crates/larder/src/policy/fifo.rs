@@ -34,7 +34,7 @@ impl Policy for Fifo {
     }
 
     fn rank(&self, slot: Slot, _: &Mark) -> u64 {
-        self.queue.member(slot).turn
+        self.queue.member(slot).turn()
     }
 }
 

@@ -21,6 +21,7 @@ pub struct Gdsf {
     entries: Vec<Entry>,
     /// By the bits of the value: those of floats that are not negative are ordered as the floats are.
     order: Lowest<u64>,
+    /// No finer than a mark keeps it.
     age: f64,
 }
 
@@ -82,7 +83,7 @@ impl Policy for Gdsf {
         let entries = &self.entries;
         let value = |slot: Slot| Self::value(entries[slot as usize].density, marks.mark(slot));
         let (slot, value) = self.order.take(value)?;
-        self.age = self.age.max(f64::from_bits(value));
+        self.age = self.age.max(f64::from_bits(value / Mark::WORD_UNIT * Mark::WORD_UNIT));
         Some(slot)
     }
 

@@ -117,7 +117,7 @@ impl Policy for Lfu {
 
     fn rank(&self, slot: Slot, mark: &Mark) -> u64 {
         let member = self.queues.member(slot);
-        self.sketch.estimate(member.hash) << 60 | u64::from(mark.count().min(1)) << 59 | member.turn >> 5
+        self.sketch.estimate(member.hash) << 60 | u64::from(mark.count().min(1)) << 59 | member.turn()
     }
 }
 

@@ -25,7 +25,7 @@ impl Policy for Lru {
 
     #[inline]
     fn hit(&self, mark: &Mark, _: u64) {
-        let stamp = self.latest.load(Relaxed) + 1;
+        let stamp = self.latest.load(Relaxed) + Mark::WORD_UNIT;
         self.latest.store(stamp, Relaxed);
         mark.set_word(stamp);
     }

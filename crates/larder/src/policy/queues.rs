@@ -2,17 +2,16 @@
 //!
 //! Invariant: a slot stands in at most one queue; a queue's totals are the sums over its members.
 
-use super::{Arrival, Slot};
+use super::{Arrival, Slot, fetch};
 
 const END: Slot = Slot::MAX;
-const NOWHERE: u8 = u8::MAX;
 
 /// `N` queues; each of push, take and first costs the same however long they are.
 #[derive(Debug)]
 pub(super) struct Queues<const N: usize> {
     members: Vec<Member>,
     queues: [Queue; N],
-    next_turn: u64,
+    next_turn: u32,
 }
 
 /// What is known of a slot that stands in a queue.
@@ -20,12 +19,37 @@ pub(super) struct Queues<const N: usize> {
 pub(super) struct Member {
     pub hash: u64,
     pub weight: u64,
-    /// Higher for who joined its queue later.
-    pub turn: u64,
     pub density: f32,
+    standing: Standing,
     before: Slot,
     after: Slot,
-    queue: u8,
+}
+
+const _: () =
+    assert!(size_of::<Member>() == 32, "two to a cache line: leaving costs a fetch of each neighbour");
+
+/// A queue in the two highest bits, and a turn, which begins anew after a billion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Standing(u32);
+
+impl Standing {
+    const NOWHERE: Self = Self(u32::MAX);
+    const TURNS: u32 = 1 << 30;
+
+    fn new(queue: usize, turn: u32) -> Self {
+        Self(((queue as u32) << 30) | (turn % Self::TURNS))
+    }
+
+    fn queue(self) -> usize {
+        (self.0 >> 30) as usize
+    }
+}
+
+impl Member {
+    /// Higher for who joined its queue later, unless turns began anew in between.
+    pub(super) fn turn(&self) -> u64 {
+        u64::from(self.standing.0 % Standing::TURNS)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,21 +71,27 @@ impl<const N: usize> Default for Queues<N> {
 }
 
 impl<const N: usize> Queues<N> {
+    const FEW: () = assert!(N <= 3, "a standing has two bits for the queue, and nowhere");
+
     /// Puts a slot that stands nowhere at the end of `queue`.
     pub(super) fn push(&mut self, queue: usize, slot: Slot, arrival: Arrival) {
+        const { Self::FEW };
         let member = Member {
             hash: arrival.hash,
             weight: arrival.weight,
-            turn: 0,
             density: arrival.density(),
+            standing: Standing::NOWHERE,
             before: END,
             after: END,
-            queue: NOWHERE,
         };
         if self.members.len() <= slot as usize {
             self.members.resize(slot as usize + 1, member);
         }
-        debug_assert_eq!(self.members[slot as usize].queue, NOWHERE, "slot {slot} stands somewhere");
+        debug_assert_eq!(
+            self.members[slot as usize].standing,
+            Standing::NOWHERE,
+            "slot {slot} stands somewhere"
+        );
         self.members[slot as usize] = member;
         self.link(queue, slot);
     }
@@ -69,7 +99,7 @@ impl<const N: usize> Queues<N> {
     /// Takes a slot out of the queue that it stands in.
     pub(super) fn take(&mut self, slot: Slot) -> Member {
         let member = self.members[slot as usize];
-        let queue = &mut self.queues[usize::from(member.queue)];
+        let queue = &mut self.queues[member.standing.queue()];
         queue.weight -= member.weight;
         queue.len -= 1;
         match member.before {
@@ -80,7 +110,7 @@ impl<const N: usize> Queues<N> {
             END => queue.last = member.before,
             after => self.members[after as usize].before = member.before,
         }
-        self.members[slot as usize].queue = NOWHERE;
+        self.members[slot as usize].standing = Standing::NOWHERE;
         member
     }
 
@@ -96,11 +126,10 @@ impl<const N: usize> Queues<N> {
         let member = &mut self.members[slot as usize];
         ends.weight += member.weight;
         ends.len += 1;
-        member.queue = queue as u8;
+        member.standing = Standing::new(queue, self.next_turn);
         member.before = last;
         member.after = END;
-        member.turn = self.next_turn;
-        self.next_turn += 1;
+        self.next_turn = self.next_turn.wrapping_add(1);
         match last {
             END => ends.first = slot,
             last => self.members[last as usize].after = slot,
@@ -110,7 +139,7 @@ impl<const N: usize> Queues<N> {
     /// Corrects a member's weight and cost where it stands.
     pub(super) fn reweigh(&mut self, slot: Slot, arrival: Arrival) {
         let member = &mut self.members[slot as usize];
-        let queue = &mut self.queues[usize::from(member.queue)];
+        let queue = &mut self.queues[member.standing.queue()];
         queue.weight = queue.weight - member.weight + arrival.weight;
         member.weight = arrival.weight;
         member.density = arrival.density();
@@ -121,9 +150,17 @@ impl<const N: usize> Queues<N> {
         Some(self.queues[queue].first).filter(|&slot| slot != END)
     }
 
+    /// Who joined `queue` first; what is known of it is being fetched.
+    #[inline]
+    pub(super) fn prepare(&self, queue: usize) -> Option<Slot> {
+        let first = self.first(queue)?;
+        fetch::soon(self.members.get(first as usize));
+        Some(first)
+    }
+
     /// Which queue a slot stands in.
     pub(super) fn queue_of(&self, slot: Slot) -> usize {
-        usize::from(self.members[slot as usize].queue)
+        self.members[slot as usize].standing.queue()
     }
 
     pub(super) fn member(&self, slot: Slot) -> &Member {

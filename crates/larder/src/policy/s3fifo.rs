@@ -62,6 +62,12 @@ impl Policy for S3Fifo {
         mark.bump(MOST_USES);
     }
 
+    #[inline]
+    fn prepare(&self, hash: u64) -> Option<Slot> {
+        self.ghost.prepare(hash);
+        self.queues.prepare(SMALL)
+    }
+
     fn reweigh(&mut self, slot: Slot, arrival: Arrival) {
         self.queues.reweigh(slot, arrival);
     }
@@ -100,7 +106,7 @@ impl Policy for S3Fifo {
 
     fn rank(&self, slot: Slot, mark: &Mark) -> u64 {
         let uses = u64::from(mark.count().min(MOST_USES));
-        uses << 62 | (self.queues.queue_of(slot) as u64) << 61 | self.queues.member(slot).turn >> 3
+        uses << 62 | (self.queues.queue_of(slot) as u64) << 61 | self.queues.member(slot).turn()
     }
 }
 

@@ -7,6 +7,7 @@ use super::entry::{Cause, Departed, Gone, Seen, Verdict};
 use super::shard::Shard;
 use super::{Cell, Memory};
 use crate::clock::Instant;
+use crate::policy::Slot;
 
 impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     /// Removes the entry of `key`.
@@ -28,7 +29,7 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     {
         let hash = self.hash(key);
         self.cells[self.home(hash)].change(|shard| {
-            if judge(&shard.find(hash, key)?.value) == Verdict::Keep {
+            if judge(&shard.find(hash, key)?.1.value) == Verdict::Keep {
                 return None;
             }
             let departed = shard.remove(hash, key, Cause::Removed)?;
@@ -73,13 +74,12 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         for _ in 0..=self.cells.len() {
             let cell = &self.cells[hand.0];
             while left > 0 {
-                if cell.lock.read().timed() == 0 {
+                if cell.lock.lock().timed() == 0 {
                     break;
                 }
                 let batch = left.min(Self::BATCH);
                 left -= batch;
-                let next =
-                    self.visit(cell, hand.1, batch, &mut gone, |shard, slot| shard.lapse_at(slot, now));
+                let next = self.visit(cell, hand.1, batch, &mut gone, |shard, slot| shard.lapse(slot, now));
                 match next {
                     Some(next) => hand.1 = next,
                     None => break,
@@ -100,11 +100,11 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         from: usize,
         most: usize,
         gone: &mut Gone<K, V>,
-        mut judge: impl FnMut(&Shard<K, V>, usize) -> Option<Cause>,
+        mut judge: impl FnMut(&Shard<K, V>, Slot) -> Option<Cause>,
     ) -> Option<usize> {
         cell.change(|shard| {
             let end = shard.slots().min(from.saturating_add(most));
-            for slot in from..end {
+            for slot in from as Slot..end as Slot {
                 let cause = judge(shard, slot);
                 if let Some(departed) = cause.and_then(|cause| shard.remove_slot(slot, cause)) {
                     self.free(shard, departed.weight, 1);

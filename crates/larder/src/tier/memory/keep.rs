@@ -8,6 +8,7 @@ use super::quota::{AXES, Quota, Taking};
 use super::shard::{Bulk, Newcomer, Replacing, Shard};
 use super::{Limits, Memory};
 use crate::clock::Instant;
+use crate::policy::Arrival;
 
 /// An entry heavier than one in this many of a shard's fair share is outsize.
 const OUTSIZE_SHARE: u64 = 8;
@@ -65,47 +66,50 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     pub fn put(&self, key: K, value: V, terms: Terms, now: impl FnOnce() -> Instant) -> Put<K, V> {
         let weight = terms.weight.max(1);
         let limits = Limits::bytes(self.bytes.limit());
-        let mut gone = Gone::default();
+        let mut put = Put { keeping: Keeping::Kept, gone: Gone::default() };
+        let hash = self.hash(&key);
         if weight > limits.heaviest() {
-            let hash = self.hash(&key);
-            return self.refuse(hash, &key, Refusal::TooLarge, gone);
+            self.refuse(hash, &key, Refusal::TooLarge, &mut put);
+            return put;
         }
         let outsize = weight > limits.bytes / self.cells.len() as u64 / OUTSIZE_SHARE;
+        let cost = u64::try_from(terms.cost.as_nanos()).unwrap_or(u64::MAX);
         let mut newcomer = Newcomer {
-            hash: self.hash(&key),
             key,
             value,
-            weight,
-            cost: u64::try_from(terms.cost.as_nanos()).unwrap_or(u64::MAX),
+            arrival: Arrival { hash, weight, cost },
             groups: [terms.scope, terms.kind],
             times: Times::of(&terms, now),
             bulk: if outsize { Bulk::Outsize } else { Bulk::Usual },
         };
-        let cell = &self.cells[self.home(newcomer.hash)];
+        let cell = &self.cells[self.home(hash)];
         let mut claim = Claim { weight, bytes: 0, entries: 0, groups: newcomer.groups, quotas: [None, None] };
         for _ in 0..ATTEMPTS {
-            let step = cell.change(|shard| self.keep_at_home(shard, newcomer, &mut claim, &mut gone));
+            let step = cell.change(|shard| self.keep_at_home(shard, newcomer, &mut claim, &mut put.gone));
             let short = match step {
-                Step::Done => return Put { keeping: Keeping::Kept, gone },
+                Step::Done => return put,
                 Step::Short(back, short) => {
-                    newcomer = back;
+                    newcomer = *back;
                     short
                 }
             };
-            let refusal = match short {
-                Short::Room => self.claim_room(&mut claim, &mut gone),
-                Short::Quota(axis) => self.claim_quota(axis, &mut claim, &mut gone),
+            let claimed = match short {
+                Short::Room => self.claim_room(&mut claim, &mut put.gone),
+                Short::Quota(axis) => self.claim_quota(axis, &mut claim, &mut put.gone),
             };
-            if let Err(refusal) = refusal {
+            if let Err(refusal) = claimed {
                 self.give_up(claim);
-                return self.refuse(newcomer.hash, &newcomer.key, refusal, gone);
+                self.refuse(hash, &newcomer.key, refusal, &mut put);
+                return put;
             }
         }
         self.give_up(claim);
-        self.refuse(newcomer.hash, &newcomer.key, Refusal::Crowded, gone)
+        self.refuse(hash, &newcomer.key, Refusal::Crowded, &mut put);
+        put
     }
 
     /// Stores the entry if what it needs can be had without another shard's lock.
+    #[inline]
     fn keep_at_home(
         &self,
         shard: &mut Shard<K, V>,
@@ -113,17 +117,25 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         claim: &mut Claim,
         gone: &mut Gone<K, V>,
     ) -> Step<K, V> {
+        shard.prepare(newcomer.arrival.hash);
         match shard.replace(&mut newcomer) {
             Replacing::Absent => {}
             Replacing::Replaced => {
-                let Newcomer { key, value, weight, groups: [scope, kind], .. } = newcomer;
-                gone.push(Departed { key, value, weight, scope, kind, cause: Cause::Replaced });
+                let Newcomer { key, value, arrival, groups: [scope, kind], .. } = newcomer;
+                gone.push(Departed {
+                    key,
+                    value,
+                    weight: arrival.weight,
+                    scope,
+                    kind,
+                    cause: Cause::Replaced,
+                });
                 // What a first attempt may have claimed.
                 self.settle(shard, claim, 0, 0);
                 return Step::Done;
             }
             Replacing::Unfit => {
-                if let Some(old) = shard.remove(newcomer.hash, &newcomer.key, Cause::Replaced) {
+                if let Some(old) = shard.remove(newcomer.arrival.hash, &newcomer.key, Cause::Replaced) {
                     claim.inherit(&old);
                     gone.push(old);
                 }
@@ -131,14 +143,14 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         }
         for axis in AXES {
             if let Some(short) = self.claim_quota_at_home(shard, axis, claim, gone) {
-                return Step::Short(newcomer, short);
+                return Step::Short(Box::new(newcomer), short);
             }
         }
         if let Some(short) = self.claim_room_at_home(shard, claim, gone) {
-            return Step::Short(newcomer, short);
+            return Step::Short(Box::new(newcomer), short);
         }
         claim.quotas = [None, None];
-        let weight = newcomer.weight;
+        let weight = newcomer.arrival.weight;
         shard.insert(newcomer);
         self.settle(shard, claim, weight, 1);
         Step::Done
@@ -198,20 +210,21 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         self.entries.give(claim.entries);
     }
 
-    fn refuse(&self, hash: u64, key: &K, refusal: Refusal, mut gone: Gone<K, V>) -> Put<K, V> {
+    fn refuse(&self, hash: u64, key: &K, refusal: Refusal, put: &mut Put<K, V>) {
         let old = self.cells[self.home(hash)].change(|shard| {
             let old = shard.remove(hash, key, Cause::Replaced)?;
             self.free(shard, old.weight, 1);
             Some(old)
         });
         if let Some(old) = old {
-            gone.push(old);
+            put.gone.push(old);
         }
-        Put { keeping: Keeping::Refused(refusal), gone }
+        put.keeping = Keeping::Refused(refusal);
     }
 }
 
 enum Step<K, V> {
     Done,
-    Short(Newcomer<K, V>, Short),
+    /// It goes home again later. Boxed, as that is rare, and what is returned is copied each time.
+    Short(Box<Newcomer<K, V>>, Short),
 }

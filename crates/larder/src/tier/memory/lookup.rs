@@ -10,8 +10,8 @@ use crate::clock::Instant;
 impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     /// Returns the value of `key`, and notes that it was used. `now` is asked only if the entry may expire.
     ///
-    /// Takes one shard's lock shared; never waits for more than one table operation of others.
-    #[inline]
+    /// Takes one shard's lock; never waits for more than one table operation of each who came before.
+    #[inline(always)]
     pub fn get<Q>(&self, key: &Q, now: impl FnOnce() -> Instant) -> Lookup<K, V>
     where
         K: Borrow<Q>,
@@ -19,8 +19,8 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     {
         let hash = self.hash(key);
         let cell = &self.cells[self.home(hash)];
-        let shard = cell.lock.read();
-        let Some(entry) = shard.find(hash, key) else { return Lookup::Miss };
+        let shard = cell.lock.lock();
+        let Some((_, entry)) = shard.find(hash, key) else { return Lookup::Miss };
         if entry.timing == Timing::Timed {
             drop(shard);
             return self.get_timed(cell, hash, key, now());
@@ -36,17 +36,17 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         Q: Eq + ?Sized,
     {
         {
-            let shard = cell.lock.read();
-            let Some(entry) = shard.find(hash, key) else { return Lookup::Miss };
-            if shard.lapse(entry, now).is_none() {
-                shard.touch(entry, now);
+            let shard = cell.lock.lock();
+            let Some((slot, entry)) = shard.find(hash, key) else { return Lookup::Miss };
+            if shard.lapse(slot, now).is_none() {
+                shard.touch(slot, now);
                 shard.hit(entry, hash);
                 return Lookup::Hit(entry.value.clone());
             }
         }
         let lapsed = cell.change(|shard| {
             // Between the two locks it may have been replaced.
-            let cause = shard.lapse(shard.find(hash, key)?, now)?;
+            let cause = shard.lapse(shard.find(hash, key)?.0, now)?;
             let departed = shard.remove(hash, key, cause)?;
             self.free(shard, departed.weight, 1);
             Some(departed)

@@ -1,8 +1,8 @@
 //! Memory tier: decoded values behind a cheap clone, found without waiting.
 //!
 //! A [`Memory`] is cut into shards by the hash of the key, each with a lock of its own that is held for one
-//! table operation. A hit takes it shared, writes to the entry's [`Mark`](crate::policy::Mark) and clones the
-//! value; no lock, list or counter is common to all hits.
+//! table operation. A hit takes it, writes to the entry's [`Mark`](crate::policy::Mark) and clones the value; no
+//! lock, list or counter is common to all hits.
 //!
 //! Invariants:
 //! - The weights of all entries together never exceed the byte limit, and their number never the entry limit:
@@ -25,8 +25,9 @@
 //! makes its own entries leave, as long as it has its fair share of them, else those of others, one lock at a
 //! time.
 //!
-//! Rejected: a budget for each shard (a value larger than a share could not be kept), and one lock with one
-//! order for all (each hit would wait for it).
+//! Rejected: a lock that lets several readers in (it costs a hit two locked instructions in place of one, see `lock`),
+//! a budget for each shard (a value larger than a share could not be kept), and one lock with one order for all (each
+//! hit would wait for it).
 //!
 //! Not here: which entry leaves first (`policy`), computing on a miss, single flight, statistics (`engine`).
 
@@ -34,6 +35,7 @@ mod config;
 mod discard;
 mod entry;
 mod keep;
+mod lock;
 mod lookup;
 mod quota;
 mod reclaim;
@@ -48,12 +50,14 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use foldhash::fast::FixedState;
+use lock::Lock;
 use parking_lot::{Mutex, RwLock};
 
 pub use config::{Config, Limits};
 pub use entry::{Cause, Departed, Gone, Keeping, Lookup, Put, Refusal, Seen, Terms, Verdict};
 pub use quota::{Group, Usage};
 
+use crate::policy::Slot;
 use quota::Quotas;
 use room::Pool;
 use shard::{Entry, Facts, Shard};
@@ -77,7 +81,7 @@ pub struct Memory<K, V> {
 /// slow one another down.
 #[repr(align(128))]
 struct Cell<K, V> {
-    lock: RwLock<Shard<K, V>>,
+    lock: Lock<Shard<K, V>>,
     bytes: AtomicU64,
     entries: AtomicU64,
     load: AtomicU64,
@@ -86,7 +90,7 @@ struct Cell<K, V> {
 impl<K, V> Cell<K, V> {
     /// Changes the shard, then tells how full it is.
     fn change<R>(&self, change: impl FnOnce(&mut Shard<K, V>) -> R) -> R {
-        let mut shard = self.lock.write();
+        let mut shard = self.lock.lock();
         let result = change(&mut shard);
         self.bytes.store(shard.bytes(), Relaxed);
         self.entries.store(shard.len() as u64, Relaxed);
@@ -96,19 +100,19 @@ impl<K, V> Cell<K, V> {
 }
 
 impl<K: Hash + Eq, V: Clone> Memory<K, V> {
-    /// What an entry takes besides what its key and value point to, on average: its places in the table, in the
-    /// shard's list of facts and in the policy. Whoever weighs entries adds it.
+    /// What an entry takes besides what its key and value point to, on average: its places in the table
+    /// and in the shard's arrays, and what the policy knows of it. Whoever weighs entries adds it.
     pub const OVERHEAD_BYTES: u64 = {
         // A table is between 7/16 and 7/8 full; a policy knows about 48 bytes of an entry.
-        let table = (size_of::<Entry<K, V>>() + 1) * 3 / 2;
-        (table + size_of::<Facts>() + 48) as u64
+        let table = (size_of::<Slot>() + 1) * 3 / 2;
+        (table + size_of::<Option<Entry<K, V>>>() + size_of::<Facts>() + 48) as u64
     };
 
     /// Makes an empty one.
     pub fn new(config: Config) -> Self {
         let shards = config.shards.get().next_power_of_two();
         let cell = |n: usize| Cell {
-            lock: RwLock::new(Shard::new(config.policy, config.seed.wrapping_add(n as u64))),
+            lock: Lock::new(Shard::new(config.policy, config.seed.wrapping_add(n as u64))),
             bytes: AtomicU64::new(0),
             entries: AtomicU64::new(0),
             load: AtomicU64::new(0),
@@ -179,7 +183,7 @@ impl<K: Hash + Eq, V: Clone> fmt::Debug for Memory<K, V> {
 impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     /// Stops everything and adds up what entries take and shards hold: bytes and entries.
     fn held(&self) -> (u64, u64) {
-        let shards: Vec<_> = self.cells.iter().map(|cell| cell.lock.read()).collect();
+        let shards: Vec<_> = self.cells.iter().map(|cell| cell.lock.lock()).collect();
         shards.iter().for_each(|shard| shard.audit());
         let bytes = shards.iter().map(|shard| shard.bytes() + shard.slack_bytes).sum();
         (bytes, shards.iter().map(|shard| shard.len() as u64 + shard.slack_entries).sum())

@@ -120,7 +120,7 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     pub fn usage(&self, group: Group) -> Usage {
         let (axis, number) = group.place();
         self.cells.iter().fold(Usage::default(), |sum, cell| {
-            let usage = cell.lock.read().usage(axis, number);
+            let usage = cell.lock.lock().usage(axis, number);
             Usage { bytes: sum.bytes + usage.bytes, entries: sum.entries + usage.entries }
         })
     }

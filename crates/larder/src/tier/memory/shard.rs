@@ -1,7 +1,12 @@
-//! One shard: a table of entries, facts about them that a hit does not need, and the policy.
+//! One shard: a table from keys to slots, an entry in each slot, and the policy.
 //!
-//! Invariant: slot `n` is taken if and only if one entry of the table has it, the policy has it and `facts[n]`
-//! tells its hash, weight and groups; the totals are the sums over the entries.
+//! What a hit is made of is memory that it has to fetch. So the table holds slot numbers alone, an entry holds
+//! what a hit needs, and what only arrivals and departures need stands in an array of its own: more of the table
+//! and of the entries stays in the processor's nearer caches. Times and places in lists of members, which few
+//! entries have, stand aside as well.
+//!
+//! Invariant: slot `n` is taken if and only if the table has it, `entries[n]` is there and the policy has it, and then
+//! `facts[n]` tells of it; the totals are the sums over the entries.
 
 use std::borrow::Borrow;
 use std::mem;
@@ -13,16 +18,23 @@ use hashbrown::HashTable;
 use super::entry::{Cause, Departed, Seen, Times, Timing};
 use super::quota::{AXES, Members, Quota, Usage};
 use crate::clock::Instant;
-use crate::policy::{AnyPolicy, Arrival, Mark, Marks, Policy, PolicyName, Random, Slot};
+use crate::policy::{AnyPolicy, Arrival, Mark, Marks, Policy, PolicyName, Random, Slot, fetch};
 
 /// Members of a group that are compared when one of them has to leave.
 const SAMPLE: usize = 8;
 
+/// What a hit reads stands first, on one cache line with the lock.
+#[repr(C)]
 pub(super) struct Shard<K, V> {
+    table: HashTable<Slot>,
     entries: Entries<K, V>,
     policy: AnyPolicy,
+    facts: Vec<Facts>,
+    timers: Vec<Timer>,
     vacant: Vec<Slot>,
     groups: [Vec<Members>; 2],
+    /// Where in each group's list of members a slot stands, if the group has a quota.
+    places: [Vec<u32>; 2],
     bytes: u64,
     load: u64,
     timed: usize,
@@ -34,24 +46,29 @@ pub(super) struct Shard<K, V> {
 
 /// What a hit needs, in one place.
 pub(super) struct Entry<K, V> {
-    pub(super) key: K,
+    key: K,
     pub(super) value: V,
     pub(super) mark: Mark,
-    slot: Slot,
     pub(super) timing: Timing,
 }
 
-/// What a hit does not need.
+/// What a hit does not need. Means nothing where the slot is vacant.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Facts {
     hash: u64,
     weight: u64,
-    times: Times,
-    used: AtomicU64,
     groups: [u32; 2],
-    /// Where in each group's list of members its slot stands, if the group has a quota.
-    at: [u32; 2],
+    /// Cost per weight, as the policy was told.
+    density: f32,
     /// Whether it counts for how full the shard is in comparison to others.
     bulk: Bulk,
+}
+
+/// Until when the entry in a slot may be returned. Means nothing where it is not timed.
+#[derive(Debug)]
+struct Timer {
+    times: Times,
+    used: AtomicU64,
 }
 
 /// Whether an entry is so heavy that a shard is not fuller than others for having it.
@@ -65,39 +82,39 @@ pub(super) enum Bulk {
 pub(super) struct Newcomer<K, V> {
     pub(super) key: K,
     pub(super) value: V,
-    pub(super) hash: u64,
-    pub(super) weight: u64,
-    pub(super) cost: u64,
+    pub(super) arrival: Arrival,
     pub(super) groups: [u32; 2],
     pub(super) times: Times,
     pub(super) bulk: Bulk,
 }
 
-struct Entries<K, V> {
-    table: HashTable<Entry<K, V>>,
-    facts: Vec<Facts>,
-}
+/// By slot; `None` where it is vacant.
+struct Entries<K, V>(Vec<Option<Entry<K, V>>>);
 
 impl<K, V> Entries<K, V> {
-    fn of_slot(&self, slot: Slot) -> Option<&Entry<K, V>> {
-        let hash = self.facts.get(slot as usize)?.hash;
-        self.table.find(hash, |entry| entry.slot == slot)
+    #[inline]
+    fn get(&self, slot: Slot) -> Option<&Entry<K, V>> {
+        self.0.get(slot as usize)?.as_ref()
     }
 }
 
 impl<K, V> Marks for Entries<K, V> {
     fn mark(&self, slot: Slot) -> &Mark {
-        &self.of_slot(slot).expect("the policy knows taken slots only").mark
+        &self.get(slot).expect("the policy knows taken slots only").mark
     }
 }
 
 impl<K, V> Shard<K, V> {
     pub(super) fn new(policy: PolicyName, seed: u64) -> Self {
         Self {
-            entries: Entries { table: HashTable::new(), facts: Vec::new() },
+            table: HashTable::new(),
+            entries: Entries(Vec::new()),
+            facts: Vec::new(),
+            timers: Vec::new(),
             policy: AnyPolicy::new(policy),
             vacant: Vec::new(),
             groups: [Vec::new(), Vec::new()],
+            places: [Vec::new(), Vec::new()],
             bytes: 0,
             load: 0,
             timed: 0,
@@ -112,7 +129,7 @@ impl<K, V> Shard<K, V> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.table.len()
+        self.table.len()
     }
 
     /// Sum of the weights of all entries that are not outsize.
@@ -127,15 +144,18 @@ impl<K, V> Shard<K, V> {
 
     /// How many slots there are, taken or not.
     pub(super) fn slots(&self) -> usize {
-        self.entries.facts.len()
+        self.facts.len()
     }
 
+    /// The slot and entry of a key.
     #[inline]
-    pub(super) fn find<Q: Eq + ?Sized>(&self, hash: u64, key: &Q) -> Option<&Entry<K, V>>
+    pub(super) fn find<Q: Eq + ?Sized>(&self, hash: u64, key: &Q) -> Option<(Slot, &Entry<K, V>)>
     where
         K: Borrow<Q>,
     {
-        self.entries.table.find(hash, |entry| entry.key.borrow() == key)
+        let is_it = |&slot: &Slot| self.entries.get(slot).is_some_and(|entry| entry.key.borrow() == key);
+        let slot = *self.table.find(hash, is_it)?;
+        Some((slot, self.entries.get(slot)?))
     }
 
     #[inline]
@@ -143,30 +163,27 @@ impl<K, V> Shard<K, V> {
         self.policy.hit(&entry.mark, hash);
     }
 
-    /// Whether an entry's time is over.
-    pub(super) fn lapse(&self, entry: &Entry<K, V>, now: Instant) -> Option<Cause> {
-        let facts = &self.entries.facts[entry.slot as usize];
-        facts.times.lapse(facts.used.load(Relaxed), now)
+    /// Why the time of the entry in a slot is over, if there is one and its time is.
+    pub(super) fn lapse(&self, slot: Slot, now: Instant) -> Option<Cause> {
+        if self.entries.get(slot)?.timing == Timing::Endless {
+            return None;
+        }
+        let timer = &self.timers[slot as usize];
+        timer.times.lapse(timer.used.load(Relaxed), now)
     }
 
-    /// Notes when an entry was used.
-    pub(super) fn touch(&self, entry: &Entry<K, V>, now: Instant) {
-        self.entries.facts[entry.slot as usize].used.store(now.as_nanos(), Relaxed);
+    /// Notes when the entry in a slot was used, if that matters.
+    pub(super) fn touch(&self, slot: Slot, now: Instant) {
+        if let Some(timer) = self.timers.get(slot as usize) {
+            timer.used.store(now.as_nanos(), Relaxed);
+        }
     }
 
     /// The entry in a slot, if the slot is taken.
-    pub(super) fn look(&self, slot: usize) -> Option<Seen<'_, K, V>> {
-        let Entry { key, value, .. } = self.entries.of_slot(Slot::try_from(slot).ok()?)?;
-        let Facts { weight, groups: [scope, kind], .. } = self.entries.facts[slot];
+    pub(super) fn look(&self, slot: Slot) -> Option<Seen<'_, K, V>> {
+        let Entry { key, value, .. } = self.entries.get(slot)?;
+        let Facts { weight, groups: [scope, kind], .. } = self.facts[slot as usize];
         Some(Seen { key, value, weight, scope, kind })
-    }
-
-    /// Whether the time of the entry in a slot is over.
-    pub(super) fn lapse_at(&self, slot: usize, now: Instant) -> Option<Cause> {
-        // A vacant slot may still tell of the last entry's times, so the table is asked; but only if they are over.
-        let facts = &self.entries.facts[slot];
-        let cause = facts.times.lapse(facts.used.load(Relaxed), now)?;
-        self.entries.of_slot(Slot::try_from(slot).ok()?).map(|_| cause)
     }
 
     /// What a group takes here.
@@ -179,31 +196,41 @@ impl<K, V> Shard<K, V> {
         Some(&self.groups[axis].get(number as usize)?.limited.as_ref()?.0)
     }
 
+    /// Begins to fetch what storing an entry may touch.
+    #[inline]
+    pub(super) fn prepare(&self, hash: u64) {
+        if let Some(slot) = self.policy.prepare(hash) {
+            fetch::soon(self.entries.0.get(slot as usize));
+            fetch::soon(self.facts.get(slot as usize));
+        }
+    }
+
     /// Stores an entry whose key is not here, for which room and quotas have been taken.
     pub(super) fn insert(&mut self, newcomer: Newcomer<K, V>) {
-        let Newcomer { key, value, hash, weight, cost, groups, times, bulk } = newcomer;
-        let used = AtomicU64::new(times.stored);
-        let facts = Facts { hash, weight, times, used, groups, at: [0; 2], bulk };
-        let slot = match self.vacant.pop() {
-            Some(slot) => {
-                self.entries.facts[slot as usize] = facts;
-                slot
-            }
-            None => {
-                self.entries.facts.push(facts);
-                (self.entries.facts.len() - 1) as Slot
-            }
-        };
+        let Newcomer { key, value, arrival, groups, times, bulk } = newcomer;
+        let Arrival { hash, weight, .. } = arrival;
+        let facts = Facts { hash, weight, groups, density: arrival.density(), bulk };
         let timing = times.timing();
         let mark = Mark::default();
-        self.policy.insert(slot, &mark, Arrival { hash, weight, cost });
-        let entry = Entry { key, value, mark, slot, timing };
-        let facts = &self.entries.facts;
-        self.entries.table.insert_unique(hash, entry, |entry| facts[entry.slot as usize].hash);
+        let slot = self.vacant.pop().unwrap_or(self.facts.len() as Slot);
+        self.policy.insert(slot, &mark, arrival);
+        let entry = Some(Entry { key, value, mark, timing });
+        match self.facts.get_mut(slot as usize) {
+            Some(vacant) => {
+                *vacant = facts;
+                self.entries.0[slot as usize] = entry;
+            }
+            None => {
+                self.facts.push(facts);
+                self.entries.0.push(entry);
+            }
+        }
+        let facts = &self.facts;
+        self.table.insert_unique(hash, slot, |&slot| facts[slot as usize].hash);
         self.add(weight, bulk);
-        self.timed += usize::from(timing == Timing::Timed);
-        for axis in AXES {
-            self.join(axis, slot);
+        self.time(slot, times);
+        for (axis, number) in AXES.into_iter().zip(groups) {
+            self.join(axis, number, slot, weight);
         }
     }
 
@@ -213,10 +240,22 @@ impl<K, V> Shard<K, V> {
     where
         K: Eq,
     {
-        let found = self.entries.table.find_mut(newcomer.hash, |entry| entry.key == newcomer.key);
-        let Some(entry) = found else { return Replacing::Absent };
-        let facts = &mut self.entries.facts[entry.slot as usize];
-        let more = newcomer.weight.saturating_sub(facts.weight);
+        let arrival = newcomer.arrival;
+        let Some((slot, _)) = self.find(arrival.hash, &newcomer.key) else { return Replacing::Absent };
+        let Some(entry) = &mut self.entries.0[slot as usize] else { return Replacing::Absent };
+        let facts = &mut self.facts[slot as usize];
+        let (timing, was_timed) = (newcomer.times.timing(), entry.timing == Timing::Timed);
+        if (facts.weight, facts.groups) == (arrival.weight, newcomer.groups)
+            && facts.density == arrival.density()
+            && timing == Timing::Endless
+            && !was_timed
+        {
+            // Nothing but the value is new.
+            mem::swap(&mut entry.value, &mut newcomer.value);
+            self.policy.hit(&entry.mark, arrival.hash);
+            return Replacing::Replaced;
+        }
+        let more = arrival.weight.saturating_sub(facts.weight);
         if facts.groups != newcomer.groups || more > self.slack_bytes {
             return Replacing::Unfit;
         }
@@ -227,30 +266,24 @@ impl<K, V> Shard<K, V> {
         if more > 0 && limited.iter().any(Option::is_some) {
             return Replacing::Unfit;
         }
-        let less = facts.weight.saturating_sub(newcomer.weight);
+        let less = facts.weight.saturating_sub(arrival.weight);
         limited.into_iter().flatten().for_each(|quota| quota.give(less));
-        let (slot, old_weight, old_bulk) = (entry.slot, facts.weight, facts.bulk);
-        let timing = newcomer.times.timing();
-        let was_timed = mem::replace(&mut entry.timing, timing);
+        let (old_weight, old_bulk) = (facts.weight, facts.bulk);
         mem::swap(&mut entry.value, &mut newcomer.value);
-        self.policy.hit(&entry.mark, newcomer.hash);
-        let arrival = Arrival { hash: newcomer.hash, weight: newcomer.weight, cost: newcomer.cost };
-        facts.weight = newcomer.weight;
-        facts.times = newcomer.times;
-        facts.used = AtomicU64::new(newcomer.times.stored);
-        facts.bulk = newcomer.bulk;
-        let groups = facts.groups;
+        self.policy.hit(&entry.mark, arrival.hash);
+        entry.timing = timing;
+        (facts.weight, facts.density, facts.bulk) = (arrival.weight, arrival.density(), newcomer.bulk);
         self.policy.reweigh(slot, arrival);
         self.slack_bytes = self.slack_bytes - more + less;
         self.subtract(old_weight, old_bulk);
-        self.add(newcomer.weight, newcomer.bulk);
-        for axis in AXES {
-            let usage = &mut self.groups[axis][groups[axis] as usize].usage;
-            usage.bytes = usage.bytes - old_weight + newcomer.weight;
+        self.add(arrival.weight, newcomer.bulk);
+        for (axis, number) in AXES.into_iter().zip(newcomer.groups) {
+            let usage = &mut self.groups[axis][number as usize].usage;
+            usage.bytes = usage.bytes - old_weight + arrival.weight;
         }
-        self.timed =
-            self.timed + usize::from(timing == Timing::Timed) - usize::from(was_timed == Timing::Timed);
-        newcomer.weight = old_weight;
+        self.timed -= usize::from(was_timed);
+        self.time(slot, newcomer.times);
+        newcomer.arrival.weight = old_weight;
         Replacing::Replaced
     }
 
@@ -264,15 +297,13 @@ impl<K, V> Shard<K, V> {
     where
         K: Borrow<Q>,
     {
-        let slot = self.find(hash, key)?.slot;
-        self.policy.remove(slot);
-        self.release(slot, cause)
+        let (slot, _) = self.find(hash, key)?;
+        self.remove_slot(slot, cause)
     }
 
     /// Removes the entry in a slot, if it is taken.
-    pub(super) fn remove_slot(&mut self, slot: usize, cause: Cause) -> Option<Departed<K, V>> {
-        let slot = Slot::try_from(slot).ok()?;
-        self.entries.of_slot(slot)?;
+    pub(super) fn remove_slot(&mut self, slot: Slot, cause: Cause) -> Option<Departed<K, V>> {
+        self.entries.get(slot)?;
         self.policy.remove(slot);
         self.release(slot, cause)
     }
@@ -305,11 +336,9 @@ impl<K, V> Shard<K, V> {
             (Arc::clone(quota), Vec::new())
         });
         if let Some((_, list)) = &mut members.limited {
-            for entry in &self.entries.table {
-                let facts = &mut self.entries.facts[entry.slot as usize];
-                if facts.groups[axis] == number {
-                    facts.at[axis] = list.len() as u32;
-                    list.push(entry.slot);
+            for &slot in &self.table {
+                if self.facts[slot as usize].groups[axis] == number {
+                    enlist(list, &mut self.places[axis], slot);
                 }
             }
         }
@@ -317,18 +346,18 @@ impl<K, V> Shard<K, V> {
 
     /// Forgets an entry that the policy has forgotten. Its quotas get back what it took; its room is the caller's.
     fn release(&mut self, slot: Slot, cause: Cause) -> Option<Departed<K, V>> {
-        let hash = self.entries.facts[slot as usize].hash;
-        let found = self.entries.table.find_entry(hash, |entry| entry.slot == slot).ok()?;
-        let (entry, _) = found.remove();
-        for axis in AXES {
-            self.part(axis, slot);
+        let Entry { key, value, timing, .. } = self.entries.0[slot as usize].take()?;
+        let Facts { hash, weight, groups: [scope, kind], bulk, .. } = self.facts[slot as usize];
+        if let Ok(found) = self.table.find_entry(hash, |&other| other == slot) {
+            found.remove();
         }
-        let facts = &self.entries.facts[slot as usize];
-        let (weight, [scope, kind], bulk) = (facts.weight, facts.groups, facts.bulk);
+        for (axis, number) in AXES.into_iter().zip([scope, kind]) {
+            self.part(axis, number, slot, weight);
+        }
         self.subtract(weight, bulk);
-        self.timed -= usize::from(entry.timing == Timing::Timed);
+        self.timed -= usize::from(timing == Timing::Timed);
         self.vacant.push(slot);
-        Some(Departed { key: entry.key, value: entry.value, weight, scope, kind, cause })
+        Some(Departed { key, value, weight, scope, kind, cause })
     }
 
     fn add(&mut self, weight: u64, bulk: Bulk) {
@@ -345,40 +374,54 @@ impl<K, V> Shard<K, V> {
         }
     }
 
+    /// Notes until when the entry in a slot may be returned, if that ends.
+    fn time(&mut self, slot: Slot, times: Times) {
+        if times.timing() == Timing::Endless {
+            return;
+        }
+        self.timed += 1;
+        if self.timers.len() <= slot as usize {
+            self.timers.resize_with(slot as usize + 1, Timer::endless);
+        }
+        self.timers[slot as usize] = Timer { times, used: AtomicU64::new(times.stored) };
+    }
+
     /// Counts an entry as a member of its group. What it takes of the quota was taken before.
-    fn join(&mut self, axis: usize, slot: Slot) {
-        let facts = &mut self.entries.facts[slot as usize];
-        let members = group(&mut self.groups[axis], facts.groups[axis]);
-        members.usage.bytes += facts.weight;
+    fn join(&mut self, axis: usize, number: u32, slot: Slot, weight: u64) {
+        let members = group(&mut self.groups[axis], number);
+        members.usage.bytes += weight;
         members.usage.entries += 1;
         if let Some((_, list)) = &mut members.limited {
-            facts.at[axis] = list.len() as u32;
-            list.push(slot);
+            enlist(list, &mut self.places[axis], slot);
         }
     }
 
-    fn part(&mut self, axis: usize, slot: Slot) {
-        let facts = &self.entries.facts[slot as usize];
-        let members = &mut self.groups[axis][facts.groups[axis] as usize];
-        members.usage.bytes -= facts.weight;
+    fn part(&mut self, axis: usize, number: u32, slot: Slot, weight: u64) {
+        let members = &mut self.groups[axis][number as usize];
+        members.usage.bytes -= weight;
         members.usage.entries -= 1;
         if let Some((quota, list)) = &mut members.limited {
-            quota.give(facts.weight);
-            let at = facts.at[axis];
-            list.swap_remove(at as usize);
-            if let Some(&moved) = list.get(at as usize) {
-                self.entries.facts[moved as usize].at[axis] = at;
+            quota.give(weight);
+            let place = self.places[axis][slot as usize];
+            list.swap_remove(place as usize);
+            if let Some(&moved) = list.get(place as usize) {
+                self.places[axis][moved as usize] = place;
             }
         }
     }
 
     #[cfg(test)]
     pub(super) fn audit(&self) {
-        let here = self.entries.table.iter().map(|entry| &self.entries.facts[entry.slot as usize]);
+        let taken = self.entries.0.iter().enumerate().filter(|(_, entry)| entry.is_some());
+        let here = taken.clone().map(|(slot, _)| &self.facts[slot]);
         assert_eq!(here.clone().map(|facts| facts.weight).sum::<u64>(), self.bytes);
         let usual = here.clone().filter(|facts| facts.bulk == Bulk::Usual);
         assert_eq!(usual.map(|facts| facts.weight).sum::<u64>(), self.load);
-        assert_eq!(self.entries.table.len() + self.vacant.len(), self.entries.facts.len());
+        assert_eq!(here.clone().count(), self.table.len());
+        assert_eq!(self.table.len() + self.vacant.len(), self.facts.len());
+        assert!(self.table.iter().all(|&slot| self.entries.get(slot).is_some()));
+        let timed = self.entries.0.iter().flatten().filter(|entry| entry.timing == Timing::Timed);
+        assert_eq!(timed.count(), self.timed);
         for axis in AXES {
             for (number, members) in self.groups[axis].iter().enumerate() {
                 let group = here.clone().filter(|facts| facts.groups[axis] as usize == number);
@@ -386,12 +429,18 @@ impl<K, V> Shard<K, V> {
                 assert_eq!(group.map(|facts| facts.weight).sum::<u64>(), members.usage.bytes);
                 if let Some((_, list)) = &members.limited {
                     assert_eq!(list.len() as u64, members.usage.entries);
-                    for (at, &slot) in list.iter().enumerate() {
-                        assert_eq!(self.entries.facts[slot as usize].at[axis] as usize, at);
+                    for (place, &slot) in list.iter().enumerate() {
+                        assert_eq!(self.places[axis][slot as usize] as usize, place);
                     }
                 }
             }
         }
+    }
+}
+
+impl Timer {
+    fn endless() -> Self {
+        Self { times: Times { expires: u64::MAX, idle: u64::MAX, stored: 0 }, used: AtomicU64::new(0) }
     }
 }
 
@@ -411,4 +460,13 @@ fn group(groups: &mut Vec<Members>, number: u32) -> &mut Members {
         groups.resize_with(number as usize + 1, Members::default);
     }
     &mut groups[number as usize]
+}
+
+/// Adds a slot to a list of members and notes where in it.
+fn enlist(list: &mut Vec<Slot>, places: &mut Vec<u32>, slot: Slot) {
+    if places.len() <= slot as usize {
+        places.resize(slot as usize + 1, 0);
+    }
+    places[slot as usize] = list.len() as u32;
+    list.push(slot);
 }

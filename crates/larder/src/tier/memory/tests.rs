@@ -360,14 +360,14 @@ fn a_value_of_half_the_budget_is_kept_and_takes_a_little_from_each_shard() {
     }
     let put = memory.put(1 << 40, 0, weighing(40_000), never);
     assert_eq!((put.keeping, put.gone.len() <= 1_001), (Keeping::Kept, true));
-    let loads: Vec<u64> = memory.cells.iter().map(|cell| cell.lock.read().load()).collect();
+    let loads: Vec<u64> = memory.cells.iter().map(|cell| cell.lock.lock().load()).collect();
     assert!(loads.iter().all(|&load| load > 3_000), "{loads:?}");
     // Newcomers push out what was used longest ago, wherever it is, and not the large one for being there.
     for key in 2_000..2_900 {
         assert_eq!(memory.put(key, key, weighing(40), never).keeping, Keeping::Kept);
         assert_eq!(memory.get(&(1 << 40), never), Lookup::Hit(0));
     }
-    let loads: Vec<u64> = memory.cells.iter().map(|cell| cell.lock.read().load()).collect();
+    let loads: Vec<u64> = memory.cells.iter().map(|cell| cell.lock.lock().load()).collect();
     assert!(loads.iter().all(|&load| load > 3_000), "{loads:?}");
     assert!(memory.bytes() > 79_000, "{}", memory.bytes());
     let put = memory.put(1 << 40, 0, weighing(40_001), never);

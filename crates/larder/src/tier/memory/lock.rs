@@ -1,0 +1,90 @@
+//! The lock of a shard: one locked instruction to take it, none to give it back.
+//!
+//! A hit holds it for tens of nanoseconds, so what the lock itself costs is a good part of a hit. A lock that knows
+//! of waiters, like `parking_lot`'s or the standard library's, gives itself back by a locked instruction too, and one
+//! that lets readers in together writes its count at both ends all the same. This one is a flag: who finds it taken
+//! looks again for a while, then lets others run.
+//!
+//! Good for sections that neither wait nor run a caller's code of unknown length, which those of a shard are. Its
+//! bad case is a holder that the system stops in the middle: others then give up their turns until it goes on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How often to look again before others are let run.
+const LOOKS: u32 = 100;
+
+/// A flag that says whether somebody is in.
+pub(super) struct Flag(AtomicBool);
+
+/// A value that one thread uses at a time.
+pub(super) type Lock<T> = lock_api::Mutex<Flag, T>;
+
+// SAFETY: `lock` returns only after a swap found `false`, and the flag stays `true` until the caller's `unlock`, which
+// the guard's state allows once; so meanwhile nobody else's swap finds `false`. The swap acquires what the store of
+// `unlock` releases.
+unsafe impl lock_api::RawMutex for Flag {
+    const INIT: Self = Self(AtomicBool::new(false));
+
+    type Guard = lock_api::GuardNoSend;
+
+    #[inline]
+    fn lock(&self) -> Self::Guard {
+        if self.0.swap(true, Ordering::Acquire) {
+            self.wait();
+        }
+        lock_api::GuardNoSend::new()
+    }
+
+    #[inline]
+    fn try_lock(&self) -> Option<Self::Guard> {
+        (!self.0.swap(true, Ordering::Acquire)).then_some(lock_api::GuardNoSend::new())
+    }
+
+    #[inline]
+    unsafe fn unlock(&self, _: Self::Guard) {
+        self.0.store(false, Ordering::Release);
+    }
+
+    fn is_locked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Flag {
+    #[cold]
+    fn wait(&self) {
+        loop {
+            for _ in 0..LOOKS {
+                // Only looks, so that the holder's cache line stays where it is.
+                if !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Acquire) {
+                    return;
+                }
+                std::hint::spin_loop();
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_in_at_a_time_and_sees_what_the_last_one_did() {
+        let lock = Lock::new([0u64; 8]);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let mut numbers = lock.lock();
+                        let first = numbers[0];
+                        assert!(numbers.iter().all(|&number| number == first));
+                        numbers.iter_mut().for_each(|number| *number += 1);
+                    }
+                });
+            }
+        });
+        assert_eq!(*lock.lock(), [80_000; 8]);
+    }
+}
