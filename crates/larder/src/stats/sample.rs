@@ -14,6 +14,8 @@ thread_local! {
     /// How many events the next sample stands for.
     static WEIGHT: Cell<u32> = const { Cell::new(0) };
     static RANDOM: Cell<u64> = const { Cell::new(0) };
+    /// Up to [`FEW`], how many requests this thread gave weights to.
+    static ASKED: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Whether this thread's next event is a sample, where one in `stride` is.
@@ -62,6 +64,23 @@ fn draw(stride: u32) {
     WEIGHT.set(stride);
 }
 
+/// So many requests of a thread count for hot keys one by one.
+const FEW: u32 = 4096;
+/// One in this many of those that come after them does, for all.
+const MANY: u32 = 8;
+
+/// How many requests outside memory the one at hand stands for among the hot keys, if it is chosen.
+///
+/// Short runs are told exactly; on a busy thread counting each miss would cost as much as finding out that it is one.
+pub(super) fn weight() -> Option<u32> {
+    let asked = ASKED.get();
+    if asked < FEW {
+        ASKED.set(asked + 1);
+        return Some(1);
+    }
+    one_in(MANY).then_some(MANY)
+}
+
 /// Whether to measure one event in `stride`, without counting down.
 pub(super) fn one_in(stride: u32) -> bool {
     stride == 1 || random().is_multiple_of(stride.into())
@@ -105,6 +124,15 @@ mod tests {
         gaps.sort_unstable();
         gaps.dedup();
         assert!(gaps.len() > 64, "only {} distances between samples", gaps.len());
+    }
+
+    #[test]
+    fn few_requests_have_their_own_weight_and_many_are_estimated_right() {
+        let weights = |requests: u32| (0..requests).filter_map(|_| weight()).map(u64::from).sum::<u64>();
+        let few = thread::spawn(move || weights(FEW)).join().unwrap();
+        assert_eq!(few, u64::from(FEW));
+        let many = thread::spawn(move || weights(200_000)).join().unwrap();
+        assert!(many.abs_diff(200_000) < 20_000, "{many} for 200,000");
     }
 
     #[test]

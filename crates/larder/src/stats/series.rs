@@ -292,8 +292,10 @@ impl Series {
         if let Some(took) = took {
             self.add(Count::ASKING, nanos(took));
         }
-        if let Some(weight) = self.chosen() {
-            self.heat.add(key, weight);
+        if let Some(stride) = self.chosen() {
+            if let Some(weight) = sample::weight() {
+                self.heat.add(key, weight.saturating_mul(stride));
+            }
             if let Some(took) = took {
                 self.record(measure, nanos(took));
             }
