@@ -10,7 +10,7 @@ use crate::entry::Record;
 use crate::key::{Digest, Key};
 use crate::query::Unsteady;
 use crate::stats::Place;
-use crate::tier::Refusal;
+use crate::tier::{Refusal, memory};
 
 /// A value and what is known about it. Shared: memory and all who asked have the same one.
 #[derive(Debug)]
@@ -115,6 +115,10 @@ pub enum NotKept {
     TierFailed(&'static str),
     /// No tier is there to keep it.
     NoTier,
+    /// Memory, where nothing is below it, has no room for it.
+    NoRoom(memory::Refusal),
+    /// Too much waits to be written.
+    QueueFull,
     /// What a query observed did not stand still.
     Unsteady(Arc<Unsteady>),
 }
@@ -129,6 +133,12 @@ impl fmt::Display for NotKept {
             Self::Tier(tier, refusal) => write!(f, "tier {tier} refused: {refusal}"),
             Self::TierFailed(tier) => write!(f, "tier {tier} failed"),
             Self::NoTier => f.write_str("no tier is configured"),
+            Self::NoRoom(memory::Refusal::TooLarge) => f.write_str("it is too large for memory"),
+            Self::NoRoom(memory::Refusal::OverQuota) => {
+                f.write_str("it is larger than its scope's or kind's quota")
+            }
+            Self::NoRoom(memory::Refusal::Crowded) => f.write_str("memory is crowded"),
+            Self::QueueFull => f.write_str("too much waits to be written"),
             Self::Unsteady(why) => why.fmt(f),
         }
     }

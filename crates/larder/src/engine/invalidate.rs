@@ -100,7 +100,10 @@ impl Larder {
     /// computed anew in the background. Selectors by tag and by key are exact; last use is not looked at.
     pub async fn invalidate_softly(&self, selector: &Selector) -> InvalidationReport {
         match self.shared.soft.mark(selector, self.shared.clock.wall()) {
-            Marked::Yes => InvalidationReport::default(),
+            Marked::Yes => {
+                tracing::info!(%selector, "invalidated softly");
+                InvalidationReport::default()
+            }
             Marked::Full => self.invalidate(selector).await,
         }
     }

@@ -107,18 +107,27 @@ impl<T: Value> Kind<T> {
         };
         let weight = self.options.weigh.map_or(payload.len() as u64, |weigh| weigh(&value));
         let entry = Arc::new(Entry { value, record, fresh_until });
-        if flight.unless_revoked(|| self.hold(key, &entry, Footprint { weight, lifetime })).is_none() {
+        let held = flight.unless_revoked(|| self.hold(key, &entry, Footprint { weight, lifetime }));
+        let Some(held) = held else {
             self.series.refused(Place::Memory, RefusalCause::Revoked);
             return self.computed(entry, Kept::No(NotKept::Revoked));
-        }
-        let kept = self.send_down(key, &entry.record, &payload, began).await;
+        };
+        let kept = if shared.tiers.is_empty() {
+            held.map_or_else(Kept::No, |()| Kept::Yes)
+        } else {
+            match (self.send_down(key, &entry.record, &payload, began).await, held) {
+                (Ok(()), _) => Kept::Yes,
+                (Err(why_not), Ok(())) => Kept::InMemoryOnly(why_not),
+                (Err(why_not), Err(_)) => Kept::No(why_not),
+            }
+        };
         tracing::debug!(%key, bytes = payload.len(), ?kept, "keeping");
         self.computed(entry, kept)
     }
 
-    /// Puts a value into memory.
-    pub(super) fn hold(&self, key: &Key, entry: &Arc<Entry<T>>, footprint: Footprint) {
-        self.hold_any(key, Arc::clone(entry) as Held, footprint, entry.record.cost);
+    /// Puts a value into memory, or tells why it is not there.
+    pub(super) fn hold(&self, key: &Key, entry: &Arc<Entry<T>>, footprint: Footprint) -> Result<(), NotKept> {
+        self.hold_any(key, Arc::clone(entry) as Held, footprint, entry.record.cost)
     }
 
     /// Keeps an error in memory for a while.
@@ -128,13 +137,14 @@ impl<T: Value> Kind<T> {
     {
         if self.larder.shared.mode.writes() {
             let footprint = Footprint { weight: 0, lifetime: Some(lifetime) };
-            flight.unless_revoked(|| self.hold_any(key, Arc::new(error), footprint, Duration::ZERO));
+            // Where there is no room for it, the next caller computes.
+            let _ = flight.unless_revoked(|| self.hold_any(key, Arc::new(error), footprint, Duration::ZERO));
         }
     }
 
-    fn hold_any(&self, key: &Key, held: Held, footprint: Footprint, cost: Duration) {
+    fn hold_any(&self, key: &Key, held: Held, footprint: Footprint, cost: Duration) -> Result<(), NotKept> {
         let shared = &self.larder.shared;
-        let Some(memory) = &shared.memory else { return };
+        let Some(memory) = &shared.memory else { return Err(NotKept::NoTier) };
         let terms = Terms {
             weight: footprint.weight + key.id().len() as u64 + BESIDE_VALUE,
             cost,
@@ -145,23 +155,31 @@ impl<T: Value> Kind<T> {
         };
         let weight = terms.weight;
         let put = memory.put(key.clone(), held, terms, || shared.clock.now());
-        match put.keeping {
-            Keeping::Kept => self.series.put(Place::Memory, footprint.weight, weight, None),
-            Keeping::Refused(refusal) => self.series.refused(Place::Memory, memory_cause(refusal)),
-        }
         put.gone.iter().for_each(|departed| self.larder.count_departed(departed));
+        match put.keeping {
+            Keeping::Kept => {
+                self.series.put(Place::Memory, footprint.weight, weight, None);
+                Ok(())
+            }
+            Keeping::Refused(refusal) => {
+                self.series.refused(Place::Memory, memory_cause(refusal));
+                Err(NotKept::NoRoom(refusal))
+            }
+        }
     }
 
-    /// Sends an entry to the tiers, now or through the queue, as the kind says.
-    async fn send_down(&self, key: &Key, record: &Record, payload: &[u8], began: &Began) -> Kept {
+    /// Sends an entry to the tiers, now or through the queue, as the kind says; or tells why the nearest of them
+    /// will not have it.
+    async fn send_down(
+        &self,
+        key: &Key,
+        record: &Record,
+        payload: &[u8],
+        began: &Began,
+    ) -> Result<(), NotKept> {
         let shared = &self.larder.shared;
-        if shared.tiers.is_empty() {
-            return if shared.memory.is_some() { Kept::Yes } else { Kept::No(NotKept::NoTier) };
-        }
-        let envelope = match entry::seal(key, record, Codec::Postcard, payload, shared.level) {
-            Ok(envelope) => envelope,
-            Err(error) => return Kept::InMemoryOnly(NotKept::Encoding(error.to_string())),
-        };
+        let envelope = entry::seal(key, record, Codec::Postcard, payload, shared.level)
+            .map_err(|error| NotKept::Encoding(error.to_string()))?;
         let outgoing = Outgoing {
             key: key.clone(),
             record: record.clone(),
@@ -172,17 +190,19 @@ impl<T: Value> Kind<T> {
         };
         match self.options.write {
             Write::Through => match shared.store(vec![outgoing]).await.into_iter().next().flatten() {
-                None => Kept::Yes,
-                Some(why_not) => Kept::InMemoryOnly(why_not),
+                None => Ok(()),
+                Some(why_not) => Err(why_not),
             },
-            Write::Behind => {
-                if let Enqueued::Full = shared.queue.push(outgoing) {
-                    self.series.dropped(shared.tiers.first().map_or(Place::Disk, Guarded::place));
-                } else {
+            Write::Behind => match shared.queue.push(outgoing) {
+                Enqueued::Waiting => {
                     self.larder.drain_behind();
+                    Ok(())
                 }
-                Kept::Yes
-            }
+                Enqueued::Full => {
+                    self.series.dropped(shared.tiers.first().map_or(Place::Disk, Guarded::place));
+                    Err(NotKept::QueueFull)
+                }
+            },
         }
     }
 }

@@ -140,7 +140,8 @@ impl<T: Value> Kind<T> {
             let Some(envelope) = found else { continue };
             let Some((entry, footprint)) = self.open(key, &envelope, guarded, place).await else { continue };
             let entry = Arc::new(entry);
-            flight.unless_revoked(|| self.hold(key, &entry, footprint));
+            // Where memory has no room, the tier has it still.
+            let _ = flight.unless_revoked(|| self.hold(key, &entry, footprint));
             return Some((entry, place));
         }
         None

@@ -5,8 +5,10 @@
 mod asking;
 mod config;
 mod disk;
+mod events;
 mod invalidating;
 mod keeping;
+mod limits;
 mod losing;
 mod queries;
 mod source;
