@@ -30,6 +30,7 @@ mod lookup;
 mod observe;
 mod open;
 mod query;
+mod reclaim;
 mod refresh;
 mod session;
 mod verify;

@@ -13,7 +13,7 @@ use crate::config::{Machine, Mode, Settings};
 use crate::entry::compress::Level;
 use crate::key::{KindName, Scope};
 use crate::stats::{self, Place, Report, Stats, StatsOptions, TierUsage};
-use crate::tier::disk::{self, Collected, Departed, Disk, DiskOptions};
+use crate::tier::disk::{Disk, DiskOptions};
 use crate::tier::memory::{Config, Limits};
 use crate::tier::{Tier, TierError};
 
@@ -22,7 +22,7 @@ const STATS: (&str, &str) = ("stats", "all");
 
 /// How often what was counted is filed: the history's finest resolution.
 const TICK: Duration = Duration::from_secs(1);
-/// After how many of those it is written to the disk tier.
+/// After how many of those it is written to the disk tier, and that is kept within its limits.
 const TICKS_A_SAVE: u32 = 60;
 
 /// An engine and the disk tier in it.
@@ -35,6 +35,7 @@ pub struct Opened {
     pub disk: Option<Disk>,
     /// Why there is no disk tier although there should be one. The engine then does without.
     pub problem: Option<TierError>,
+    pub(super) settings: Arc<Settings>,
 }
 
 impl Larder {
@@ -71,7 +72,7 @@ impl Larder {
             Some(Err(error)) => (None, Some(error)),
         };
         options.tiers.extend(disk.iter().map(|disk| Arc::new(disk.clone()) as Arc<dyn Tier>));
-        Opened { larder: Self::new(options), disk, problem }
+        Opened { larder: Self::new(options), disk, problem, settings: Arc::new(settings.clone()) }
     }
 }
 
@@ -88,6 +89,15 @@ impl Opened {
         self.save().await;
     }
 
+    /// Collects the disk tier on a blocking thread, if that is due. That it fails is no failure of whoever asks.
+    async fn collect_behind(&self) {
+        let Some(reclaimer) = self.reclaimer() else { return };
+        let collected = tokio::task::spawn_blocking(move || reclaimer.collect_if_due(true)).await;
+        if let Ok(Err(error)) = collected {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the disk tier is not collected");
+        }
+    }
+
     /// Writes what was counted to the disk tier.
     async fn save(&self) {
         let Some(disk) = self.disk.clone() else { return };
@@ -99,10 +109,11 @@ impl Opened {
         }
     }
 
-    /// Files what was counted into the history and hands it to exporters each second, and writes it to the disk tier
-    /// each minute, for as long as it is polled. Never ends: a long-lived user spawns it, or selects between it and
-    /// its work. Without it, everything since the last report counts for the time of the next report or of
-    /// [`close`](Self::close), and a process that is killed loses what it counted.
+    /// Files what was counted into the history and hands it to exporters each second, and each minute writes it to
+    /// the disk tier and keeps that within its limits, for as long as it is polled. Never ends: a long-lived user
+    /// spawns it, or selects between it and its work. Without it, everything since the last report counts for the
+    /// time of the next report or of [`close`](Self::close), a process that is killed loses what it counted, and the
+    /// disk tier grows until somebody calls [`collect_if_due`](Self::collect_if_due).
     pub async fn attend(&self) -> Infallible {
         let mut seconds = tokio::time::interval(TICK);
         // A process that slept has nothing to catch up on.
@@ -114,24 +125,9 @@ impl Opened {
             ticks += 1;
             if ticks % TICKS_A_SAVE == 0 {
                 self.save().await;
+                self.collect_behind().await;
             }
         }
-    }
-
-    /// Keeps the disk tier to `limits`, counts what leaves and writes that down at once. Blocks, in steps that let
-    /// other writers in between. `None` if there is no disk tier.
-    pub fn collect(&self, limits: &disk::Limits) -> Result<Option<Collected>, TierError> {
-        let Some(disk) = &self.disk else { return Ok(None) };
-        let stats = self.larder.stats();
-        let collected = disk.gc_telling(limits, &mut |departed| {
-            let Departed { key, cause, bytes } = departed;
-            tracing::debug!(%key, %cause, bytes, "evicted from disk");
-            stats.series(key.scope(), key.kind()).evicted(Place::Disk, *cause, *bytes);
-        })?;
-        if let Err(error) = save(stats, disk) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "statistics are not saved");
-        }
-        Ok(Some(collected))
     }
 
     /// What was counted by all processes that used the disk tier, this one included. Blocks.
@@ -152,7 +148,7 @@ impl Opened {
 }
 
 /// Adds what was counted since the last time to what the disk tier has.
-fn save(stats: &Stats, disk: &Disk) -> Result<(), TierError> {
+pub(super) fn save(stats: &Stats, disk: &Disk) -> Result<(), TierError> {
     if disk.read_only() {
         return Ok(());
     }

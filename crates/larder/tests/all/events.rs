@@ -87,6 +87,6 @@ async fn each_operation_is_an_event() {
     opened.close().await;
     clock.advance(Duration::from_secs(10));
     notes.take();
-    opened.collect(&Limits { max_age: Some(Duration::from_secs(1)), ..Limits::default() }).unwrap();
+    opened.collect_to(&Limits { max_age: Some(Duration::from_secs(1)), ..Limits::default() }).unwrap();
     assert_eq!(notes.take(), "evicted from disk");
 }

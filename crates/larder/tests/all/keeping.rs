@@ -281,6 +281,25 @@ async fn an_engine_that_is_attended_files_each_second_and_saves_each_minute() {
     assert_eq!(saved(), 3, "also if this process is killed now");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_attended_keeps_the_disk_within_its_limits() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::with(dir.path(), KindOptions::default(), |settings| settings.disk.entries = Some(10));
+    let entries = |node: &Node| node.opened.disk.as_ref().unwrap().usage().unwrap().entries;
+    for round in 0..3 {
+        for n in 0..20 {
+            node.ask(&format!("{round}-{n}"), "value").await;
+        }
+        node.opened.larder.close().await;
+        assert!(entries(&node) >= 20);
+        let _ = tokio::time::timeout(Duration::from_secs(61), node.opened.attend()).await;
+        assert_eq!(entries(&node), 9, "a tenth below the limit, so that it is not due again at once");
+    }
+    assert_eq!(node.opened.collect_if_due(true).unwrap(), None);
+    node.clock.advance(Duration::from_secs(86_400));
+    assert!(node.opened.collect_if_due(false).unwrap().is_some(), "once a day, whatever was written");
+}
+
 #[tokio::test]
 async fn what_gc_removes_is_counted_by_its_cause_also_for_processes_to_come() {
     let dir = tempfile::tempdir().unwrap();
@@ -296,7 +315,7 @@ async fn what_gc_removes_is_counted_by_its_cause_also_for_processes_to_come() {
         max_entries: Some(2),
         ..disk::Limits::default()
     };
-    let collected = node.opened.collect(&limits).unwrap();
+    let collected = node.opened.collect_to(&limits).unwrap();
     let Some(disk::Collected::Done(reclaimed)) = collected else { panic!("{collected:?}") };
     assert_eq!((reclaimed.unused, reclaimed.evicted), (1, 2));
     for node in [node, Node::open(dir.path())] {

@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     // Blobs that nothing names any more go as well, young ones too. Whoever stores a blob now finds it gone when
     // storing its entry, and then keeps nothing: no harm is done.
     let limits = Limits { grace: Duration::ZERO, ..Limits::default() };
-    let swept = gc::collect(&store, &limits)?.map_or(0, |reclaimed| reclaimed.bytes);
+    let swept = gc::done(store.opened.collect_to(&limits))?.map_or(0, |reclaimed| reclaimed.bytes);
     let shown = Shown { entries: report.keys.len() as u64, bytes: report.bytes + swept };
     if console.json {
         console.json(&shown)?;

@@ -2,7 +2,8 @@
 
 use clap::Args;
 use larder::config::ByteSize;
-use larder::tier::disk::{Collected, Limits, Reclaimed};
+use larder::tier::TierError;
+use larder::tier::disk::{Collected, Reclaimed};
 use serde::Serialize;
 
 use crate::arguments::Global;
@@ -46,8 +47,7 @@ impl From<&Reclaimed> for Shown {
 
 pub(crate) fn run(global: &Global, console: Console) -> Result<Code, Failure> {
     let store = store::open(global)?;
-    let limits = store::limits(store.config.settings())?;
-    let Some(reclaimed) = collect(&store, &limits)? else {
+    let Some(reclaimed) = done(store.opened.collect())? else {
         console.note(format_args!("another process is at it"));
         return Ok(Code::Done);
     };
@@ -66,9 +66,9 @@ pub(crate) fn run(global: &Global, console: Console) -> Result<Code, Failure> {
     Ok(Code::Done)
 }
 
-/// Runs gc; `None` if another process is at it.
-pub(super) fn collect(store: &store::Store, limits: &Limits) -> Result<Option<Reclaimed>, Failure> {
-    match store.opened.collect(limits).map_err(store::failed)? {
+/// What was removed; `None` if another process is at it.
+pub(super) fn done(collected: Result<Option<Collected>, TierError>) -> Result<Option<Reclaimed>, Failure> {
+    match collected.map_err(store::failed)? {
         Some(Collected::Done(reclaimed)) => Ok(Some(reclaimed)),
         Some(Collected::Busy) | None => Ok(None),
     }

@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use larder::clock::Clock;
 use larder::config::{ByteSize, Machine, Mode, Settings};
 use larder::engine::{Larder, Opened};
+use larder::tier::disk::Collected;
 use larder_tasks::Stop;
 use larder_tasks::event::{Event, How, NotRun, Summary, TaskEnd};
 use larder_tasks::graph::{Graph, Request};
@@ -241,13 +242,16 @@ impl Session {
     /// Keeps the cache to its limits. That it fails is no failure of the run.
     fn tidy(&self, summary: &Summary) {
         let written = summary.ends.iter().any(|end| matches!(end.how, How::Ran { unkept: None }));
-        match store::collect_if_due(&self.opened, &self.settings, written) {
-            Ok(Some(reclaimed)) if self.console.verbose && reclaimed.bytes > 0 => {
+        match self.opened.collect_if_due(written) {
+            Ok(Some(Collected::Done(reclaimed))) if self.console.verbose && reclaimed.bytes > 0 => {
                 let size = rounded(ByteSize(reclaimed.bytes));
                 self.console.note(format_args!("removed {size} from the cache, to keep to its limits"));
             }
             Ok(_) => {}
-            Err(failure) => self.console.note(format_args!("{} {failure}", styled(WARNING, "warning:"))),
+            Err(error) => {
+                let error = anyhow_chain(&error);
+                self.console.note(format_args!("{} {error}", styled(WARNING, "warning:")));
+            }
         }
     }
 }

@@ -1,0 +1,128 @@
+//! Keeping the disk tier within what its settings allow: which limits follow from them, when that is due, and
+//! counting what leaves.
+//!
+//! Not here: which entry leaves first and how (`tier::disk`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Opened;
+use super::open::save;
+use crate::clock::Timestamp;
+use crate::config::{ByteSize, Settings};
+use crate::policy::PolicyName;
+use crate::stats::{Place, Stats};
+use crate::tier::TierError;
+use crate::tier::disk::{Collected, Departed, Disk, Eviction, Limits};
+
+/// Under which names the disk tier keeps when it was collected last.
+const COLLECTED: (&str, &str) = ("gc", "last");
+
+/// How long after the last time it is collected again, whatever the limits say: things expire and grow old.
+const COLLECT_AFTER: Duration = Duration::from_secs(86_400);
+
+/// What it takes to collect a disk tier, apart from the engine, so that another thread can do it.
+#[derive(Debug, Clone)]
+pub(super) struct Reclaimer {
+    disk: Disk,
+    stats: Stats,
+    settings: Arc<Settings>,
+}
+
+impl Opened {
+    pub(super) fn reclaimer(&self) -> Option<Reclaimer> {
+        let (stats, settings) = (self.larder.stats().clone(), Arc::clone(&self.settings));
+        Some(Reclaimer { disk: self.disk.clone()?, stats, settings })
+    }
+
+    /// Keeps the disk tier to its limits as the settings have them, counts what leaves and writes that down at once.
+    /// Blocks, in steps that let other writers in between. `None` if there is no disk tier.
+    pub fn collect(&self) -> Result<Option<Collected>, TierError> {
+        let Some(reclaimer) = self.reclaimer() else { return Ok(None) };
+        reclaimer.collect(&reclaimer.limits()?).map(Some)
+    }
+
+    /// Does what [`collect`](Self::collect) does, to other limits.
+    pub fn collect_to(&self, limits: &Limits) -> Result<Option<Collected>, TierError> {
+        self.reclaimer().map(|reclaimer| reclaimer.collect(limits)).transpose()
+    }
+
+    /// Does what [`collect`](Self::collect) does if that is due: a limit is exceeded, which is looked at if something
+    /// was `written`, or it was not done for a day. `None` if it is not due, or nothing may be written.
+    pub fn collect_if_due(&self, written: bool) -> Result<Option<Collected>, TierError> {
+        self.reclaimer().map_or(Ok(None), |reclaimer| reclaimer.collect_if_due(written))
+    }
+}
+
+impl Reclaimer {
+    pub(super) fn collect_if_due(&self, written: bool) -> Result<Option<Collected>, TierError> {
+        if self.disk.read_only() || !self.settings.mode.writes() {
+            return Ok(None);
+        }
+        let now = self.stats.clock().wall();
+        let last = self.disk.meta(COLLECTED.0, COLLECTED.1)?;
+        let last = last.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
+        let last = last.map(Timestamp::from_millis);
+        // A clock that stepped back makes the last time lie ahead: then it is not known.
+        let recently = last.is_some_and(|last| last <= now && now.since(last) < COLLECT_AFTER);
+        if recently && !written {
+            return Ok(None);
+        }
+        let limits = self.limits()?;
+        if recently && !self.exceeds(&limits)? {
+            return Ok(None);
+        }
+        let collected = self.collect(&limits)?;
+        let done = now.as_millis().to_le_bytes().to_vec();
+        self.disk.update_meta(COLLECTED.0, COLLECTED.1, |_| Some(done.clone()))?;
+        Ok(Some(collected))
+    }
+
+    fn collect(&self, limits: &Limits) -> Result<Collected, TierError> {
+        let collected = self.disk.gc_telling(limits, &mut |departed| {
+            let Departed { key, cause, bytes } = departed;
+            tracing::debug!(%key, %cause, bytes, "evicted from disk");
+            self.stats.series(key.scope(), key.kind()).evicted(Place::Disk, *cause, *bytes);
+        })?;
+        if let Err(error) = save(&self.stats, &self.disk) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "statistics are not saved");
+        }
+        Ok(collected)
+    }
+
+    /// What the settings allow; shares are of the file system that the tier is on.
+    fn limits(&self) -> Result<Limits, TierError> {
+        let disk = &self.settings.disk;
+        let whole = self.file_system()?.whole;
+        Ok(Limits {
+            max_bytes: Some(disk.budget.of(whole).0),
+            max_entries: disk.entries,
+            max_age: disk.max_age,
+            min_free_bytes: Some(disk.min_free.of(whole).0),
+            eviction: match disk.policy {
+                PolicyName::Lru => Eviction::LeastRecentlyUsed,
+                _ => Eviction::Cost,
+            },
+            ..Limits::default()
+        })
+    }
+
+    fn exceeds(&self, limits: &Limits) -> Result<bool, TierError> {
+        let (usage, free) = (self.disk.usage()?, self.file_system()?.free);
+        Ok(limits.max_bytes.is_some_and(|limit| usage.entry_bytes + usage.blob_bytes > limit)
+            || limits.max_entries.is_some_and(|limit| usage.entries > limit)
+            || limits.min_free_bytes.is_some_and(|floor| free.0 < floor))
+    }
+
+    fn file_system(&self) -> Result<FileSystem, TierError> {
+        let status = rustix::fs::statvfs(&self.settings.dir).map_err(|error| TierError::Io(error.into()))?;
+        let bytes = |blocks: u64| ByteSize(blocks.saturating_mul(status.f_frsize));
+        Ok(FileSystem { whole: bytes(status.f_blocks), free: bytes(status.f_bavail) })
+    }
+}
+
+/// How large the file system is, and how much of that may still be written.
+struct FileSystem {
+    whole: ByteSize,
+    free: ByteSize,
+}
