@@ -93,9 +93,9 @@ impl Checkout {
 
     /// What is remembered of all tasks.
     pub(crate) fn recall(&self) -> HashMap<String, Memory> {
-        let stored = self.disk.as_ref().and_then(|disk| disk.meta_all(&self.namespace).ok());
-        let readable = |(task, bytes): (String, Vec<u8>)| Some((task, Memory::decode(&bytes)?));
-        stored.into_iter().flatten().filter_map(readable).collect()
+        let readable = |task: &str, bytes: &[u8]| Some((task.to_owned(), Memory::decode(bytes)?));
+        let read = self.disk.as_ref().and_then(|disk| disk.meta_map(&self.namespace, readable).ok());
+        read.into_iter().flatten().collect()
     }
 
     /// What is remembered of one task now.

@@ -24,8 +24,10 @@ pub(crate) struct Outputs {
     /// The root without symbolic links, once it was asked for.
     real_root: OnceLock<PathBuf>,
     umask: u32,
-    /// Patterns that select, and whether each is a path, which is declared whole.
-    selecting: Vec<(Matcher, bool)>,
+    task: Arc<Task>,
+    /// Patterns that select, and whether each is a path, which is declared whole. Made when they are asked: mostly
+    /// outputs are right.
+    selecting: OnceLock<Vec<(Matcher, bool)>>,
 }
 
 /// An output could not be kept.
@@ -43,18 +45,26 @@ pub(crate) enum CollectError {
 }
 
 impl Outputs {
-    pub(crate) fn of(root: &Path, task: &Task, umask: u32) -> Result<Self, SourceError> {
+    pub(crate) fn of(root: &Path, task: &Arc<Task>, umask: u32) -> Result<Self, SourceError> {
         let patterns = task.outputs.iter().map(|output| {
             let glob = output.value.to_glob();
             if output.value.is_negated() { format!("!{glob}") } else { glob }
         });
-        let selecting = task.outputs.iter().map(|output| &output.value).filter(|output| !output.is_negated());
         Ok(Self {
             files: FileSet::outputs(root).patterns(patterns).umask(umask).build()?,
             root: root.to_owned(),
             real_root: OnceLock::new(),
             umask,
-            selecting: selecting.map(|output| (output.matcher(), output.glob().is_none())).collect(),
+            task: Arc::clone(task),
+            selecting: OnceLock::new(),
+        })
+    }
+
+    fn selecting(&self) -> &[(Matcher, bool)] {
+        self.selecting.get_or_init(|| {
+            let outputs = self.task.outputs.iter().map(|output| &output.value);
+            let selecting = outputs.filter(|output| !output.is_negated());
+            selecting.map(|output| (output.matcher(), output.glob().is_none())).collect()
         })
     }
 
@@ -73,7 +83,7 @@ impl Outputs {
             // What is not UTF-8 can only lie in something that is.
             let above = above.to_str().and_then(|above| RelPath::root().join(above).ok());
             let covers = |(one, whole): &(Matcher, bool), path: &RelPath| counts(*whole) && one.matches(path);
-            above.is_some_and(|above| self.selecting.iter().any(|one| covers(one, &above)))
+            above.is_some_and(|above| self.selecting().iter().any(|one| covers(one, &above)))
         })
     }
 

@@ -1,8 +1,9 @@
 //! Putting outputs back as they were.
 //!
-//! Invariant: what is already right is not touched; every file appears whole under its name; when this succeeds
-//! the declared outputs are those of the kept result and nothing else, but for files that a glob happens to match
-//! and that no run is known to have made.
+//! Invariant: what is already right is not touched; a file that takes another's place appears whole under its name, and
+//! a new one holds its own content, or only the beginning of it if larder is killed; when this succeeds the declared
+//! outputs are those of the kept result and nothing else, but for files that a glob happens to match and that no run is
+//! known to have made.
 //! Phases: plan against what is there, hold on to every blob that it takes, take away, make directories, put in, and set
 //! the directories' modes last, as they may forbid writing.
 
@@ -254,15 +255,27 @@ impl Hands<'_> {
             Step::Directory(mode) => {
                 self.modes.insert(full.clone(), mode.bits(umask));
                 match fs::create_dir(&full) {
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists && full.is_dir() => Ok(()),
-                    made => made.map_err(RestoreError::io(&full)),
+                    // New, so no link, and below a directory that was looked at.
+                    Ok(()) if umask & 0o300 == 0 => drop(self.checked.insert(full)),
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists && full.is_dir() => {}
+                    Err(source) => return Err(RestoreError::Io { path: full, source }),
+                }
+                Ok(())
+            }
+            Step::File(digest, mode) => {
+                let mode = mode.bits(umask);
+                let made = match now {
+                    Some(_) => disk.restore_blob(*digest, &full, mode),
+                    // Should larder be killed now, the place's marker tells that what lies there is unfinished.
+                    None => disk.make_from_blob(*digest, &full, mode),
+                };
+                match made {
+                    Ok(Some(_)) => Ok(()),
+                    Ok(None) => Err(RestoreError::Missing(*digest)),
+                    Err(source) => Err(RestoreError::Blob { path: full, source }),
                 }
             }
-            Step::File(digest, mode) => match disk.restore_blob(*digest, &full, mode.bits(umask)) {
-                Ok(Some(_)) => Ok(()),
-                Ok(None) => Err(RestoreError::Missing(*digest)),
-                Err(source) => Err(RestoreError::Blob { path: full, source }),
-            },
             Step::Link(target) => link(OsStr::from_bytes(target), &full).map_err(RestoreError::io(&full)),
         }
     }

@@ -212,7 +212,7 @@ impl Inner {
     }
 
     /// Looks at a task's files. Blocks.
-    fn look(&self, task: &Task, hint: Option<&Look>, threads: NonZeroUsize) -> Look {
+    fn look(&self, task: &Arc<Task>, hint: Option<&Look>, threads: NonZeroUsize) -> Look {
         let at = self.clock.now();
         let is_kept = matches!(task.keeping, Keeping::Keep(_));
         let memory = self.remembered(task);

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::look::Ahead;
 use super::marker::{Left, Marker};
 use super::prepare::{Keyed, Prepared, said, unmatched};
-use super::{Inner, RunOptions};
+use super::{Alone, Inner, RunOptions};
 use crate::checkout::Memory;
 use crate::event::{Event, NotRun, Note, Unkept};
 use crate::execute::{Execution, Exit, Start, Stop, Tap, execute};
@@ -132,15 +132,11 @@ impl Inner {
             _ => 1,
         };
         let permit = run.permits.acquire_many(permits).await.ok();
-        let waiting = async || run.tell(Event::Noted { task: at, note: Note::Waiting }).await;
-        let alone = self.alone(task, waiting).await;
         if run.is_stopped() {
             return Err(NotRun::Stopped.into());
         }
         run.ahead.end();
-        let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
-        let waited = alone.waited;
-        let Some(room) = self.blocking(move || inner.make_room(&ready, waited)).await else {
+        let Some((alone, room)) = self.alone_in_room(at, prepared, run).await? else {
             return Err(Unrun::Outdated);
         };
         if room.left.ended {
@@ -167,6 +163,33 @@ impl Inner {
         }
         drop((alone, permit));
         Ok(performed)
+    }
+
+    /// The right to run a task in this clone, and the place of its outputs made ready. `None` if the inputs are not
+    /// those of the key any more.
+    async fn alone_in_room(
+        self: &Arc<Self>,
+        at: usize,
+        prepared: &Arc<Prepared>,
+        run: &Arc<Run>,
+    ) -> Result<Option<(Alone, Room)>, NotRun> {
+        // Mostly nobody has to be waited for, and one hand does both.
+        let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
+        let at_once = move || {
+            let alone = inner.try_alone(&ready.task)?;
+            Some(inner.make_room(&ready, false).map(|room| (alone, room)))
+        };
+        if let Some(done) = self.blocking(at_once).await {
+            return Ok(done);
+        }
+        let waiting = async || run.tell(Event::Noted { task: at, note: Note::Waiting }).await;
+        let alone = self.alone(&prepared.task, waiting).await;
+        if run.is_stopped() {
+            return Err(NotRun::Stopped);
+        }
+        let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
+        let room = self.blocking(move || inner.make_room(&ready, true)).await;
+        Ok(room.map(|room| (alone, room)))
     }
 
     fn start(&self, prepared: &Prepared, run: &Run) -> Result<Start, NotRun> {

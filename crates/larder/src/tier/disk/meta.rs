@@ -18,6 +18,16 @@ impl Disk {
 
     /// Returns all names of a namespace with what is kept under them, by name. Blocks.
     pub fn meta_all(&self, namespace: &str) -> Result<Vec<(String, Vec<u8>)>, TierError> {
+        self.meta_map(namespace, |name, bytes| Some((name.to_owned(), bytes.to_vec())))
+    }
+
+    /// Returns what `make` makes of each name of a namespace and what is kept under it, by name, where it makes
+    /// something. The bytes are not copied before. `make` may be called twice. Blocks.
+    pub fn meta_map<T>(
+        &self,
+        namespace: &str,
+        make: impl Fn(&str, &[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, TierError> {
         self.read(|connection, _| {
             let mut query = connection.prepare_cached(
                 "SELECT name, bytes, checksum FROM meta WHERE namespace = ?1 ORDER BY name",
@@ -25,9 +35,10 @@ impl Disk {
             let mut rows = query.query([namespace])?;
             let mut all = Vec::new();
             while let Some(row) = rows.next()? {
-                let (name, bytes): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
-                if row.get::<_, [u8; 16]>(2)? == checksum(namespace, &name, &bytes) {
-                    all.push((name, bytes));
+                let name = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+                let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+                if row.get::<_, [u8; 16]>(2)? == checksum(namespace, name, bytes) {
+                    all.extend(make(name, bytes));
                 }
             }
             Ok(all)

@@ -175,3 +175,41 @@ fn a_source_that_is_written_to_while_it_is_read_is_not_stored() {
     });
     assert_eq!(fs::read_dir(lab.cache().join("v1/tmp")).unwrap().count(), 0);
 }
+
+#[test]
+fn a_file_is_made_from_a_blob_whatever_its_size_and_whatever_is_there() {
+    let lab = Lab::new();
+    let disk = lab.open();
+    let contents =
+        [b"".to_vec(), vec![b'a'; 20_000], noise(20_000, 1), vec![b'b'; 3 << 20], noise(3 << 20, 2)];
+    for (n, content) in contents.iter().enumerate() {
+        let digest = disk.put_blob_bytes(content).unwrap().digest;
+        for mode in [0o644, 0o666, 0o755, 0o400] {
+            let to = lab.path(&format!("{n}-{mode:o}"));
+            for _ in 0..2 {
+                assert!(disk.make_from_blob(digest, &to, mode).unwrap().is_some());
+                assert_eq!(fs::metadata(&to).unwrap().permissions().mode() & 0o7777, mode);
+                assert!(fs::read(&to).unwrap() == *content, "{n}");
+                // The second time something else is in its place.
+                fs::remove_file(&to).unwrap();
+                fs::write(&to, "other").unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn no_file_is_made_from_a_blob_that_is_gone_or_damaged() {
+    let lab = Lab::new();
+    let disk = lab.open();
+    let to = lab.path("to");
+    assert!(disk.make_from_blob(Digest::of(b"never put"), &to, 0o644).unwrap().is_none());
+    for (content, suffix) in [(vec![b'a'; 20_000], ".zst"), (noise(20_000, 1), "")] {
+        let digest = disk.put_blob_bytes(&content).unwrap().digest;
+        let file = lab.blob(&digest, suffix);
+        lab.flip(&file, fs::metadata(&file).unwrap().len() as usize / 2);
+        assert!(disk.make_from_blob(digest, &to, 0o644).unwrap().is_none());
+        assert!(!to.exists() && !file.exists(), "set aside");
+    }
+    assert_eq!(disk.quarantined(), 2);
+}

@@ -58,6 +58,9 @@ pub(super) fn on_a_full_disk(folder: &Path) {
         matches!(&restored, Err(BlobError::Destination(error)) if error.kind() == ErrorKind::StorageFull)
     );
     assert!(!to.exists());
+    let made = disk.make_from_blob(blob, &to, 0o644);
+    assert!(matches!(&made, Err(BlobError::Destination(error)) if error.kind() == ErrorKind::StorageFull));
+    assert!(!to.exists());
     drop(disk);
     let disk = Disk::open(folder, DiskOptions::default()).unwrap();
     still_there(&disk);
