@@ -1,12 +1,16 @@
-//! Locks under one name, so that a model checker can take their place.
+//! Locks, and what locks are made of, under one name, so that a model checker can take their place.
 //!
-//! With the feature `shuttle` the locks are those of the `shuttle` crate, which runs a test under many schedules;
+//! With the feature `shuttle` they are those of the `shuttle` crate, which runs a test under many schedules;
 //! such a build is for those tests only.
 
 #[cfg(not(feature = "shuttle"))]
 pub(crate) use parking_lot::Mutex;
 #[cfg(feature = "shuttle")]
 pub(crate) use scheduled::Mutex;
+#[cfg(feature = "shuttle")]
+pub(crate) use shuttle::{hint::spin_loop, sync::atomic::AtomicBool, thread::yield_now};
+#[cfg(not(feature = "shuttle"))]
+pub(crate) use std::{hint::spin_loop, sync::atomic::AtomicBool, thread::yield_now};
 
 #[cfg(feature = "shuttle")]
 mod scheduled {

@@ -8,7 +8,9 @@
 //! Good for sections that neither wait nor run a caller's code of unknown length, which those of a shard are. Its
 //! bad case is a holder that the system stops in the middle: others then give up their turns until it goes on.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+
+use crate::sync::{AtomicBool, spin_loop, yield_now};
 
 /// How often to look again before others are let run.
 const LOOKS: u32 = 100;
@@ -59,14 +61,14 @@ impl Flag {
                 if !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Acquire) {
                     return;
                 }
-                std::hint::spin_loop();
+                spin_loop();
             }
-            std::thread::yield_now();
+            yield_now();
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "shuttle")))]
 mod tests {
     use super::*;
 
@@ -86,5 +88,43 @@ mod tests {
             }
         });
         assert_eq!(*lock.lock(), [80_000; 8]);
+    }
+}
+
+/// Every schedule of a few threads, by the model checker: `cargo test -p larder --features shuttle scheduled`.
+#[cfg(all(test, feature = "shuttle"))]
+mod scheduled {
+    use std::sync::Arc;
+
+    use shuttle::sync::atomic::AtomicU64;
+    use shuttle::thread;
+
+    use super::*;
+
+    fn check() {
+        let lock = Arc::new(Lock::new(()));
+        let inside = Arc::new(AtomicU64::new(0));
+        let enter = |lock: &Lock<()>, inside: &AtomicU64| {
+            let guard = lock.lock();
+            assert_eq!(inside.fetch_add(1, Ordering::SeqCst) % 2, 0, "somebody else is in");
+            yield_now();
+            inside.fetch_add(1, Ordering::SeqCst);
+            drop(guard);
+            lock.try_lock().is_some()
+        };
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let (lock, inside) = (Arc::clone(&lock), Arc::clone(&inside));
+                thread::spawn(move || (0..2).for_each(|_| _ = enter(&lock, &inside)))
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("no thread panics"));
+        assert!(lock.try_lock().is_some(), "all have left");
+    }
+
+    #[test]
+    fn scheduled_one_is_in_at_a_time_and_all_get_in() {
+        shuttle::check_random(check, 5_000);
+        shuttle::check_pct(check, 5_000, 3);
     }
 }
