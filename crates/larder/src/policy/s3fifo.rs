@@ -27,10 +27,16 @@ const GHOSTS_PER_ENTRY: usize = 4;
 const REMEMBERED_TENTHS: u64 = 9;
 
 /// Who was not used again while in a small queue leaves first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct S3Fifo {
     queues: Queues<2>,
     ghost: Ghost,
+}
+
+impl Default for S3Fifo {
+    fn default() -> Self {
+        Self { queues: Queues::default(), ghost: Ghost::exact() }
+    }
 }
 
 impl S3Fifo {
