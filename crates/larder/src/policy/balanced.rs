@@ -69,7 +69,7 @@ impl Default for Balanced {
     }
 }
 
-/// The small queue's share of the weight, in 4096ths: a tenth at first, and between a hundredth and a half.
+/// The small queue's share of the weight, in parts of 4096: a tenth at first, and between a hundredth and a half.
 #[derive(Debug, Clone, Copy)]
 struct Share(u64);
 
