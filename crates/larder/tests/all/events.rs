@@ -48,6 +48,16 @@ impl Notes {
         let said: BTreeSet<String> = self.0.lock().unwrap().drain(..).collect();
         Vec::from_iter(said).join(", ")
     }
+
+    /// Waits until a task of its own has said this.
+    async fn wait_for(&self, word: &str) {
+        let said = async {
+            while !self.0.lock().unwrap().iter().any(|said| said == word) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), said).await.expect(word);
+    }
 }
 
 #[tokio::test]
@@ -79,6 +89,8 @@ async fn each_operation_is_an_event() {
     opened.larder.invalidate_softly(&"all".parse().unwrap()).await;
     assert_eq!(notes.take(), "invalidated softly");
     words.get_or_compute(&key, compute).await.unwrap();
+    notes.wait_for("evicted").await;
+    notes.wait_for("keeping").await;
     opened.close().await;
     assert_eq!(notes.take(), "computed, evicted, keeping, stale; refreshing");
     opened.larder.invalidate(&"all".parse().unwrap()).await;
