@@ -63,7 +63,11 @@ impl Notes {
 #[tokio::test]
 async fn each_operation_is_an_event() {
     let notes = Notes::default();
+    // While there is only one subscriber, other tests' threads, which have none, decide that an event that they meet
+    // first interests nobody.
+    let _second = tracing::Dispatch::new(Notes::default());
     let _following = tracing::subscriber::set_default(notes.clone());
+    tracing::callsite::rebuild_interest_cache();
     let dir = tempfile::tempdir().unwrap();
     let clock = Clock::manual(Timestamp::from_millis(1_000_000_000));
     let settings = Settings::new(dir.path().to_owned());
