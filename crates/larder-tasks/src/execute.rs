@@ -5,13 +5,14 @@
 //! may still be writing.
 //! Not here: what is kept of the result (`run`), where the command came from.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Child;
@@ -21,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::environment::Mask;
 use crate::log::{Log, Stream};
 use crate::process::group_is_alive;
+use crate::program::{is_path, which};
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -139,7 +141,21 @@ pub(crate) async fn execute(
 
 fn spawn(start: &Start) -> io::Result<Child> {
     let (program, arguments) = start.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut command = tokio::process::Command::new(program);
+    let path = start.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| &**path);
+    // Given the path, a process is made without a copy of this one's memory, which a look-up by the child needs.
+    let found = if is_path(program) { None } else { which(program, path, &start.cwd) };
+    match found.map(|found| spawn_program(start, found.as_os_str(), program, arguments)) {
+        // No program of its own, and no line that names one: by its name it is run by the shell.
+        Some(Err(error)) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {}
+        Some(spawned) => return spawned,
+        None => {}
+    }
+    spawn_program(start, program, program, arguments)
+}
+
+fn spawn_program(start: &Start, path: &OsStr, name: &OsStr, arguments: &[OsString]) -> io::Result<Child> {
+    let mut command = tokio::process::Command::new(path);
+    command.arg0(name);
     command.args(arguments).current_dir(&start.cwd).env_clear().kill_on_drop(true);
     command.envs(start.environment.iter().map(|(name, value)| (name, value)));
     if !start.interactive {
@@ -533,6 +549,28 @@ mod tests {
         kill_process_group(group, Signal::KILL).unwrap();
         let done = run(&script("(sleep 0.1; echo late) & echo done"), &mut Seen::default()).unwrap();
         assert_eq!((texts(&done.log, Stream::Out).as_str(), done.left_behind), ("done\nlate\n", false));
+    }
+
+    #[test]
+    fn programs_are_found_on_the_path_of_the_task_and_know_their_own_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        };
+        put("with-line", "#!/bin/sh\necho line $1 $(basename $0)\n");
+        put("without-line", "echo shell $1\n");
+        let said = |argv: &[&str]| {
+            let argv = argv.iter().map(OsString::from).collect();
+            let mut path = dir.path().as_os_str().to_owned();
+            path.push(":/usr/bin:/bin");
+            let start = Start { argv, environment: vec![("PATH".into(), path)], ..script("") };
+            texts(&run(&start, &mut Seen::default()).unwrap().log, Stream::Out)
+        };
+        assert_eq!(said(&["with-line", "one"]), "line one with-line\n");
+        assert_eq!(said(&["without-line", "two"]), "shell two\n");
+        assert_eq!(said(&["sh", "-c", "echo $0"]), "sh\n");
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod path;
 pub mod place;
 pub mod problem;
 mod process;
+mod program;
 mod restore;
 pub mod task;
 pub mod workspace;

@@ -15,7 +15,7 @@ use larder::key::{Algorithm, Digest, Hasher};
 use larder::source::{EntryKind, ScanOptions, Snapshot};
 use tokio::sync::{Mutex, OnceCell, watch};
 
-use super::{Inner, which};
+use super::Inner;
 use crate::checkout::Memory;
 use crate::event::{Note, Unkept};
 use crate::execute::{Start, Stop, Tap, execute};
@@ -23,6 +23,7 @@ use crate::inputs;
 use crate::key::{Part, PartKind};
 use crate::log::Stream;
 use crate::manifest::Tool;
+use crate::program::which;
 use crate::task::Task;
 
 /// Under which name the programs' state is remembered; no task is called so.
@@ -79,7 +80,7 @@ impl Inner {
             let cwd = task.cwd.under(self.workspace.root());
             for tool in &task.tools {
                 if let Tool::Program(program) = &tool.value {
-                    paths.extend(which(program, path, &cwd));
+                    paths.extend(which(program.as_ref(), path, &cwd));
                 }
             }
         }
@@ -128,7 +129,7 @@ impl Inner {
         for tool in &task.tools {
             let part = match &tool.value {
                 Tool::Program(program) => {
-                    let digest = match which(program, path, &cwd) {
+                    let digest = match which(program.as_ref(), path, &cwd) {
                         Some(path) => self.content_of(path, program).await?,
                         None => {
                             notes.push(Note::NoTool(program.clone()));

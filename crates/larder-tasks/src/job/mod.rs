@@ -27,7 +27,6 @@ mod why;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -261,18 +260,4 @@ fn scope(workspace: &Workspace) -> Result<Scope, KeyError> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let readable: String = name.chars().map(|c| if good(c) { c } else { '-' }).take(40).collect();
     Scope::new(&format!("{readable}-{:.16}", Digest::of(name.as_bytes())))
-}
-
-/// The path of a program that a `PATH` leads to from a directory.
-fn which(program: &str, path: Option<&std::ffi::OsStr>, cwd: &Path) -> Option<std::path::PathBuf> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let runs = |path: &Path| {
-        std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-    };
-    if program.contains('/') {
-        let path = cwd.join(program);
-        return runs(&path).then_some(path);
-    }
-    let directories = std::env::split_paths(path?);
-    directories.map(|directory| cwd.join(directory).join(program)).find(|path| runs(path))
 }
