@@ -23,8 +23,8 @@
 //! [`insert`](Policy::insert) for each. It needs room and calls [`evict`](Policy::evict), which answers slot 0
 //! and forgets it; the cache drops `a` and may file the next entry under slot 0.
 //!
-//! Rejected: ordering lists that a hit relinks (they need the lock exclusively), and a log of hits that is
-//! applied later (moka's way: many times the cost of a mark).
+//! Rejected: ordering lists that a hit relinks (each hit fetches and writes its neighbours and the list's end), and a
+//! log of hits that is applied later (moka's way: many times the cost of a mark).
 //!
 //! Not here: how many bytes there may be, expiry and quotas (`tier::memory`).
 

@@ -183,7 +183,8 @@ impl Level {
         }
     }
 
-    /// One in how many of all other operations is; `None` if none is.
+    /// One in how many of all other operations is; `None` if none is. Of those, each of the first few thousand requests
+    /// of a thread counts for hot keys, and after them one in eight for all.
     pub const fn stride(self) -> Option<u32> {
         match self {
             Self::Off | Self::Counters => None,

@@ -7,7 +7,8 @@
 //! not watched has at most [`HotKeys::floor`]; the floor and each error are at most total / capacity. They hold
 //! for merged summaries too (Agarwal et al. 2012: a key that one of them doesn't watch gets its floor).
 //!
-//! Not here: which requests are given (the series samples memory hits and weighs them by the sampling).
+//! Not here: which requests are given (the series samples hits in memory, and the misses of a busy thread, and weighs
+//! them by the sampling; what the weights stand for is then an estimate, and the bounds hold for the weights).
 
 use std::cmp::Reverse;
 
