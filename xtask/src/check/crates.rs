@@ -10,6 +10,7 @@ use crate::workspace::Workspace;
 const TABLE: &[(&str, &[&str])] = &[
     ("larder", &[]),
     ("larder-tasks", &["larder"]),
+    ("larder-ansible", &["larder"]),
     ("larder-cli", &["larder", "larder-tasks"]),
     ("larder-sim", &["larder", "larder-tasks"]),
     ("xtask", &[]),
