@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::Entry;
 use super::flight::Flight;
-use super::observe::{Detail, FileContent, LookError, Seen, Tool};
+use super::observe::{Detail, LookError, Read, Seen, Tool};
 use super::query::{Query, QueryError};
 use super::session::{Need, Outcome, Session, Settled};
 use super::waits::computing;
@@ -105,23 +105,14 @@ impl Context {
     pub async fn read(&self, path: impl AsRef<Path>) -> Result<Option<Arc<[u8]>>, LookError> {
         let path = RootPath::new(path)?;
         let read = self.session.view().read(&path).await;
-        let source = Source::File(path);
-        let FileContent { seen, fingerprint, content } = self.looked(&source, read)?;
-        if fingerprint != seen {
-            let (source, is) = (source.clone(), Now::Is(fingerprint));
-            self.unsteady(Unsteady::Changed(Mismatch { source, was: seen, is }));
-        }
-        self.observed(source, fingerprint);
-        Ok(content)
+        self.content(Source::File(path), read)
     }
 
     /// The names in a directory, sorted; `None` if there is no such directory.
     pub async fn list(&self, path: impl AsRef<Path>) -> Result<Option<Arc<[Listed]>>, LookError> {
-        let seen = self.see(Source::Listing(RootPath::new(path)?)).await?;
-        Ok(match &seen.detail {
-            Detail::Listing(names) => Some(Arc::clone(names)),
-            _ => None,
-        })
+        let path = RootPath::new(path)?;
+        let read = self.session.view().list(&path).await;
+        self.content(Source::Listing(path), read)
     }
 
     /// The files that patterns select, sorted; see [`FileSet`](crate::source::FileSet) for the patterns. Observed
@@ -169,6 +160,20 @@ impl Context {
         let seen = self.looked(&source, self.session.view().see(&source).await)?;
         self.observed(source, seen.fingerprint);
         Ok(seen)
+    }
+
+    fn content<T: ?Sized>(
+        &self,
+        source: Source,
+        read: Result<Read<T>, LookError>,
+    ) -> Result<Option<Arc<T>>, LookError> {
+        let Read { seen, fingerprint, content } = self.looked(&source, read)?;
+        if fingerprint != seen {
+            let (source, is) = (source.clone(), Now::Is(fingerprint));
+            self.unsteady(Unsteady::Changed(Mismatch { source, was: seen, is }));
+        }
+        self.observed(source, fingerprint);
+        Ok(content)
     }
 
     fn looked<T>(&self, source: &Source, outcome: Result<T, LookError>) -> Result<T, LookError> {

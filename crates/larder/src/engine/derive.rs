@@ -106,14 +106,16 @@ impl Session {
 
     /// Whether what was observed outside is still so.
     async fn look_again(&self, observations: &[Observation]) -> Result<(), Arc<Unsteady>> {
-        for Observation { source, fingerprint } in observations {
-            // The session's variables are its own, and what a query's answer rests on was looked at when it ended.
-            if matches!(source, Source::Variable(_) | Source::Query(_)) {
-                continue;
-            }
-            let is = match self.view().look(source).await {
-                Ok(seen) if seen.fingerprint == *fingerprint => continue,
-                Ok(seen) => Now::Is(seen.fingerprint),
+        // The session's variables are its own, and what a query's answer rests on was looked at when it ended.
+        let outside = observations.iter();
+        let outside = outside.filter(|seen| !matches!(seen.source, Source::Variable(_) | Source::Query(_)));
+        let outside: Vec<&Observation> = outside.collect();
+        let sources: Vec<&Source> = outside.iter().map(|seen| &seen.source).collect();
+        let now = self.view().look_again(&sources).await;
+        for (Observation { source, fingerprint }, now) in outside.into_iter().zip(now) {
+            let is = match now {
+                Ok(now) if now == *fingerprint => continue,
+                Ok(now) => Now::Is(now),
                 Err(error) => Now::Failed(words(&error)),
             };
             let changed = Mismatch { source: source.clone(), was: *fingerprint, is };

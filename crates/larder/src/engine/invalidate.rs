@@ -159,6 +159,7 @@ impl Larder {
         self.shared.flights.revoke(selector);
         let sessions = self.shared.sessions.lock().clone();
         sessions.iter().filter_map(Weak::upgrade).for_each(|session| session.forget(selector));
+        self.forget_stat_tables(selector);
         let Some(memory) = &self.shared.memory else { return Vec::new() };
         if let Some(key) = selector.as_key() {
             return memory.remove(&key).map(|departed| departed.key).into_iter().collect();

@@ -1,4 +1,7 @@
-//! Looking at one thing outside: reading a file, listing a directory, finding a program. Everything here blocks.
+//! Looking at things outside: reading files, listing directories, finding programs. Everything here blocks.
+//!
+//! A file or directory for whose stat data the stat table vouches is not read. Where several are looked at in a row,
+//! those in one directory are asked for by its descriptor, which spares the way to it.
 //!
 //! Invariant: what is returned was there, whole, at one moment: stat data before and after are the same.
 //! Not here: file sets (`source`), looking once a session (`observe`).
@@ -6,72 +9,220 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat, stat};
+use parking_lot::Mutex;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, open, openat, stat, statat};
+use rustix::io::Errno;
 
 use super::observe::{Outside, Tool};
-use crate::query::{Fingerprint, Listed, ListedKind};
-use crate::source::{SourceError, Stat, digest_file};
+use super::tables::Table;
+use crate::clock::{Clock, Timestamp};
+use crate::key::Digest;
+use crate::query::{Fingerprint, Listed, ListedKind, RootPath};
+use crate::source::{Counts, Looked, SourceError, Stat, digest_file, keeps_stamps};
 
 /// How often a file or directory that changes while it is read is read again before it is given up.
 const ATTEMPTS: usize = 4;
 
-/// The fingerprint of a file's content.
-pub(super) fn fingerprint_of_file(path: &Path) -> Result<Fingerprint, SourceError> {
-    let found = absent_is_none(digest_file(path))?;
-    Ok(found.map_or(Fingerprint::Absent, |file| Fingerprint::Is(file.digest)))
+/// A directory whose files and directories are looked at, and what is remembered of them.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) root: PathBuf,
+    /// `None` where nothing that is kept may be used.
+    pub(super) table: Option<Arc<Table>>,
+    pub(super) clock: Clock,
+    pub(super) counts: Arc<Mutex<Counts>>,
 }
 
-/// A file's content; `None` if it is not there.
-pub(super) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, SourceError> {
-    for _ in 0..ATTEMPTS {
-        // Opening alone can do something to a device, so its type is asked for first.
-        let Some(there) = look(path, || Ok(stat(path)?))? else { return Ok(None) };
-        if FileType::from_raw_mode(there.st_mode) != FileType::RegularFile {
-            // It knows what to say of anything that is no file; a file that came meanwhile is read.
-            absent_is_none(digest_file(path))?;
-            continue;
-        }
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let read = look(path, || {
-            let mut file = File::from(openat(CWD, path, flags, Mode::empty())?);
-            let before = Stat::from(fstat(&file)?);
-            let mut content = Vec::with_capacity(usize::try_from(before.size).unwrap_or(0) + 1);
-            file.read_to_end(&mut content)?;
-            let whole = before == Stat::from(fstat(&file)?) && before.size == content.len() as u64;
-            Ok(whole.then_some(content))
-        })?;
-        match read {
-            None => return Ok(None),
-            Some(Some(content)) => return Ok(Some(content)),
-            Some(None) => {}
-        }
+/// A content and its fingerprint; `None` and [`Fingerprint::Absent`] if it is not there.
+type Found<T> = (Option<T>, Fingerprint);
+
+impl Place {
+    /// The fingerprints of files and listings, in order.
+    pub(super) fn fingerprints(
+        &self,
+        wanted: &[(Looked, RootPath)],
+    ) -> Vec<Result<Fingerprint, SourceError>> {
+        let began = self.clock.wall();
+        let mut way = Way::to(&self.root);
+        let stats: Vec<Result<Stat, Errno>> = wanted
+            .iter()
+            .enumerate()
+            .map(|(at, (_, path))| {
+                let next = wanted.get(at + 1).map(|(_, path)| path.as_path());
+                way.stat(path.as_path(), next).map(Stat::from)
+            })
+            .collect();
+        self.counts.lock().looked_at += wanted.len();
+        let looks = wanted.iter().zip(stats);
+        looks.map(|((looked, path), stat)| self.fingerprint(*looked, path, stat, began)).collect()
     }
-    Err(SourceError::Unstable { path: path.to_owned() })
-}
 
-/// The names in a directory, sorted; `None` if it is not there.
-pub(super) fn list_directory(path: &Path) -> Result<Option<Vec<Listed>>, SourceError> {
-    for _ in 0..ATTEMPTS {
-        let listed = look(path, || {
-            let before = stamp(path)?;
-            let mut names = Vec::new();
-            for entry in fs::read_dir(path)? {
-                let entry = entry?;
-                names.push(Listed { name: entry.file_name(), kind: kind(entry.file_type()?) });
+    fn fingerprint(
+        &self,
+        looked: Looked,
+        path: &RootPath,
+        stat: Result<Stat, Errno>,
+        began: Timestamp,
+    ) -> Result<Fingerprint, SourceError> {
+        let full = || path.under(&self.root);
+        let Some(stat) = look(&full, || Ok(stat?))? else { return Ok(Fingerprint::Absent) };
+        if let Some(known) = self.known(looked, path, &stat, began) {
+            return Ok(Fingerprint::Is(known));
+        }
+        match looked {
+            Looked::Listing => Ok(self.names(path)?.1),
+            Looked::File => {
+                let began = self.clock.wall();
+                let found = absent_is_none(digest_file(&full()))?;
+                let Some(file) = found else { return Ok(Fingerprint::Absent) };
+                self.count_read(file.size);
+                self.note(Looked::File, path, &file.stat, file.digest, began);
+                Ok(Fingerprint::Is(file.digest))
             }
-            names.sort_unstable();
-            Ok((before == stamp(path)?).then_some(names))
-        })?;
-        match listed {
-            None => return Ok(None),
-            Some(Some(names)) => return Ok(Some(names)),
-            Some(None) => {}
         }
     }
-    Err(SourceError::Unstable { path: path.to_owned() })
+
+    /// A file's content.
+    pub(super) fn content(&self, path: &RootPath) -> Result<Found<Vec<u8>>, SourceError> {
+        let full = path.under(&self.root);
+        for _ in 0..ATTEMPTS {
+            let began = self.clock.wall();
+            self.counts.lock().looked_at += 1;
+            // Opening alone can do something to a device, so its type is asked for first.
+            let Some(there) = look(&|| full.clone(), || Ok(stat(&full)?))? else { return Ok(absent()) };
+            if FileType::from_raw_mode(there.st_mode) != FileType::RegularFile {
+                // It knows what to say of anything that is no file; a file that came meanwhile is read.
+                absent_is_none(digest_file(&full))?;
+                continue;
+            }
+            let read = look(&|| full.clone(), || read_whole(&full))?;
+            match read {
+                None => return Ok(absent()),
+                Some(None) => {}
+                Some(Some((content, stat))) => {
+                    self.count_read(content.len() as u64);
+                    let digest = self.known(Looked::File, path, &stat, began).unwrap_or_else(|| {
+                        let digest = Digest::of(&content);
+                        self.note(Looked::File, path, &stat, digest, began);
+                        digest
+                    });
+                    return Ok((Some(content), Fingerprint::Is(digest)));
+                }
+            }
+        }
+        Err(SourceError::Unstable { path: full })
+    }
+
+    /// The names in a directory, sorted.
+    pub(super) fn names(&self, path: &RootPath) -> Result<Found<Vec<Listed>>, SourceError> {
+        let full = path.under(&self.root);
+        for _ in 0..ATTEMPTS {
+            let began = self.clock.wall();
+            let listed = look(&|| full.clone(), || {
+                let before = Stat::from(stat(&full)?);
+                let mut names = Vec::new();
+                for entry in fs::read_dir(&full)? {
+                    let entry = entry?;
+                    names.push(Listed { name: entry.file_name(), kind: kind(entry.file_type()?) });
+                }
+                names.sort_unstable();
+                Ok((before == Stat::from(stat(&full)?)).then_some((names, before)))
+            })?;
+            match listed {
+                None => return Ok(absent()),
+                Some(None) => {}
+                Some(Some((names, stat))) => {
+                    self.counts.lock().directories += 1;
+                    let fingerprint = Fingerprint::of_listing(&names);
+                    if let Fingerprint::Is(digest) = fingerprint
+                        && tells_by_stamp(&full)
+                    {
+                        self.note(Looked::Listing, path, &stat, digest, began);
+                    }
+                    return Ok((Some(names), fingerprint));
+                }
+            }
+        }
+        Err(SourceError::Unstable { path: full })
+    }
+
+    fn known(&self, looked: Looked, path: &RootPath, stat: &Stat, now: Timestamp) -> Option<Digest> {
+        let table = &self.table.as_ref()?.rows;
+        table.find(looked, path.as_path().as_os_str().as_bytes(), stat, now)
+    }
+
+    fn note(&self, looked: Looked, path: &RootPath, stat: &Stat, digest: Digest, began: Timestamp) {
+        if let Some(table) = &self.table {
+            table.rows.note(looked, path.as_path().as_os_str().as_bytes(), stat, digest, began);
+        }
+    }
+
+    fn count_read(&self, bytes: u64) {
+        let mut counts = self.counts.lock();
+        counts.read += 1;
+        counts.read_bytes += bytes;
+    }
+}
+
+fn absent<T>() -> Found<T> {
+    (None, Fingerprint::Absent)
+}
+
+/// A file's content and the stat data that it was read under; `None` if it changed meanwhile.
+fn read_whole(path: &Path) -> io::Result<Option<(Vec<u8>, Stat)>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut file = File::from(openat(CWD, path, flags, Mode::empty())?);
+    let before = Stat::from(fstat(&file)?);
+    let mut content = Vec::with_capacity(usize::try_from(before.size).unwrap_or(0) + 1);
+    file.read_to_end(&mut content)?;
+    let after = Stat::from(fstat(&file)?);
+    Ok((before == after && before.size == content.len() as u64).then_some((content, after)))
+}
+
+/// Whether a directory changes its stamp with the names in it.
+fn tells_by_stamp(path: &Path) -> bool {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open(path, flags, Mode::empty()).is_ok_and(|directory| keeps_stamps(&directory))
+}
+
+/// The way from the root to one path after another.
+struct Way {
+    root: Result<OwnedFd, Errno>,
+    /// The directory that was on the way last, and how it was opened.
+    last: Option<(PathBuf, Result<OwnedFd, Errno>)>,
+}
+
+impl Way {
+    fn to(root: &Path) -> Self {
+        Self { root: open(root, Self::FLAGS, Mode::empty()), last: None }
+    }
+
+    /// A directory that is only passed through need not be readable.
+    const FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+    /// Stat data of what is at `path`, through links. A directory is opened where the `next` path is in it too.
+    fn stat(&mut self, path: &Path, next: Option<&Path>) -> Result<rustix::fs::Stat, Errno> {
+        let root = self.root.as_ref().map_err(|errno| *errno)?;
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return fstat(root);
+        };
+        let is_open = self.last.as_ref().is_some_and(|(last, _)| last == parent);
+        if !is_open && !parent.as_os_str().is_empty() && next.and_then(Path::parent) == Some(parent) {
+            self.last = Some((parent.to_owned(), openat(root, parent, Self::FLAGS, Mode::empty())));
+        }
+        match &self.last {
+            Some((last, directory)) if last == parent => {
+                statat(directory.as_ref().map_err(|errno| *errno)?, name, AtFlags::empty())
+            }
+            _ => statat(root, path, AtFlags::empty()),
+        }
+    }
 }
 
 /// The program that a name stands for: below the root if there is a slash in it, else in the directories of the
@@ -96,13 +247,6 @@ pub(super) fn find_tool(outside: &Outside, name: &str) -> Result<Option<Tool>, S
     Ok(None)
 }
 
-/// What changes when names are added to a directory or removed from it.
-fn stamp(path: &Path) -> io::Result<[i64; 6]> {
-    let it = fs::metadata(path)?;
-    let identity = [it.dev().cast_signed(), it.ino().cast_signed()];
-    Ok([identity[0], identity[1], it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec()])
-}
-
 fn kind(file_type: fs::FileType) -> ListedKind {
     if file_type.is_dir() {
         ListedKind::Directory
@@ -116,8 +260,11 @@ fn kind(file_type: fs::FileType) -> ListedKind {
 }
 
 /// Runs `look`; `None` if it finds that nothing is there.
-fn look<T>(path: &Path, look: impl FnOnce() -> io::Result<T>) -> Result<Option<T>, SourceError> {
-    absent_is_none(look().map_err(|source| SourceError::Unreadable { path: path.to_owned(), source }))
+fn look<T>(
+    path: &dyn Fn() -> PathBuf,
+    look: impl FnOnce() -> io::Result<T>,
+) -> Result<Option<T>, SourceError> {
+    absent_is_none(look().map_err(|source| SourceError::Unreadable { path: path(), source }))
 }
 
 /// Nothing is there, also where what should be a directory above it is none.

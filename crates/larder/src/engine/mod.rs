@@ -33,6 +33,7 @@ mod query;
 mod reclaim;
 mod refresh;
 mod session;
+mod tables;
 mod verify;
 mod waits;
 mod warm;
@@ -194,6 +195,7 @@ struct Shared {
     followed: OnceCell<invalidate::Followed>,
     refreshing: Mutex<HashSet<Key>>,
     sessions: Mutex<Vec<Weak<session::State>>>,
+    tables: tables::Tables,
     groups: Mutex<GroupNumbers>,
     kinds: BTreeMap<String, KindLimits>,
     scopes: BTreeMap<String, u64>,
@@ -228,6 +230,7 @@ impl Larder {
                 followed: OnceCell::new(),
                 refreshing: Mutex::default(),
                 sessions: Mutex::default(),
+                tables: tables::Tables::default(),
                 groups: Mutex::default(),
                 kinds: options.kinds,
                 scopes: options.scopes,
@@ -335,6 +338,7 @@ impl Larder {
 
     /// Waits until everything that was to be kept has reached the tiers or was given up.
     pub async fn close(&self) {
+        self.save_stat_tables().await;
         self.shared.queue.drained().await;
         for guarded in &self.shared.tiers {
             if let Err(error) = guarded.tier().flush().await {

@@ -16,12 +16,14 @@ use parking_lot::Mutex;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::{OnceCell, Semaphore};
+use tokio::task::JoinError;
 
 use super::Kind;
-use super::look::{find_tool, fingerprint_of_file, list_directory, read_file};
-use crate::key::{Canonical, Digest};
+use super::look::{Place, find_tool};
+use super::tables::id_of;
+use crate::key::{Canonical, Digest, Scope};
 use crate::query::{Fingerprint, Listed, NotBelowRoot, RootPath, Source};
-use crate::source::{EntryKind, FileSet, ScanOptions, Snapshot, SourceError};
+use crate::source::{Counts, EntryKind, FileSet, Looked, ScanOptions, Snapshot, SourceError};
 
 /// What a session sees of the outside.
 #[derive(Debug, Clone)]
@@ -66,15 +68,15 @@ pub(super) struct Seen {
     pub(super) detail: Detail,
 }
 
-/// A file's content, as it was read just now or is held by somebody.
+/// A file's content or a directory's names, as they were read just now or are held by somebody.
 #[derive(Debug)]
-pub(super) struct FileContent {
-    /// The fingerprint that the session has of the file.
+pub(super) struct Read<T: ?Sized> {
+    /// The fingerprint that the session has of it.
     pub(super) seen: Fingerprint,
-    /// That of this content; another one if the file has changed since.
+    /// That of this content; another one if it has changed since.
     pub(super) fingerprint: Fingerprint,
-    /// `None` if there is no such file.
-    pub(super) content: Option<Arc<[u8]>>,
+    /// `None` if it is not there.
+    pub(super) content: Option<Arc<T>>,
 }
 
 /// What a computation gets to see of a source that is there.
@@ -84,31 +86,66 @@ pub(super) enum Detail {
     None,
     /// Content, for as long as somebody holds it.
     Content(Mutex<Weak<[u8]>>),
-    Listing(Arc<[Listed]>),
+    /// Names, if they were read.
+    Listing(Mutex<Option<Arc<[Listed]>>>),
     Paths(Arc<[RootPath]>),
     Tool(Arc<Tool>),
 }
+
+/// How many files and listings are worth a thread of their own.
+const WORTH_A_THREAD: usize = 512;
+/// Of how many globs a session goes on to use what they found out about files.
+const MAX_SCANS: usize = 64;
 
 type Cell = Arc<OnceCell<Result<Arc<Seen>, LookError>>>;
 
 /// The outside as one session sees it.
 pub(super) struct View {
     outside: Arc<Outside>,
+    scope: Scope,
     snapshots: Kind<KeptSnapshot>,
+    place: OnceCell<Arc<Place>>,
+    counts: Arc<Mutex<Counts>>,
     cells: Mutex<HashMap<Source, Cell>>,
+    /// What globs found: they have looked at each file that they selected.
+    scans: Mutex<Vec<Arc<Snapshot>>>,
+    threads: usize,
     /// Bounds how many blocking looks go on at once.
     permits: Semaphore,
 }
 
 impl View {
-    pub(super) fn new(snapshots: Kind<KeptSnapshot>, outside: Outside) -> Self {
+    pub(super) fn new(scope: Scope, snapshots: Kind<KeptSnapshot>, outside: Outside) -> Self {
         let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN).get();
         Self {
             outside: Arc::new(outside),
+            scope,
             snapshots,
+            place: OnceCell::new(),
+            counts: Arc::default(),
             cells: Mutex::default(),
+            scans: Mutex::default(),
+            threads,
             permits: Semaphore::new(threads * 2),
         }
+    }
+
+    /// What looking took so far.
+    pub(super) fn counts(&self) -> Counts {
+        *self.counts.lock()
+    }
+
+    async fn place(&self) -> Arc<Place> {
+        let make = || async {
+            let larder = &self.snapshots.larder;
+            let table = match larder.mode().reads() {
+                true => Some(larder.stat_table(&self.scope, &self.outside.root).await),
+                false => None,
+            };
+            let (root, clock) = (self.outside.root.clone(), larder.clock().clone());
+            Arc::new(Place { root, table, clock, counts: Arc::clone(&self.counts) })
+        };
+        Arc::clone(self.place.get_or_init(make).await)
     }
 
     /// The value of an environment variable.
@@ -122,28 +159,101 @@ impl View {
             let fingerprint = Fingerprint::of_variable(name, self.variable(name));
             return Ok(Arc::new(Seen { fingerprint, detail: Detail::None }));
         }
-        let cell = Arc::clone(self.cells.lock().entry(source.clone()).or_default());
-        cell.get_or_init(|| async { self.look(source).await.map(Arc::new) }).await.clone()
+        let cell = self.cell(source.clone());
+        let look = || async {
+            match self.scanned(source) {
+                Some(known) => Ok(Arc::new(seen_as(Looked::File, known))),
+                None => self.look(source).await.map(Arc::new),
+            }
+        };
+        cell.get_or_init(look).await.clone()
+    }
+
+    /// Looks at those files and listings that the session has not looked at, all in one go, so that seeing each is
+    /// quick from now on. What goes wrong is told by whoever sees it.
+    pub(super) async fn look_ahead<'s>(&self, sources: impl Iterator<Item = &'s Source>) {
+        let (mut cells, mut wanted) = (Vec::new(), Vec::new());
+        {
+            let mut all = self.cells.lock();
+            for source in sources {
+                let Some(look) = as_look(source) else { continue };
+                let cell = all.entry(source.clone()).or_default();
+                if cell.initialized() {
+                    continue;
+                }
+                match self.scanned(source) {
+                    // Whoever looks just now is right too: what is told to all is told by the cell.
+                    Some(known) => drop(cell.set(Ok(Arc::new(seen_as(look.0, known))))),
+                    None => {
+                        cells.push((look.0, Arc::clone(cell)));
+                        wanted.push(look);
+                    }
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return;
+        }
+        for ((looked, cell), found) in cells.iter().zip(self.fingerprints(wanted).await) {
+            let seen = found.map(|fingerprint| Arc::new(seen_as(*looked, fingerprint)));
+            cell.get_or_init(|| async { seen }).await;
+        }
+    }
+
+    /// What is seen of sources now, whatever the session has seen.
+    pub(super) async fn look_again(&self, sources: &[&Source]) -> Vec<Result<Fingerprint, LookError>> {
+        let wanted: Vec<_> = sources.iter().filter_map(|source| as_look(source)).collect();
+        let mut quick =
+            if wanted.is_empty() { Vec::new() } else { self.fingerprints(wanted).await }.into_iter();
+        let mut all = Vec::with_capacity(sources.len());
+        for source in sources {
+            all.push(match as_look(source) {
+                Some(_) => quick.next().expect("each was looked at"),
+                None => self.look(source).await.map(|seen| seen.fingerprint),
+            });
+        }
+        all
+    }
+
+    /// The fingerprints of files and listings, in order. Where one blocking thread has enough to do, others help.
+    async fn fingerprints(&self, wanted: Vec<(Looked, RootPath)>) -> Vec<Result<Fingerprint, LookError>> {
+        let (place, wanted) = (self.place().await, Arc::<[_]>::from(wanted));
+        let part = wanted.len().div_ceil(self.threads).max(WORTH_A_THREAD);
+        let parts = (0..wanted.len()).step_by(part).map(|from| {
+            let (place, wanted) = (Arc::clone(&place), Arc::clone(&wanted));
+            let to = wanted.len().min(from + part);
+            tokio::task::spawn_blocking(move || place.fingerprints(&wanted[from..to]))
+        });
+        let parts: Vec<_> = parts.collect();
+        let mut found = Vec::with_capacity(wanted.len());
+        for part in parts {
+            found.extend(finished(part.await).into_iter().map(|one| one.map_err(failed)));
+        }
+        found
+    }
+
+    async fn fingerprint(&self, looked: Looked, path: &RootPath) -> Result<Fingerprint, LookError> {
+        let (place, wanted) = (self.place().await, [(looked, path.clone())]);
+        let mut found = self.blocking(move || Ok(place.fingerprints(&wanted))).await?;
+        found.pop().expect("one was looked at").map_err(failed)
+    }
+
+    /// What a scan of this session has found out about a file.
+    fn scanned(&self, source: &Source) -> Option<Fingerprint> {
+        let Source::File(path) = source else { return None };
+        let scans = self.scans.lock();
+        scans.iter().find_map(|scan| match scan.get(path.as_path())?.kind {
+            EntryKind::File(digest) => Some(Fingerprint::Is(digest)),
+            _ => None,
+        })
     }
 
     /// What is seen of a source now, whatever the session has seen.
-    pub(super) async fn look(&self, source: &Source) -> Result<Seen, LookError> {
+    async fn look(&self, source: &Source) -> Result<Seen, LookError> {
         match source {
-            Source::File(path) => {
-                let path = path.under(&self.outside.root);
-                let fingerprint = self.blocking(move || fingerprint_of_file(&path)).await?;
-                Ok(Seen { fingerprint, detail: Detail::Content(Mutex::new(no_content())) })
-            }
+            Source::File(path) => Ok(seen_as(Looked::File, self.fingerprint(Looked::File, path).await?)),
             Source::Listing(path) => {
-                let path = path.under(&self.outside.root);
-                let names: Option<Arc<[Listed]>> =
-                    self.blocking(move || list_directory(&path)).await?.map(Arc::from);
-                Ok(match names {
-                    None => Seen { fingerprint: Fingerprint::Absent, detail: Detail::None },
-                    Some(names) => {
-                        Seen { fingerprint: Fingerprint::of_listing(&names), detail: Detail::Listing(names) }
-                    }
-                })
+                Ok(seen_as(Looked::Listing, self.fingerprint(Looked::Listing, path).await?))
             }
             Source::Glob(patterns) => {
                 let paths = self.glob(patterns).await?;
@@ -168,15 +278,12 @@ impl View {
     }
 
     /// A file's content. Where nobody held any more what was read before, it is read again.
-    pub(super) async fn read(&self, path: &RootPath) -> Result<FileContent, LookError> {
-        let source = Source::File(path.clone());
-        let cell = Arc::clone(self.cells.lock().entry(source).or_default());
-        let full = path.under(&self.outside.root);
+    pub(super) async fn read(&self, path: &RootPath) -> Result<Read<[u8]>, LookError> {
+        let cell = self.cell(Source::File(path.clone()));
         let mut first = None;
         let seen = cell
             .get_or_init(|| async {
-                let content = self.content(full.clone()).await?;
-                let fingerprint = fingerprint_of(content.as_deref());
+                let (content, fingerprint) = self.content(path).await?;
                 let held = content.as_ref().map_or_else(no_content, Arc::downgrade);
                 first = Some(content);
                 Ok(Arc::new(Seen { fingerprint, detail: Detail::Content(Mutex::new(held)) }))
@@ -184,28 +291,61 @@ impl View {
             .await
             .clone()?;
         if let Some(content) = first {
-            return Ok(FileContent { seen: seen.fingerprint, fingerprint: seen.fingerprint, content });
+            return Ok(Read { seen: seen.fingerprint, fingerprint: seen.fingerprint, content });
         }
         let Detail::Content(held) = &seen.detail else { unreachable!("a file's detail is its content") };
         let known = held.lock().upgrade();
         if known.is_some() || seen.fingerprint == Fingerprint::Absent {
-            return Ok(FileContent { seen: seen.fingerprint, fingerprint: seen.fingerprint, content: known });
+            return Ok(Read { seen: seen.fingerprint, fingerprint: seen.fingerprint, content: known });
         }
-        let content = self.content(full).await?;
-        let fingerprint = fingerprint_of(content.as_deref());
+        let (content, fingerprint) = self.content(path).await?;
         if let Some(content) = content.as_ref().filter(|_| fingerprint == seen.fingerprint) {
             *held.lock() = Arc::downgrade(content);
         }
-        Ok(FileContent { seen: seen.fingerprint, fingerprint, content })
+        Ok(Read { seen: seen.fingerprint, fingerprint, content })
     }
 
-    async fn content(&self, path: PathBuf) -> Result<Option<Arc<[u8]>>, LookError> {
-        Ok(self.blocking(move || read_file(&path)).await?.map(Arc::from))
+    /// The names in a directory. Where only their fingerprint is known they are read.
+    pub(super) async fn list(&self, path: &RootPath) -> Result<Read<[Listed]>, LookError> {
+        let cell = self.cell(Source::Listing(path.clone()));
+        let look = || async {
+            let (names, fingerprint) = self.names(path).await?;
+            Ok(Arc::new(Seen { fingerprint, detail: Detail::Listing(Mutex::new(names)) }))
+        };
+        let seen = cell.get_or_init(look).await.clone()?;
+        let Detail::Listing(held) = &seen.detail else { unreachable!("a listing's detail is its names") };
+        let known = held.lock().clone();
+        if known.is_some() || seen.fingerprint == Fingerprint::Absent {
+            return Ok(Read { seen: seen.fingerprint, fingerprint: seen.fingerprint, content: known });
+        }
+        let (names, fingerprint) = self.names(path).await?;
+        if fingerprint == seen.fingerprint {
+            (*held.lock()).clone_from(&names);
+        }
+        Ok(Read { seen: seen.fingerprint, fingerprint, content: names })
+    }
+
+    fn cell(&self, source: Source) -> Cell {
+        Arc::clone(self.cells.lock().entry(source).or_default())
+    }
+
+    async fn content(&self, path: &RootPath) -> Result<(Option<Arc<[u8]>>, Fingerprint), LookError> {
+        let (place, path) = (self.place().await, path.clone());
+        let (content, fingerprint) = self.blocking(move || place.content(&path)).await?;
+        Ok((content.map(Arc::from), fingerprint))
+    }
+
+    async fn names(&self, path: &RootPath) -> Result<(Option<Arc<[Listed]>>, Fingerprint), LookError> {
+        let (place, path) = (self.place().await, path.clone());
+        let (names, fingerprint) = self.blocking(move || place.names(&path)).await?;
+        Ok((names.map(Arc::from), fingerprint))
     }
 
     /// The files that match, sorted. A snapshot of an earlier look spares reading them.
     async fn glob(&self, patterns: &Arc<[Box<str>]>) -> Result<Arc<[RootPath]>, LookError> {
-        let id = Canonical::new().digest(patterns).expect("a list of strings has a canonical form");
+        // A snapshot is of one root: those of several clones do not take each other's place.
+        let id = Canonical::new().digest(&(id_of(&self.outside.root), patterns));
+        let id = id.expect("a digest and a list of strings have a canonical form");
         let key = self.snapshots.key_of_digest(id);
         let previous = self.snapshots.peek(&key).await.map(|(entry, _)| Arc::clone(&entry.value.0));
         let (root, patterns) = (self.outside.root.clone(), Arc::clone(patterns));
@@ -220,6 +360,7 @@ impl View {
             )
         });
         let scan = scan.await?;
+        self.count(&scan.counts);
         if scan.is_new() {
             let took = self.snapshots.larder.clock().now().since(began);
             self.snapshots.put(&key, KeptSnapshot(Arc::clone(&scan.snapshot)), took).await;
@@ -229,7 +370,20 @@ impl View {
             .entries()
             .filter(|entry| matches!(entry.kind, EntryKind::File(_) | EntryKind::LinkedFile(_)));
         // A path that a snapshot has is below the root.
-        Ok(files.filter_map(|entry| RootPath::new(entry.path).ok()).collect())
+        let paths = files.filter_map(|entry| RootPath::new(entry.path).ok()).collect();
+        let mut scans = self.scans.lock();
+        if scans.len() < MAX_SCANS {
+            scans.push(scan.snapshot);
+        }
+        Ok(paths)
+    }
+
+    fn count(&self, more: &Counts) {
+        let mut counts = self.counts.lock();
+        counts.directories += more.directories;
+        counts.looked_at += more.looked_at;
+        counts.read += more.read;
+        counts.read_bytes += more.read_bytes;
     }
 
     async fn blocking<T, F>(&self, look: F) -> Result<T, LookError>
@@ -238,22 +392,45 @@ impl View {
         F: FnOnce() -> Result<T, SourceError> + Send + 'static,
     {
         let _permit = self.permits.acquire().await.expect("nobody closes it");
-        match tokio::task::spawn_blocking(look).await {
-            Ok(outcome) => outcome.map_err(|error| LookError::Source(Arc::new(error))),
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => panic!("the runtime was shut down while a source was looked at"),
-            },
-        }
+        finished(tokio::task::spawn_blocking(look).await).map_err(failed)
     }
+}
+
+/// What a blocking look came to. A panic in it comes through.
+fn finished<T>(outcome: Result<T, JoinError>) -> T {
+    match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => panic!("the runtime was shut down while a source was looked at"),
+        },
+    }
+}
+
+fn failed(error: SourceError) -> LookError {
+    LookError::Source(Arc::new(error))
+}
+
+/// A source that is looked at by its stat data first.
+fn as_look(source: &Source) -> Option<(Looked, RootPath)> {
+    match source {
+        Source::File(path) => Some((Looked::File, path.clone())),
+        Source::Listing(path) => Some((Looked::Listing, path.clone())),
+        _ => None,
+    }
+}
+
+/// What was seen of a file or a listing of which nothing but the fingerprint is known.
+fn seen_as(looked: Looked, fingerprint: Fingerprint) -> Seen {
+    let detail = match looked {
+        Looked::File => Detail::Content(Mutex::new(no_content())),
+        Looked::Listing => Detail::Listing(Mutex::default()),
+    };
+    Seen { fingerprint, detail }
 }
 
 fn no_content() -> Weak<[u8]> {
     Weak::<[u8; 0]>::new()
-}
-
-fn fingerprint_of(content: Option<&[u8]>) -> Fingerprint {
-    content.map_or(Fingerprint::Absent, Fingerprint::of_content)
 }
 
 /// A snapshot as it is kept, so that a glob reads no file that an earlier one read. It decides no answer.

@@ -124,6 +124,7 @@ impl Opened {
             self.larder.stats().tick();
             ticks += 1;
             if ticks % TICKS_A_SAVE == 0 {
+                self.larder.save_stat_tables().await;
                 self.save().await;
                 self.collect_behind().await;
             }

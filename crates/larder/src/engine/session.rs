@@ -27,6 +27,7 @@ use super::waits::computing;
 use super::{Answer, Larder};
 use crate::key::{Digest, Key, Selector};
 use crate::query::{Now, Question, Unsteady, Why};
+use crate::source::Counts;
 
 /// One consistent view of the outside, under which queries are asked. A clone is another handle to the same one.
 ///
@@ -109,7 +110,7 @@ pub(super) struct Asked<Q: Query> {
 impl Session {
     pub(super) fn new(registry: Arc<Registry>, outside: Outside) -> Self {
         let shared = Arc::new(State {
-            view: View::new(registry.snapshots.clone(), outside),
+            view: View::new(registry.scope.clone(), registry.snapshots.clone(), outside),
             registry,
             flights: Arc::default(),
             settled: Mutex::default(),
@@ -132,6 +133,12 @@ impl Session {
         let asked = self.asked(query)?;
         let settled = self.settle(&asked, Need::Value).await?;
         Ok(Derived { answer: settled.answer.expect("a value was needed"), why: settled.why })
+    }
+
+    /// What looking at the outside took so far: paths whose stat data was asked for, files and directories that had
+    /// to be read. Programs of tools are not counted.
+    pub fn counts(&self) -> Counts {
+        self.view().counts()
     }
 
     pub(super) fn asked<Q: Query>(&self, query: Q) -> Result<Arc<Asked<Q>>, QueryError<Q::Error>> {

@@ -17,6 +17,9 @@ use crate::key::{Digest, Key};
 use crate::query::{Fingerprint, Mismatch, Missed, Now, Question, Source, Trace, Traces, Why};
 use crate::stats::Place;
 
+/// How many sources are looked at ahead of the walk.
+const MAX_AHEAD: usize = 4096;
+
 /// No kept answer holds.
 pub(super) struct Miss {
     pub(super) missed: Missed,
@@ -92,7 +95,19 @@ impl Session {
     }
 
     async fn first_mismatch(&self, trace: &Trace) -> Option<Mismatch> {
-        for seen in &trace.observations {
+        // Looking at what lies outside costs little where much of it is looked at in one go, and asks for nothing. It
+        // is done a growing way ahead: what differs often differs early.
+        let (mut looked_at, mut ahead) = (0, 4);
+        for (at, seen) in trace.observations.iter().enumerate() {
+            if at >= looked_at && !matches!(seen.source, Source::Query(_)) {
+                let run = trace.observations[at..].iter().map(|seen| &seen.source).take(ahead);
+                let run = run.take_while(|source| !matches!(source, Source::Query(_)));
+                let run: Vec<&Source> = run.collect();
+                (looked_at, ahead) = (at + run.len(), (ahead * 8).min(MAX_AHEAD));
+                if run.len() > 1 {
+                    self.view().look_ahead(run.into_iter()).await;
+                }
+            }
             let now = match &seen.source {
                 Source::Query(question) => match self.registry().verifiable(question.kind()) {
                     Some(kind) => kind.now(self, question).await,

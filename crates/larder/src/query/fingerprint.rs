@@ -15,7 +15,7 @@ use crate::key::Digest;
 pub enum Fingerprint {
     /// It is not there.
     Absent,
-    /// It is there, and this is the digest of what was seen of it.
+    /// It is there, and this is the digest of what was seen of it: of a file or a program, the content's.
     Is(Digest),
 }
 
@@ -42,11 +42,6 @@ pub struct Listed {
 }
 
 impl Fingerprint {
-    /// Of a file's or a program's content.
-    pub(crate) fn of_content(content: &[u8]) -> Self {
-        Self::Is(Digest::of(content))
-    }
-
     /// Of an environment variable. The name goes into it, so that two variables with one value do not show that
     /// they have.
     pub(crate) fn of_variable(name: &str, value: Option<&OsStr>) -> Self {
@@ -122,7 +117,7 @@ mod tests {
         };
         let all = [
             Fingerprint::Absent,
-            Fingerprint::of_content(b""),
+            Fingerprint::Is(Digest::of(b"")),
             Fingerprint::of_variable("A", None),
             Fingerprint::of_variable("A", Some(OsStr::new(""))),
             Fingerprint::of_variable("A", Some(OsStr::new("x"))),

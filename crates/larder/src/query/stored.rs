@@ -144,7 +144,7 @@ mod tests {
         for n in 0..3 {
             let observations = sources.iter().enumerate().map(|(at, source)| {
                 let fingerprint =
-                    if at == n { Fingerprint::Absent } else { Fingerprint::of_content(&[at as u8]) };
+                    if at == n { Fingerprint::Absent } else { Fingerprint::Is(Digest::of(&[at as u8])) };
                 Observation { source: source.clone(), fingerprint }
             });
             traces.add(Trace { observations: observations.collect(), value: Digest::of(&[n as u8]) });

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     fn trace(seen: u8, value: u8) -> Trace {
-        let fingerprint = Fingerprint::of_content(&[seen]);
+        let fingerprint = Fingerprint::Is(Digest::of(&[seen]));
         let observations = vec![Observation { source: Source::Variable("A".into()), fingerprint }];
         Trace { observations, value: Digest::of(&[value]) }
     }

@@ -216,24 +216,24 @@ fn decode_paths(from: &mut &[u8], rows: &mut [Row], arena: &mut Vec<u8>, max: us
     Some(())
 }
 
-fn take<'a, const N: usize>(from: &mut &'a [u8]) -> Option<&'a [u8; N]> {
+pub(super) fn take<'a, const N: usize>(from: &mut &'a [u8]) -> Option<&'a [u8; N]> {
     let (head, tail) = from.split_first_chunk()?;
     *from = tail;
     Some(head)
 }
 
-fn slice<'a>(from: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
+pub(super) fn slice<'a>(from: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
     let (head, tail) = from.split_at_checked(len)?;
     *from = tail;
     Some(head)
 }
 
-fn column<'a, const N: usize>(from: &mut &'a [u8], count: usize) -> Option<&'a [[u8; N]]> {
+pub(super) fn column<'a, const N: usize>(from: &mut &'a [u8], count: usize) -> Option<&'a [[u8; N]]> {
     Some(slice(from, count.checked_mul(N)?)?.as_chunks().0)
 }
 
 /// Appends sorted paths, each as how much it shares with the one before, and what follows.
-fn push_paths<'a>(to: &mut Vec<u8>, paths: impl Iterator<Item = &'a [u8]>) {
+pub(super) fn push_paths<'a>(to: &mut Vec<u8>, paths: impl Iterator<Item = &'a [u8]>) {
     let mut last: &[u8] = b"";
     for path in paths {
         let shared = path.iter().zip(last).take_while(|(a, b)| a == b).count();
@@ -253,7 +253,7 @@ fn push_number(to: &mut Vec<u8>, mut number: usize) {
     to.push(number as u8);
 }
 
-fn number(from: &mut &[u8]) -> Option<usize> {
+pub(super) fn number(from: &mut &[u8]) -> Option<usize> {
     let mut number = 0;
     for shift in (0..32).step_by(7) {
         let &[byte] = take(from)?;

@@ -8,6 +8,8 @@
 //! Everything in here is synchronous and blocks on the file system: call it on a blocking pool. A scan starts
 //! threads of its own only for large sets, and ends them before it returns.
 //!
+//! A [`StatTable`] does for single files and listings what a snapshot does for a set.
+//!
 //! Not here: where snapshots are stored, and what is done about a change.
 
 mod error;
@@ -22,6 +24,7 @@ mod scan;
 mod set;
 mod snapshot;
 mod stat;
+mod table;
 mod walk;
 
 pub use error::{SourceError, SpecialFile};
@@ -32,4 +35,6 @@ pub use read::{FileDigest, digest_file, digest_open_file};
 pub use scan::{Counts, Scan, ScanOptions};
 pub use set::{FileSet, FileSetBuilder, Ignore};
 pub use snapshot::{Changes, Entry, EntryKind, Leads, Snapshot};
+pub(crate) use stat::keeps_stamps;
 pub use stat::{Stat, process_umask};
+pub use table::{Looked, StatTable};

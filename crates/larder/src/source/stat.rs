@@ -101,7 +101,7 @@ impl From<Stat> for Stamp {
 /// Whether a directory is on a file system of which it is known that directories change their stamps with the
 /// names in them. Some that are reached over a network, or made up by a program, do not.
 #[cfg(target_os = "linux")]
-pub(super) fn keeps_stamps(directory: &OwnedFd) -> bool {
+pub(crate) fn keeps_stamps(directory: &OwnedFd) -> bool {
     const BCACHEFS: u64 = 0xca45_1a4e;
     const BTRFS: u64 = 0x9123_683e;
     const EXT: u64 = 0xef53;

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use expect_test::Expect;
 use larder::clock::Clock;
@@ -146,6 +147,7 @@ pub(super) struct Lab {
     opened: Opened,
     pub(super) queries: Queries,
     configure: fn(&mut Settings),
+    pub(super) clock: Clock,
 }
 
 impl Lab {
@@ -153,12 +155,23 @@ impl Lab {
         Self::with(|_| {})
     }
 
+    /// The clock is an hour ahead of the files', so that all stamps have settled, and moves when it is told to.
+    pub(super) fn settled() -> Self {
+        let clock = Clock::manual(SystemTime::now().into());
+        clock.advance(Duration::from_secs(3600));
+        Self::made(|_| {}, clock)
+    }
+
     pub(super) fn with(configure: fn(&mut Settings)) -> Self {
+        Self::made(configure, Clock::system())
+    }
+
+    fn made(configure: fn(&mut Settings), clock: Clock) -> Self {
         take_ran();
         let (cells, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let outside = Outside::new(cells.path());
-        let (opened, queries) = open(cache.path(), configure);
-        Self { cells, cache, outside, opened, queries, configure }
+        let (opened, queries) = open(cache.path(), configure, &clock);
+        Self { cells, cache, outside, opened, queries, configure, clock }
     }
 
     pub(super) fn larder(&self) -> &Larder {
@@ -197,7 +210,7 @@ impl Lab {
     /// Ends the process and begins another.
     pub(super) async fn restart(&mut self) {
         self.opened.close().await;
-        (self.opened, self.queries) = open(self.cache.path(), self.configure);
+        (self.opened, self.queries) = open(self.cache.path(), self.configure, &self.clock);
     }
 
     pub(super) async fn close(&self) {
@@ -231,10 +244,10 @@ pub(super) fn words(error: &dyn std::error::Error) -> String {
     sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-fn open(cache: &Path, configure: fn(&mut Settings)) -> (Opened, Queries) {
+fn open(cache: &Path, configure: fn(&mut Settings), clock: &Clock) -> (Opened, Queries) {
     let mut settings = Settings::new(cache.to_owned());
     configure(&mut settings);
-    let opened = Larder::open(&settings, &Machine::probe(Path::new("/")), Clock::system(), "lab");
+    let opened = Larder::open(&settings, &Machine::probe(Path::new("/")), clock.clone(), "lab");
     let queries = Queries::new(&opened.larder, &Scope::new("lab").unwrap());
     let queries = queries.with::<Parse>().unwrap().with::<Value>().unwrap().with::<Sum>().unwrap();
     (opened, queries)

@@ -2,6 +2,7 @@
 //! not stand still is not kept.
 
 mod lab;
+mod looking;
 mod model;
 mod outside;
 mod reuse;
