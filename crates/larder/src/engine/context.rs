@@ -101,7 +101,9 @@ impl Context {
         answers.collect()
     }
 
-    /// A file's content; `None` if there is no such file.
+    /// A file's content; `None` if there is no such file. The path is one below a root, as [`Outside`] tells.
+    ///
+    /// [`Outside`]: super::Outside
     pub async fn read(&self, path: impl AsRef<Path>) -> Result<Option<Arc<[u8]>>, LookError> {
         let path = RootPath::new(path)?;
         let read = self.session.view().read(&path).await;
@@ -115,8 +117,9 @@ impl Context {
         self.content(Source::Listing(path), read)
     }
 
-    /// The files that patterns select, sorted; see [`FileSet`](crate::source::FileSet) for the patterns. Observed
-    /// are the paths alone: whoever wants to know what is in the files reads them, or asks queries that do.
+    /// The files that patterns select, sorted; see [`FileSet`](crate::source::FileSet) for the patterns. All of them
+    /// are below one root: below one with a name, each begins with `/@NAME/`, as the paths that are found do.
+    /// Observed are the paths alone: whoever wants to know what is in the files reads them, or asks queries that do.
     pub async fn glob<P: Into<Box<str>>>(
         &self,
         patterns: impl IntoIterator<Item = P>,

@@ -54,8 +54,8 @@ impl Place {
             .iter()
             .enumerate()
             .map(|(at, (_, path))| {
-                let next = wanted.get(at + 1).map(|(_, path)| path.as_path());
-                way.stat(path.as_path(), next).map(Stat::from)
+                let next = wanted.get(at + 1).map(|(_, path)| path.below());
+                way.stat(path.below(), next).map(Stat::from)
             })
             .collect();
         self.counts.lock().looked_at += wanted.len();
@@ -154,12 +154,12 @@ impl Place {
 
     fn known(&self, looked: Looked, path: &RootPath, stat: &Stat, now: Timestamp) -> Option<Digest> {
         let table = &self.table.as_ref()?.rows;
-        table.find(looked, path.as_path().as_os_str().as_bytes(), stat, now)
+        table.find(looked, path.below().as_os_str().as_bytes(), stat, now)
     }
 
     fn note(&self, looked: Looked, path: &RootPath, stat: &Stat, digest: Digest, began: Timestamp) {
         if let Some(table) = &self.table {
-            table.rows.note(looked, path.as_path().as_os_str().as_bytes(), stat, digest, began);
+            table.rows.note(looked, path.below().as_os_str().as_bytes(), stat, digest, began);
         }
     }
 
@@ -225,16 +225,19 @@ impl Way {
     }
 }
 
-/// The program that a name stands for: below the root if there is a slash in it, else in the directories of the
+/// The program that a name stands for: below a root if there is a slash in it, else in the directories of the
 /// variable `PATH`. `None` if there is none that may be executed.
 pub(super) fn find_tool(outside: &Outside, name: &str) -> Result<Option<Tool>, SourceError> {
-    let path = outside.environment.get(OsStr::new("PATH"));
-    let directories: Vec<PathBuf> = match name.contains('/') {
-        true => vec![PathBuf::new()],
-        false => path.map(|path| std::env::split_paths(path).collect()).unwrap_or_default(),
+    let candidates: Vec<PathBuf> = if name.contains('/') {
+        let path = RootPath::new(name).ok();
+        path.and_then(|path| Some(path.under(outside.directory(path.root())?))).into_iter().collect()
+    } else {
+        let path = outside.environment.get(OsStr::new("PATH"));
+        let directories =
+            path.map(|path| std::env::split_paths(path).collect::<Vec<_>>()).unwrap_or_default();
+        directories.into_iter().map(|directory| outside.root.join(directory).join(name)).collect()
     };
-    for directory in directories {
-        let path = outside.root.join(directory).join(name);
+    for path in candidates {
         let is_program =
             |metadata: fs::Metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
         if !fs::metadata(&path).is_ok_and(is_program) {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
@@ -22,22 +22,46 @@ use super::Kind;
 use super::look::{Place, find_tool};
 use super::tables::id_of;
 use crate::key::{Canonical, Digest, Scope};
-use crate::query::{Fingerprint, Listed, NotBelowRoot, RootPath, Source};
+use crate::query::{BadRootName, Fingerprint, Listed, NotBelowRoot, RootPath, Source, root_name, split_root};
 use crate::source::{Counts, EntryKind, FileSet, Looked, ScanOptions, Snapshot, SourceError};
 
 /// What a session sees of the outside.
+///
+/// Paths are spelled relative to the root or, below a directory that has a name, as `/@NAME/PATH`
+/// ([`RootPath`]). Neither where the root is nor where the others are is in any key, so clones share answers.
+///
+/// No path leaves its root through `..`. Links are another matter: they are followed wherever they lead, out of the
+/// root too, as they are for any program that reads the file. What counts is what is found through them, so whatever
+/// changes there shows; what the link says does not count by itself. A root says how things are spelled, and is no
+/// fence against those who may make links below it.
 #[derive(Debug, Clone)]
 pub struct Outside {
     /// The directory that paths are relative to. It is in no key, so that clones share answers.
     pub root: PathBuf,
     /// The environment variables. Only digests of their values are stored.
     pub environment: BTreeMap<OsString, OsString>,
+    roots: BTreeMap<Box<str>, PathBuf>,
 }
 
 impl Outside {
     /// A root, and no environment variables.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), environment: BTreeMap::new() }
+        Self { root: root.into(), environment: BTreeMap::new(), roots: BTreeMap::new() }
+    }
+
+    /// Gives a further directory a name, under which what is below it is found. The name stands in what is kept, the
+    /// directory does not: two machines share answers if they call the same things by the same names.
+    pub fn with_root(mut self, name: &str, directory: impl Into<PathBuf>) -> Result<Self, BadRootName> {
+        self.roots.insert(root_name(name)?, directory.into());
+        Ok(self)
+    }
+
+    /// The directory of a root; `None` is the main one.
+    pub(super) fn directory(&self, root: Option<&str>) -> Option<&Path> {
+        match root {
+            None => Some(&self.root),
+            Some(name) => self.roots.get(name).map(PathBuf::as_path),
+        }
     }
 }
 
@@ -47,6 +71,12 @@ pub enum LookError {
     /// The path leads out of the root.
     #[error(transparent)]
     Path(#[from] NotBelowRoot),
+    /// No directory of the session has this name.
+    #[error("root {0} is not known")]
+    UnknownRoot(Box<str>),
+    /// The patterns of one glob are below several roots.
+    #[error("patterns of one glob must be below one root")]
+    SeveralRoots,
     /// Looking failed.
     #[error("source can't be looked at")]
     Source(#[source] Arc<SourceError>),
@@ -97,6 +127,9 @@ const WORTH_A_THREAD: usize = 512;
 /// Of how many globs a session goes on to use what they found out about files.
 const MAX_SCANS: usize = 64;
 
+/// A root's name; `None` is the main one.
+type Name = Option<Box<str>>;
+
 type Cell = Arc<OnceCell<Result<Arc<Seen>, LookError>>>;
 
 /// The outside as one session sees it.
@@ -104,11 +137,12 @@ pub(super) struct View {
     outside: Arc<Outside>,
     scope: Scope,
     snapshots: Kind<KeptSnapshot>,
-    place: OnceCell<Arc<Place>>,
+    /// Of each root that was looked below.
+    places: Mutex<HashMap<Name, Arc<OnceCell<Arc<Place>>>>>,
     counts: Arc<Mutex<Counts>>,
     cells: Mutex<HashMap<Source, Cell>>,
     /// What globs found: they have looked at each file that they selected.
-    scans: Mutex<Vec<Arc<Snapshot>>>,
+    scans: Mutex<Vec<(Name, Arc<Snapshot>)>>,
     threads: usize,
     /// Bounds how many blocking looks go on at once.
     permits: Semaphore,
@@ -121,7 +155,7 @@ impl View {
             outside: Arc::new(outside),
             scope,
             snapshots,
-            place: OnceCell::new(),
+            places: Mutex::default(),
             counts: Arc::default(),
             cells: Mutex::default(),
             scans: Mutex::default(),
@@ -135,17 +169,21 @@ impl View {
         *self.counts.lock()
     }
 
-    async fn place(&self) -> Arc<Place> {
+    async fn place(&self, root: Option<&str>) -> Result<Arc<Place>, LookError> {
+        let Some(directory) = self.outside.directory(root) else {
+            return Err(LookError::UnknownRoot(root.unwrap_or_default().into()));
+        };
         let make = || async {
             let larder = &self.snapshots.larder;
             let table = match larder.mode().reads() {
-                true => Some(larder.stat_table(&self.scope, &self.outside.root).await),
+                true => Some(larder.stat_table(&self.scope, directory).await),
                 false => None,
             };
-            let (root, clock) = (self.outside.root.clone(), larder.clock().clone());
+            let (root, clock) = (directory.to_owned(), larder.clock().clone());
             Arc::new(Place { root, table, clock, counts: Arc::clone(&self.counts) })
         };
-        Arc::clone(self.place.get_or_init(make).await)
+        let place = Arc::clone(self.places.lock().entry(root.map(Box::from)).or_default());
+        Ok(Arc::clone(place.get_or_init(make).await))
     }
 
     /// The value of an environment variable.
@@ -217,23 +255,37 @@ impl View {
 
     /// The fingerprints of files and listings, in order. Where one blocking thread has enough to do, others help.
     async fn fingerprints(&self, wanted: Vec<(Looked, RootPath)>) -> Vec<Result<Fingerprint, LookError>> {
-        let (place, wanted) = (self.place().await, Arc::<[_]>::from(wanted));
-        let part = wanted.len().div_ceil(self.threads).max(WORTH_A_THREAD);
-        let parts = (0..wanted.len()).step_by(part).map(|from| {
-            let (place, wanted) = (Arc::clone(&place), Arc::clone(&wanted));
-            let to = wanted.len().min(from + part);
-            tokio::task::spawn_blocking(move || place.fingerprints(&wanted[from..to]))
-        });
-        let parts: Vec<_> = parts.collect();
+        let wanted = Arc::<[_]>::from(wanted);
+        let most = wanted.len().div_ceil(self.threads).max(WORTH_A_THREAD);
+        let (mut from, mut parts) = (0, Vec::new());
+        for below_one in wanted.chunk_by(|(_, a), (_, b)| a.root() == b.root()) {
+            let place = self.place(below_one[0].1.root()).await;
+            for part in below_one.chunks(most) {
+                let (range, wanted) = (from..from + part.len(), Arc::clone(&wanted));
+                from = range.end;
+                parts.push(match &place {
+                    Ok(place) => {
+                        let place = Arc::clone(place);
+                        Ok(tokio::task::spawn_blocking(move || place.fingerprints(&wanted[range])))
+                    }
+                    Err(error) => Err((error.clone(), range.len())),
+                });
+            }
+        }
         let mut found = Vec::with_capacity(wanted.len());
         for part in parts {
-            found.extend(finished(part.await).into_iter().map(|one| one.map_err(failed)));
+            match part {
+                Ok(looks) => found.extend(finished(looks.await).into_iter().map(|look| look.map_err(failed))),
+                Err((error, count)) => {
+                    found.extend(std::iter::repeat_with(|| Err(error.clone())).take(count))
+                }
+            }
         }
         found
     }
 
     async fn fingerprint(&self, looked: Looked, path: &RootPath) -> Result<Fingerprint, LookError> {
-        let (place, wanted) = (self.place().await, [(looked, path.clone())]);
+        let (place, wanted) = (self.place(path.root()).await?, [(looked, path.clone())]);
         let mut found = self.blocking(move || Ok(place.fingerprints(&wanted))).await?;
         found.pop().expect("one was looked at").map_err(failed)
     }
@@ -242,7 +294,8 @@ impl View {
     fn scanned(&self, source: &Source) -> Option<Fingerprint> {
         let Source::File(path) = source else { return None };
         let scans = self.scans.lock();
-        scans.iter().find_map(|scan| match scan.get(path.as_path())?.kind {
+        let mut scans = scans.iter().filter(|(root, _)| root.as_deref() == path.root());
+        scans.find_map(|(_, scan)| match scan.get(path.below())?.kind {
             EntryKind::File(digest) => Some(Fingerprint::Is(digest)),
             _ => None,
         })
@@ -260,6 +313,9 @@ impl View {
                 Ok(Seen { fingerprint: Fingerprint::of_paths(&paths), detail: Detail::Paths(paths) })
             }
             Source::Tool(name) => {
+                if name.contains('/') {
+                    self.place(RootPath::new(&**name)?.root()).await?;
+                }
                 let (outside, name) = (Arc::clone(&self.outside), Arc::clone(name));
                 Ok(match self.blocking(move || find_tool(&outside, &name)).await? {
                     None => Seen { fingerprint: Fingerprint::Absent, detail: Detail::None },
@@ -330,29 +386,32 @@ impl View {
     }
 
     async fn content(&self, path: &RootPath) -> Result<(Option<Arc<[u8]>>, Fingerprint), LookError> {
-        let (place, path) = (self.place().await, path.clone());
+        let (place, path) = (self.place(path.root()).await?, path.clone());
         let (content, fingerprint) = self.blocking(move || place.content(&path)).await?;
         Ok((content.map(Arc::from), fingerprint))
     }
 
     async fn names(&self, path: &RootPath) -> Result<(Option<Arc<[Listed]>>, Fingerprint), LookError> {
-        let (place, path) = (self.place().await, path.clone());
+        let (place, path) = (self.place(path.root()).await?, path.clone());
         let (names, fingerprint) = self.blocking(move || place.names(&path)).await?;
         Ok((names.map(Arc::from), fingerprint))
     }
 
     /// The files that match, sorted. A snapshot of an earlier look spares reading them.
     async fn glob(&self, patterns: &Arc<[Box<str>]>) -> Result<Arc<[RootPath]>, LookError> {
+        let (name, patterns) = below_one_root(patterns)?;
+        let Some(root) = self.outside.directory(name.as_deref()).map(Path::to_owned) else {
+            return Err(LookError::UnknownRoot(name.unwrap_or_default()));
+        };
         // A snapshot is of one root: those of several clones do not take each other's place.
-        let id = Canonical::new().digest(&(id_of(&self.outside.root), patterns));
+        let id = Canonical::new().digest(&(id_of(&root), &patterns));
         let id = id.expect("a digest and a list of strings have a canonical form");
         let key = self.snapshots.key_of_digest(id);
         let previous = self.snapshots.peek(&key).await.map(|(entry, _)| Arc::clone(&entry.value.0));
-        let (root, patterns) = (self.outside.root.clone(), Arc::clone(patterns));
         let clock = self.snapshots.larder.clock().clone();
         let began = clock.now();
         let scan = self.blocking(move || {
-            let set = FileSet::inputs(root).patterns(patterns.iter().map(|pattern| &**pattern)).build()?;
+            let set = FileSet::inputs(root).patterns(patterns).build()?;
             let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
             set.scan(
                 previous.as_ref(),
@@ -370,10 +429,10 @@ impl View {
             .entries()
             .filter(|entry| matches!(entry.kind, EntryKind::File(_) | EntryKind::LinkedFile(_)));
         // A path that a snapshot has is below the root.
-        let paths = files.filter_map(|entry| RootPath::new(entry.path).ok()).collect();
+        let paths = files.filter_map(|entry| RootPath::join(name.as_deref(), entry.path).ok()).collect();
         let mut scans = self.scans.lock();
         if scans.len() < MAX_SCANS {
-            scans.push(scan.snapshot);
+            scans.push((name, scan.snapshot));
         }
         Ok(paths)
     }
@@ -409,6 +468,23 @@ fn finished<T>(outcome: Result<T, JoinError>) -> T {
 
 fn failed(error: SourceError) -> LookError {
     LookError::Source(Arc::new(error))
+}
+
+/// The root that all of some patterns are below, and the patterns as they are spelled there.
+fn below_one_root(patterns: &[Box<str>]) -> Result<(Name, Vec<String>), LookError> {
+    let (mut root, mut below) = (None, Vec::with_capacity(patterns.len()));
+    for spelled in patterns {
+        let (taken_back, pattern) =
+            spelled.strip_prefix('!').map_or(("", &**spelled), |pattern| ("!", pattern));
+        let unclear = || LookError::Path(NotBelowRoot(pattern.into()));
+        let (name, rest) = split_root(Path::new(pattern)).ok_or_else(unclear)?;
+        let rest = rest.to_str().ok_or_else(unclear)?;
+        if *root.get_or_insert(name) != name {
+            return Err(LookError::SeveralRoots);
+        }
+        below.push(format!("{taken_back}{rest}"));
+    }
+    Ok((root.flatten().map(Box::from), below))
 }
 
 /// A source that is looked at by its stat data first.

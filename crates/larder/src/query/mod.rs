@@ -12,7 +12,8 @@ mod trace;
 mod why;
 
 pub use fingerprint::{Fingerprint, Listed, ListedKind};
-pub use path::{NotBelowRoot, RootPath};
+pub use path::{BadRootName, NotBelowRoot, RootPath};
+pub(crate) use path::{root_name, split as split_root};
 pub use source::{Question, Source};
 pub use trace::MAX_TRACES;
 pub(crate) use trace::{Observation, Trace, Traces};

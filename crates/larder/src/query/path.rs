@@ -1,48 +1,111 @@
-//! Paths below a session's root.
+//! Paths below the roots of a session.
 //!
-//! Invariant: a [`RootPath`] has no root, no `.`, no `..` and no empty component, so that it names the same thing in
-//! every clone, and one thing has one spelling.
+//! Invariant: a [`RootPath`] names no directory of one machine and has no `.`, no `..` and no empty component, so
+//! that it means the same in every clone, and one thing below a root has one spelling.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-/// A path relative to a session's root, without `.` and `..`; empty for the root itself.
+/// What the name of a root stands behind. No path below the main root begins with a slash.
+const NAMED: &[u8] = b"/@";
+/// How long the name of a root may be.
+const MAX_NAME: usize = 64;
+
+/// A path below one of a session's roots, without `.` and `..`.
+///
+/// Below the main root it is relative, and empty for the root itself. Below a root with a name it is spelled
+/// `/@NAME/PATH`, which can't be confused with the former, nor with a path that exists: absolute ones are refused.
+/// Where the roots are is no part of it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RootPath(Arc<Path>);
 
-/// The path is absolute or has `..` in it.
+/// The path is absolute, has `..` in it, or begins with a root's name that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("path {} must be relative to the root and without `..`", .0.display())]
+#[error("path {} must be relative to the root or begin with `/@` and a root's name, and have no `..`", .0.display())]
 pub struct NotBelowRoot(pub PathBuf);
 
+/// The name of a root is not well formed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("root name {0:?} must be 1 to 64 of `a-z A-Z 0-9 . _ -`, and not begin with a dot")]
+pub struct BadRootName(pub Box<str>);
+
 impl RootPath {
-    /// Takes a relative path. `..` is refused, as where it leads depends on links.
-    pub(crate) fn new(path: impl AsRef<Path>) -> Result<Self, NotBelowRoot> {
+    /// Takes a path below a root. `..` is refused, as where it leads depends on links.
+    pub fn new(path: impl AsRef<Path>) -> Result<Self, NotBelowRoot> {
         let path = path.as_ref();
+        let not_below = || NotBelowRoot(path.to_owned());
+        let (name, rest) = split(path).ok_or_else(not_below)?;
         let mut below = PathBuf::with_capacity(path.as_os_str().len());
-        for component in path.components() {
+        if let Some(name) = name {
+            below.push(prefix(name));
+        }
+        for component in rest.components() {
             match component {
                 Component::Normal(name) => below.push(name),
                 Component::CurDir => {}
-                Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                    return Err(NotBelowRoot(path.to_owned()));
-                }
+                Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Err(not_below()),
             }
         }
         Ok(Self(below.into()))
     }
 
-    /// The path.
+    /// The path as it is spelled: it may be given wherever a path below a root is asked for.
     pub fn as_path(&self) -> &Path {
         &self.0
     }
 
-    /// The path where `root` is.
-    pub(crate) fn under(&self, root: &Path) -> PathBuf {
-        // Joining an empty path would append a slash.
-        if self.0.as_os_str().is_empty() { root.to_owned() } else { root.join(&self.0) }
+    /// The name of the root that it is below; `None` for the main root.
+    pub fn root(&self) -> Option<&str> {
+        split(&self.0).and_then(|(name, _)| name)
     }
+
+    /// The path below that root, relative.
+    pub fn below(&self) -> &Path {
+        split(&self.0).map_or(&self.0, |(_, below)| below)
+    }
+
+    /// The path where its root is the directory `root`.
+    pub(crate) fn under(&self, root: &Path) -> PathBuf {
+        let below = self.below();
+        // Joining an empty path would append a slash.
+        if below.as_os_str().is_empty() { root.to_owned() } else { root.join(below) }
+    }
+
+    /// A path below a root, of which it is known that it is well formed.
+    pub(crate) fn join(root: Option<&str>, below: &Path) -> Result<Self, NotBelowRoot> {
+        match root {
+            None => Self::new(below),
+            Some(name) => Self::new(prefix(name).join(below)),
+        }
+    }
+}
+
+/// Checks the name of a root.
+pub(crate) fn root_name(name: &str) -> Result<Box<str>, BadRootName> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('.') {
+        true => Ok(name.into()),
+        false => Err(BadRootName(name.into())),
+    }
+}
+
+/// The name of the root that a path or a pattern begins with, and the rest of it. `None` if that name is no name.
+pub(crate) fn split(path: &Path) -> Option<(Option<&str>, &Path)> {
+    let Some(named) = path.as_os_str().as_bytes().strip_prefix(NAMED) else { return Some((None, path)) };
+    let end = named.iter().position(|&byte| byte == b'/').unwrap_or(named.len());
+    let name = std::str::from_utf8(&named[..end]).ok().filter(|name| root_name(name).is_ok())?;
+    let mut rest = &named[end..];
+    while let [b'/', after @ ..] = rest {
+        rest = after;
+    }
+    Some((Some(name), Path::new(OsStr::from_bytes(rest))))
+}
+
+fn prefix(name: &str) -> PathBuf {
+    PathBuf::from(format!("/@{name}"))
 }
 
 impl AsRef<Path> for RootPath {
@@ -68,12 +131,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_has_one_spelling_and_stays_below_the_root() {
-        let check = |path: &str| RootPath::new(path).map(|path| path.to_string()).map_err(|e| e.to_string());
-        assert_eq!(check("./a//b/./c/").as_deref(), Ok("a/b/c"));
-        assert_eq!(check("").as_deref(), Ok("."));
-        for bad in ["/etc/passwd", "..", "a/../b", "../a"] {
-            assert_eq!(check(bad), Err(format!("path {bad} must be relative to the root and without `..`")));
+    fn a_path_has_one_spelling_and_stays_below_its_root() {
+        let check = |path: &str| RootPath::new(path).map(|path| path.to_string()).ok();
+        for (path, spelled) in [
+            ("./a//b/./c/", "a/b/c"),
+            ("", "."),
+            ("@roles/a", "@roles/a"),
+            ("/@roles/./a//b/", "/@roles/a/b"),
+            ("/@roles", "/@roles"),
+            ("/@roles//", "/@roles"),
+        ] {
+            assert_eq!(check(path).as_deref(), Some(spelled), "{path}");
+            assert_eq!(check(spelled.trim_start_matches("./")).as_deref(), Some(spelled));
         }
+        for bad in
+            ["/etc/passwd", "..", "a/../b", "../a", "/@roles/../a", "/@/a", "/@a b/c", "//@roles/a", "/@.."]
+        {
+            assert_eq!(check(bad), None, "{bad}");
+        }
+        assert_eq!(
+            RootPath::new("/x").unwrap_err().to_string(),
+            "path /x must be relative to the root or begin with `/@` and a root's name, and have no `..`"
+        );
+    }
+
+    #[test]
+    fn a_path_knows_its_root_and_where_it_is_below_it() {
+        let parts = |path: &str| {
+            let path = RootPath::new(path).unwrap();
+            let again = RootPath::join(path.root(), path.below()).unwrap();
+            assert_eq!(again, path);
+            (path.root().map(str::to_owned), path.below().to_owned(), path.under(Path::new("/here")))
+        };
+        assert_eq!(parts("a/b"), (None, "a/b".into(), "/here/a/b".into()));
+        assert_eq!(parts("/@x/a/b"), (Some("x".into()), "a/b".into(), "/here/a/b".into()));
+        assert_eq!(parts("/@x"), (Some("x".into()), "".into(), "/here".into()));
+        assert_eq!(parts(""), (None, "".into(), "/here".into()));
     }
 }

@@ -6,4 +6,5 @@ mod looking;
 mod model;
 mod outside;
 mod reuse;
+mod roots;
 mod trouble;
