@@ -121,7 +121,7 @@ fn compare_on(shape: &'static Shape, rivals: &[Rival], root: &std::path::Path, r
     }
     for round in 0..rounds {
         let outputs = each(&mut contenders, round, |contender| {
-            contender.tree.delete_outputs()?;
+            contender.tree.take_outputs_away(round)?;
             contender.restore.push(run(&mut contender.rival.command(&contender.tree))?);
             Ok(())
         })?;
