@@ -5,10 +5,10 @@
 //!
 //! Invariant: what cannot be read back is forgotten.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use larder::key::Digest;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::outputs::Known;
 
 /// The version of the stored form.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What is remembered of a task.
 #[derive(Debug, Clone, Default)]
@@ -33,86 +33,130 @@ pub(crate) struct Memory {
     pub(crate) took_millis: Option<u64>,
 }
 
+/// What of a task's memory is to be remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Only how its outputs looked: all else is as it was.
+    Outputs,
+    All,
+}
+
+/// All of a [`Memory`] but its outputs.
 #[derive(Serialize, Deserialize)]
 struct Stored<'a> {
     version: u8,
     #[serde(borrow)]
     inputs: Option<&'a [u8]>,
-    #[serde(borrow)]
-    outputs: Option<&'a [u8]>,
-    #[serde(borrow)]
-    found: Vec<&'a [u8]>,
     key: Option<Digest>,
     took_millis: Option<u64>,
 }
 
+/// The outputs of a [`Memory`]: they change where its inputs, which are many more, do not.
+#[derive(Serialize, Deserialize)]
+struct StoredOutputs<'a> {
+    version: u8,
+    #[serde(borrow)]
+    outputs: Option<&'a [u8]>,
+    #[serde(borrow)]
+    found: Vec<&'a [u8]>,
+}
+
 impl Memory {
-    fn encode(&self) -> Option<Vec<u8>> {
-        let inputs = self.inputs.as_ref().map(|snapshot| snapshot.encode());
-        let outputs = self.outputs.snapshot.as_ref().map(|snapshot| snapshot.encode());
-        let stored = Stored {
-            version: VERSION,
-            inputs: inputs.as_deref(),
-            outputs: outputs.as_deref(),
-            found: self.outputs.found.iter().map(|path| path.as_os_str().as_bytes()).collect(),
-            key: self.key,
-            took_millis: self.took_millis,
-        };
-        postcard::to_allocvec(&stored).ok()
+    /// What has to be written for `self`, which takes the place of `before`.
+    pub(crate) fn news_since(&self, before: Option<&Self>) -> Which {
+        let snapshot = |memory: &Self| memory.inputs.as_ref().map(Arc::as_ptr);
+        let same = before.is_some_and(|before| {
+            (snapshot(before), before.key, before.took_millis) == (snapshot(self), self.key, self.took_millis)
+        });
+        if same { Which::Outputs } else { Which::All }
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    fn encode(&self) -> Option<Vec<u8>> {
+        let inputs = self.inputs.as_ref().map(|snapshot| snapshot.encode());
+        let (inputs, key, took_millis) = (inputs.as_deref(), self.key, self.took_millis);
+        postcard::to_allocvec(&Stored { version: VERSION, inputs, key, took_millis }).ok()
+    }
+
+    fn decode(bytes: &[u8], outputs: Known) -> Option<Self> {
         if bytes.first() != Some(&VERSION) {
             return None;
         }
         let stored: Stored<'_> = postcard::from_bytes(bytes).ok()?;
-        let snapshot = |bytes: Option<&[u8]>| Snapshot::decode(bytes?).ok().map(Arc::new);
-        let found: BTreeSet<PathBuf> =
-            stored.found.into_iter().map(|path| Path::new(OsStr::from_bytes(path)).to_owned()).collect();
-        Some(Self {
-            inputs: snapshot(stored.inputs),
-            outputs: Known { snapshot: snapshot(stored.outputs), found, unfinished: false },
-            key: stored.key,
-            took_millis: stored.took_millis,
-        })
+        let inputs = snapshot(stored.inputs);
+        Some(Self { inputs, outputs, key: stored.key, took_millis: stored.took_millis })
     }
+}
+
+fn encode_outputs(known: &Known) -> Option<Vec<u8>> {
+    let outputs = known.snapshot.as_ref().map(|snapshot| snapshot.encode());
+    let found = known.found.iter().map(|path| path.as_os_str().as_bytes()).collect();
+    postcard::to_allocvec(&StoredOutputs { version: VERSION, outputs: outputs.as_deref(), found }).ok()
+}
+
+fn decode_outputs(bytes: &[u8]) -> Option<Known> {
+    if bytes.first() != Some(&VERSION) {
+        return None;
+    }
+    let stored: StoredOutputs<'_> = postcard::from_bytes(bytes).ok()?;
+    let found = stored.found.into_iter().map(|path| Path::new(OsStr::from_bytes(path)).to_owned()).collect();
+    Some(Known { snapshot: snapshot(stored.outputs), found, unfinished: false })
+}
+
+fn snapshot(stored: Option<&[u8]>) -> Option<Arc<Snapshot>> {
+    Snapshot::decode(stored?).ok().map(Arc::new)
 }
 
 /// One clone. Everything here blocks, and fails silently: what is not remembered is looked at again.
 #[derive(Debug, Clone)]
 pub(crate) struct Checkout {
     disk: Option<Disk>,
-    namespace: String,
+    tasks: String,
+    outputs: String,
 }
 
 impl Checkout {
     pub(crate) fn new(root: &Path, disk: Option<Disk>) -> Self {
         let real = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-        Self { disk, namespace: format!("tasks/{}", Digest::of(real.as_os_str().as_bytes())) }
+        let clone = Digest::of(real.as_os_str().as_bytes());
+        Self { disk, tasks: format!("tasks/{clone}"), outputs: format!("outputs/{clone}") }
     }
 
     /// What is remembered of all tasks.
     pub(crate) fn recall(&self) -> HashMap<String, Memory> {
-        let readable = |task: &str, bytes: &[u8]| Some((task.to_owned(), Memory::decode(bytes)?));
-        let read = self.disk.as_ref().and_then(|disk| disk.meta_map(&self.namespace, readable).ok());
-        read.into_iter().flatten().collect()
+        let Some(disk) = &self.disk else { return HashMap::new() };
+        let readable = |task: &str, bytes: &[u8]| Some((task.to_owned(), decode_outputs(bytes)?));
+        let outputs = disk.meta_map(&self.outputs, readable).unwrap_or_default();
+        let mut outputs: HashMap<String, Known> = outputs.into_iter().collect();
+        let readable =
+            |task: &str, bytes: &[u8]| Some((task.to_owned(), Memory::decode(bytes, Known::default())?));
+        let mut all: HashMap<String, Memory> =
+            disk.meta_map(&self.tasks, readable).unwrap_or_default().into_iter().collect();
+        for (task, outputs) in outputs.drain() {
+            all.entry(task).or_default().outputs = outputs;
+        }
+        all
     }
 
     /// What is remembered of one task now.
     pub(crate) fn recall_one(&self, task: &str) -> Memory {
-        let stored = self.disk.as_ref().and_then(|disk| disk.meta(&self.namespace, task).ok()?);
-        stored.and_then(|bytes| Memory::decode(&bytes)).unwrap_or_default()
+        let stored = |namespace: &str| self.disk.as_ref().and_then(|disk| disk.meta(namespace, task).ok()?);
+        let outputs = stored(&self.outputs).and_then(|bytes| decode_outputs(&bytes)).unwrap_or_default();
+        let known = stored(&self.tasks).and_then(|bytes| Memory::decode(&bytes, outputs.clone()));
+        known.unwrap_or(Memory { outputs, ..Memory::default() })
     }
 
     /// Remembers several tasks in one step.
-    pub(crate) fn remember<'a>(&self, all: impl IntoIterator<Item = (&'a str, &'a Memory)>) {
+    pub(crate) fn remember<'a>(&self, all: impl IntoIterator<Item = (&'a str, &'a Memory, Which)>) {
         let Some(disk) = self.disk.as_ref().filter(|disk| !disk.read_only()) else { return };
-        let encoded = all.into_iter().filter_map(|(task, memory)| Some((task, memory.encode()?)));
-        let encoded: Vec<_> = encoded.collect();
-        if let Err(error) = disk.put_meta(&self.namespace, &encoded) {
-            let tasks = encoded.len();
+        let mut encoded = Vec::new();
+        for (task, memory, which) in all {
+            let inputs = (which == Which::All).then(|| memory.encode()).flatten();
+            encoded.extend(inputs.map(|bytes| (&*self.tasks, task, bytes)));
+            encoded.extend(encode_outputs(&memory.outputs).map(|bytes| (&*self.outputs, task, bytes)));
+        }
+        if let Err(error) = disk.put_meta(&encoded) {
             let error = &error as &dyn std::error::Error;
-            tracing::debug!(tasks, error, "state of tasks is not remembered");
+            tracing::debug!(parts = encoded.len(), error, "state of tasks is not remembered");
         }
     }
 }

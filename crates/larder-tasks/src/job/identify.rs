@@ -16,7 +16,7 @@ use larder::source::{EntryKind, ScanOptions, Snapshot};
 use tokio::sync::{Mutex, OnceCell, watch};
 
 use super::Inner;
-use crate::checkout::Memory;
+use crate::checkout::{Memory, Which};
 use crate::event::{Note, Unkept};
 use crate::execute::{Start, Stop, Tap, execute};
 use crate::inputs;
@@ -105,7 +105,7 @@ impl Inner {
         let Ok(scan) = scan else { return (HashMap::new(), None) };
         if scan.is_new() {
             let memory = Memory { inputs: Some(Arc::clone(&scan.snapshot)), ..Memory::default() };
-            self.checkout.remember([(REMEMBERED, &memory)]);
+            self.checkout.remember([(REMEMBERED, &memory, Which::All)]);
         }
         let mut contents = HashMap::new();
         for entry in scan.snapshot.entries() {

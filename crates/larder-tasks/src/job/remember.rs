@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::marker::Marker;
 use super::{Alone, Inner};
-use crate::checkout::Memory;
+use crate::checkout::{Memory, Which};
 use crate::task::Task;
 
 /// How many tasks may wait. Each holds a lock on a file.
@@ -33,6 +33,7 @@ struct State {
 struct News {
     name: String,
     memory: Memory,
+    which: Which,
     marker: Option<Marker>,
     alone: Option<Alone>,
 }
@@ -41,7 +42,8 @@ impl Inner {
     /// Remembers a task for this handle's next run, and for other processes. Blocks.
     pub(super) fn remember(&self, task: &Task, memory: Memory) {
         let name = super::stable_name(&self.workspace, task);
-        self.checkout.remember([(name.as_str(), &memory)]);
+        let which = memory.news_since(self.remembered.lock().get(&name));
+        self.checkout.remember([(name.as_str(), &memory, which)]);
         self.remembered.lock().insert(name, memory);
     }
 
@@ -49,9 +51,10 @@ impl Inner {
     /// and the place unmarked. Blocks only if too much waits already.
     pub(super) fn remember_soon(self: &Arc<Self>, task: &Task, memory: Memory, alone: Option<Alone>) {
         let name = super::stable_name(&self.workspace, task);
-        self.remembered.lock().insert(name.clone(), memory.clone());
+        let before = self.remembered.lock().insert(name.clone(), memory.clone());
+        let which = memory.news_since(before.as_ref());
         let marker = alone.is_some().then(|| self.marker(task)).flatten();
-        let news = News { name, memory, marker, alone };
+        let news = News { name, memory, which, marker, alone };
         let mut state = self.unwritten.0.lock();
         if state.waiting.len() >= MAX_WAITING {
             drop(state);
@@ -78,7 +81,7 @@ impl Inner {
     }
 
     fn write(&self, all: Vec<News>) {
-        self.checkout.remember(all.iter().map(|news| (news.name.as_str(), &news.memory)));
+        self.checkout.remember(all.iter().map(|news| (news.name.as_str(), &news.memory, news.which)));
         for News { marker, alone, .. } in all {
             if let Some(marker) = marker {
                 marker.clear();

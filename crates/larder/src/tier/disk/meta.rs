@@ -66,9 +66,11 @@ impl Disk {
 }
 
 impl Disk {
-    /// Keeps something under each of several names of a namespace, over what was kept there, in one step. Blocks.
-    pub fn put_meta(&self, namespace: &str, all: &[(&str, Vec<u8>)]) -> Result<(), TierError> {
-        self.write(|write| all.iter().try_for_each(|(name, bytes)| put(write, namespace, name, bytes)))
+    /// Keeps something under each of several names, each of a namespace, over what was kept there, in one step. Blocks.
+    pub fn put_meta(&self, all: &[(&str, &str, Vec<u8>)]) -> Result<(), TierError> {
+        self.write(|write| {
+            all.iter().try_for_each(|(namespace, name, bytes)| put(write, namespace, name, bytes))
+        })
     }
 }
 
