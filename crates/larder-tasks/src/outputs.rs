@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -16,13 +15,12 @@ use larder::tier::disk::{BlobError, Disk};
 use crate::kept::{KeptMode, KeptOutput, OutputForm};
 use crate::path::{Matcher, RelPath};
 use crate::task::Task;
+use crate::workspace::Workspace;
 
 /// The declared outputs of a task.
 pub(crate) struct Outputs {
     pub(crate) files: FileSet,
-    root: PathBuf,
-    /// The root without symbolic links, once it was asked for.
-    real_root: OnceLock<PathBuf>,
+    workspace: Arc<Workspace>,
     umask: u32,
     task: Arc<Task>,
     /// Patterns that select, and whether each is a path, which is declared whole. Made when they are asked: mostly
@@ -45,15 +43,14 @@ pub(crate) enum CollectError {
 }
 
 impl Outputs {
-    pub(crate) fn of(root: &Path, task: &Arc<Task>, umask: u32) -> Result<Self, SourceError> {
+    pub(crate) fn of(workspace: &Arc<Workspace>, task: &Arc<Task>, umask: u32) -> Result<Self, SourceError> {
         let patterns = task.outputs.iter().map(|output| {
             let glob = output.value.to_glob();
             if output.value.is_negated() { format!("!{glob}") } else { glob }
         });
         Ok(Self {
-            files: FileSet::outputs(root).patterns(patterns).umask(umask).build()?,
-            root: root.to_owned(),
-            real_root: OnceLock::new(),
+            files: FileSet::outputs(workspace.root()).patterns(patterns).umask(umask).build()?,
+            workspace: Arc::clone(workspace),
             umask,
             task: Arc::clone(task),
             selecting: OnceLock::new(),
@@ -87,16 +84,17 @@ impl Outputs {
         })
     }
 
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
+    /// Whether each output is declared whole.
+    pub(crate) fn are_all_whole(&self) -> bool {
+        self.selecting().iter().all(|(_, whole)| *whole)
     }
 
-    /// The root without symbolic links.
-    pub(crate) fn real_root(&self) -> io::Result<&Path> {
-        if self.real_root.get().is_none() {
-            let _ = self.real_root.set(real_path(&self.root)?);
-        }
-        Ok(self.real_root.get().map_or(&self.root, PathBuf::as_path))
+    pub(crate) fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.workspace.root()
     }
 
     pub(crate) fn umask(&self) -> u32 {
@@ -123,7 +121,7 @@ impl Outputs {
                     OutputForm::Link { target: target.as_os_str().as_bytes().to_vec() }
                 }
                 EntryKind::File(digest) => {
-                    let path = self.root.join(entry.path);
+                    let path = self.root().join(entry.path);
                     let blob = match disk.put_blob_file(&path) {
                         Ok(blob) => blob,
                         Err(BlobError::Changed) => return Err(CollectError::Changed { path }),
@@ -141,22 +139,6 @@ impl Outputs {
         }
         Ok(outputs)
     }
-}
-
-/// A directory's path without symbolic links. Linux knows it of an open directory, in one call where asking name by
-/// name takes one for each.
-pub(crate) fn real_path(directory: &Path) -> io::Result<PathBuf> {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::fs::{Mode, OFlags};
-        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::PATH;
-        let open = rustix::fs::open(directory, flags, Mode::empty())?;
-        let known = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&open)));
-        if let Ok(known) = known {
-            return Ok(known);
-        }
-    }
-    directory.canonicalize()
 }
 
 /// What is known of the outputs that lie here: how they looked last, and which of them no run has made.

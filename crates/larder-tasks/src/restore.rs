@@ -17,12 +17,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use larder::key::Digest;
-use larder::source::{Entry, EntryKind, Snapshot};
+use larder::source::{Entry, EntryKind, Snapshot, Written};
 use larder::tier::TierError;
-use larder::tier::disk::{BlobError, Disk, Pin};
+use larder::tier::disk::{BlobError, Disk, Made, Pin};
 
 use crate::kept::{KeptMode, KeptOutput, OutputForm};
-use crate::outputs::{Known, Outputs, real_path};
+use crate::outputs::{Known, Outputs};
+use crate::workspace::real_path;
 
 /// What was done to put outputs back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -100,6 +101,8 @@ fn step<'a>(kept: &'a KeptOutput, now: Option<&Entry<'_>>, umask: u32) -> Step<'
 #[derive(Debug)]
 pub(crate) struct Restored {
     pub(crate) done: Restoration,
+    /// The files that were written where they belong.
+    pub(crate) written: Written,
     /// Whether a link led to where something was written.
     pub(crate) strayed: bool,
 }
@@ -159,7 +162,13 @@ fn carry_out(
     let steps = &plan.steps;
     let mut done =
         Restoration { removed: remove_extra(outputs, steps, now, known)?, ..Restoration::default() };
-    let mut hands = Hands { outputs, modes: BTreeMap::new(), checked: BTreeSet::new(), strayed: false };
+    let mut hands = Hands {
+        outputs,
+        modes: BTreeMap::new(),
+        checked: BTreeSet::new(),
+        strayed: false,
+        written: Written::default(),
+    };
     for (path, step) in steps {
         if matches!(step, Step::Nothing) {
             done.left_alone += 1;
@@ -169,8 +178,8 @@ fn carry_out(
         }
     }
     let strayed = hands.strayed;
-    hands.set_modes(steps, now)?;
-    Ok(Restored { done, strayed })
+    let written = hands.set_modes(steps, now)?;
+    Ok(Restored { done, written, strayed })
 }
 
 /// Removes what the result does not have: all of it inside outputs that are declared whole, and elsewhere what
@@ -222,6 +231,7 @@ struct Hands<'a> {
     checked: BTreeSet<PathBuf>,
     /// Whether a link led to one of them.
     strayed: bool,
+    written: Written,
 }
 
 impl Hands<'_> {
@@ -256,7 +266,13 @@ impl Hands<'_> {
                 self.modes.insert(full.clone(), mode.bits(umask));
                 match fs::create_dir(&full) {
                     // New, so no link, and below a directory that was looked at.
-                    Ok(()) if umask & 0o300 == 0 => drop(self.checked.insert(full)),
+                    Ok(()) if umask & 0o300 == 0 => {
+                        if *mode == KeptMode::Executable {
+                            // As it was made. Where a default ACL stands against that, the look afterwards shows it.
+                            self.modes.remove(&full);
+                        }
+                        self.checked.insert(full);
+                    }
                     Ok(()) => {}
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists && full.is_dir() => {}
                     Err(source) => return Err(RestoreError::Io { path: full, source }),
@@ -266,12 +282,18 @@ impl Hands<'_> {
             Step::File(digest, mode) => {
                 let mode = mode.bits(umask);
                 let made = match now {
-                    Some(_) => disk.restore_blob(*digest, &full, mode),
+                    Some(_) => disk.restore_blob(*digest, &full, mode).map(|made| made.map(|_| None)),
                     // Should larder be killed now, the place's marker tells that what lies there is unfinished.
-                    None => disk.make_from_blob(*digest, &full, mode),
+                    None => {
+                        let made = disk.make_from_blob(*digest, &full, mode);
+                        made.map(|made| made.map(|Made { metadata, .. }| metadata))
+                    }
                 };
                 match made {
-                    Ok(Some(_)) => Ok(()),
+                    Ok(Some(metadata)) => {
+                        metadata.inspect(|metadata| self.written.add(path, metadata, *digest));
+                        Ok(())
+                    }
                     Ok(None) => Err(RestoreError::Missing(*digest)),
                     Err(source) => Err(RestoreError::Blob { path: full, source }),
                 }
@@ -294,7 +316,7 @@ impl Hands<'_> {
             known => known,
         };
         let real = real.map_err(RestoreError::io(parent))?;
-        let root = self.outputs.real_root().map_err(RestoreError::io(parent))?;
+        let root = self.outputs.workspace().real_root().map_err(RestoreError::io(parent))?;
         let Ok(below) = real.strip_prefix(root) else {
             return Err(RestoreError::Foreign(path.display().to_string()));
         };
@@ -306,7 +328,7 @@ impl Hands<'_> {
 
     /// Sets the modes of directories, innermost first; also of those that were right before something was written
     /// into them.
-    fn set_modes(mut self, steps: &[(&Path, Step<'_>)], now: &Snapshot) -> Result<(), RestoreError> {
+    fn set_modes(mut self, steps: &[(&Path, Step<'_>)], now: &Snapshot) -> Result<Written, RestoreError> {
         for (path, step) in steps {
             let full = self.outputs.root().join(path);
             if let (Step::Nothing, Some(entry)) = (step, now.get(path))
@@ -322,7 +344,7 @@ impl Hands<'_> {
                 fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(RestoreError::io(&path))?;
             }
         }
-        Ok(())
+        Ok(self.written)
     }
 }
 
@@ -338,6 +360,7 @@ fn link(target: &OsStr, path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroUsize;
+    use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
@@ -353,7 +376,7 @@ mod tests {
         let (project, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(project.path().join("larder.toml"), "[tasks.build]\ncommand = 'true'\noutputs = ['dist']")
             .unwrap();
-        let workspace = Workspace::load(project.path()).unwrap();
+        let workspace = Arc::new(Workspace::load(project.path()).unwrap());
         let task = workspace.packages()[0].tasks().values().next().unwrap();
         let clock = Clock::manual(std::time::SystemTime::now().into());
         let options = DiskOptions { clock: clock.clone(), ..DiskOptions::default() };
@@ -362,7 +385,7 @@ mod tests {
         let digest = disk.put_blob_bytes(b"content").unwrap().digest;
         let form = OutputForm::File { digest, bytes: 7, mode: KeptMode::Ordinary };
         let kept = [KeptOutput { path: b"dist/a".to_vec(), form }];
-        let outputs = Outputs::of(workspace.root(), task, 0o022).unwrap();
+        let outputs = Outputs::of(&workspace, task, 0o022).unwrap();
         let stop = AtomicBool::new(false);
         let options = ScanOptions { clock: &clock, stop: &stop, threads: NonZeroUsize::MIN };
         let now = outputs.files.scan(None, &options).unwrap().snapshot;

@@ -256,12 +256,22 @@ impl Inner {
             return Err(Unkept::NoDisk.to_string());
         };
         let (mut memory, _) = self.mark(prepared, waited);
-        let previous = prepared.seen.as_ref().map(|seen| &seen.snapshot).or(memory.outputs.snapshot.as_ref());
-        let before = self.scan(&outputs.files, previous).map_err(|error| said(&error))?.snapshot;
+        let before = match &prepared.seen {
+            // A moment ago, and nobody had to be waited for. What has come since is in the way of a new file, and the
+            // look afterwards finds it; to tell then whose it is takes no look now where all is the task's own.
+            Some(seen) if !waited && self.is_fresh(prepared.at) && outputs.are_all_whole() => {
+                Arc::clone(&seen.snapshot)
+            }
+            seen => {
+                let previous = seen.as_ref().map(|seen| &seen.snapshot).or(memory.outputs.snapshot.as_ref());
+                self.scan(&outputs.files, previous).map_err(|error| said(&error))?.snapshot
+            }
+        };
         self.remember_found(prepared, &mut memory, &before);
         let known = &memory.outputs;
         let restored = restore(outputs, &kept.outputs, &before, known, disk).map_err(|error| said(&error))?;
-        let after = self.scan(&outputs.files, Some(&before)).map_err(|error| said(&error))?;
+        let after = self.scan_written(&outputs.files, &before, &restored.written);
+        let after = after.map_err(|error| said(&error))?;
         let known = known.after(Some(&before), &after.snapshot);
         if after.fingerprint() != kept.outputs_digest {
             let again = restore(outputs, &kept.outputs, &after.snapshot, &known, disk);

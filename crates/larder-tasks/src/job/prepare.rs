@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use larder::clock::Instant;
 use larder::key::{Digest, Key};
-use larder::source::{FileSet, Scan, ScanOptions, Snapshot, SourceError};
+use larder::source::{FileSet, Scan, ScanOptions, Snapshot, SourceError, Written};
 
 use super::Inner;
 use super::look::{Look, SeenOutputs};
@@ -113,7 +113,7 @@ impl Inner {
             let name: Arc<str> = super::stable_name(&self.workspace, task).into();
             let (inner, asked) = (Arc::clone(self), Arc::clone(task));
             let look = move || {
-                let outputs = Outputs::of(inner.workspace.root(), &asked, inner.umask).ok()?;
+                let outputs = Outputs::of(&inner.workspace, &asked, inner.umask).ok()?;
                 let known = inner.remembered(&asked).outputs.snapshot;
                 inner.scan(&outputs.files, known.as_ref()).ok().map(|scan| scan.fingerprint())
             };
@@ -176,6 +176,18 @@ impl Inner {
         previous: Option<&Arc<Snapshot>>,
     ) -> Result<Scan, SourceError> {
         self.scan_with(files, previous, self.processors)
+    }
+
+    /// Looks at a set of files of which some have just been written. Blocks.
+    pub(super) fn scan_written(
+        &self,
+        files: &FileSet,
+        previous: &Arc<Snapshot>,
+        written: &Written,
+    ) -> Result<Scan, SourceError> {
+        let stop = AtomicBool::new(false);
+        let options = ScanOptions { clock: &self.clock, stop: &stop, threads: self.processors };
+        files.scan_written(Some(previous), written, &options)
     }
 
     /// Looks at a set of files with this many threads. Blocks.

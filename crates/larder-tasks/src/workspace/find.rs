@@ -1,5 +1,7 @@
 //! Finding the root from a directory upwards.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -90,4 +92,20 @@ pub(super) fn member_manifest(
     let Some(text) = read_if_there(&file.under(root))? else { return Ok(None) };
     let source: Arc<SourceText> = SourceText::new(file.as_str(), text);
     Ok(Some(Manifest::read(&source, problems)))
+}
+
+/// A directory's path without symbolic links. Linux knows it of an open directory, in one call where asking name by
+/// name takes one for each.
+pub(crate) fn real_path(directory: &Path) -> io::Result<PathBuf> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{Mode, OFlags};
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::PATH;
+        let open = rustix::fs::open(directory, flags, Mode::empty())?;
+        let known = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&open)));
+        if let Ok(known) = known {
+            return Ok(known);
+        }
+    }
+    directory.canonicalize()
 }

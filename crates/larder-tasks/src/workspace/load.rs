@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::find::{PACKAGE_JSON, Root, RootFile, member_manifest};
 use super::foreign::{CargoToml, PackageJson};
@@ -69,7 +69,7 @@ pub(super) fn load(root: Root) -> Result<Workspace, WorkspaceError> {
         .map(|((files, name), (depends_on, tasks))| Package { name, dir: files.dir, depends_on, tasks })
         .collect();
     let by_name = packages.iter().enumerate().map(|(at, package)| (Arc::clone(&package.name), at)).collect();
-    Ok(Workspace { root: root.path, name, packages, by_name })
+    Ok(Workspace { root: root.path, real_root: OnceLock::new(), name, packages, by_name })
 }
 
 fn root_files(root: &Path, file: RootFile, problems: &mut Vec<Problem>) -> Result<Files, WorkspaceError> {

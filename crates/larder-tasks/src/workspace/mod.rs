@@ -14,7 +14,9 @@ mod members;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+pub(crate) use find::real_path;
 
 use crate::manifest::Manifest;
 use crate::name::{ROOT, TaskName};
@@ -88,6 +90,8 @@ impl Package {
 #[derive(Debug)]
 pub struct Workspace {
     root: PathBuf,
+    /// The root without symbolic links, once it was asked for.
+    real_root: OnceLock<PathBuf>,
     name: Option<String>,
     packages: Vec<Package>,
     by_name: HashMap<Arc<str>, usize>,
@@ -116,6 +120,14 @@ impl Workspace {
     /// The root on this machine.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The root without symbolic links. Blocks, the first time.
+    pub(crate) fn real_root(&self) -> io::Result<&Path> {
+        if self.real_root.get().is_none() {
+            let _ = self.real_root.set(real_path(&self.root)?);
+        }
+        Ok(self.real_root.get().map_or(&self.root, PathBuf::as_path))
     }
 
     /// The name that `[workspace]` or the root's own manifest gives it; never made up from a directory, so that

@@ -110,7 +110,7 @@ impl<'w> Worker<'w> {
                     return;
                 }
                 let row = self.walk.previous.find(&self.path);
-                if row.is_none() {
+                if row.is_none() && !self.walk.written.has(&self.path) {
                     // It will be opened anyway, and its stat data taken then.
                     self.found.counts.looked_at += 1;
                     self.read(open, None, Form::File);
@@ -341,6 +341,10 @@ impl<'w> Worker<'w> {
         let previous = &self.walk.previous;
         if previous.still(row, stat, |known| known == form).is_some() {
             previous.keep(row);
+            return Presence::There;
+        }
+        if let Some(digest) = self.walk.written.digest(&self.path, stat).filter(|_| form == Form::File) {
+            self.note(row, form, *stat, Some(digest), b"");
             return Presence::There;
         }
         self.read(open, row, form)

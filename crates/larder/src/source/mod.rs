@@ -26,6 +26,7 @@ mod snapshot;
 mod stat;
 mod table;
 mod walk;
+mod written;
 
 pub use error::{SourceError, SpecialFile};
 pub use format::SnapshotFormatError;
@@ -38,3 +39,4 @@ pub use snapshot::{Changes, Entry, EntryKind, Leads, Snapshot};
 pub(crate) use stat::keeps_stamps;
 pub use stat::{Stat, process_umask};
 pub use table::{Looked, StatTable};
+pub use written::Written;

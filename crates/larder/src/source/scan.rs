@@ -12,7 +12,7 @@ use super::previous::Previous;
 use super::set::FileSet;
 use super::snapshot::{Form, Row, Snapshot, Span, Visit};
 use super::walk::Walk;
-use super::{Changes, SourceError};
+use super::{Changes, SourceError, Written};
 use crate::clock::{Clock, Timestamp};
 use crate::key::Digest;
 
@@ -85,9 +85,23 @@ impl FileSet {
         previous: Option<&Arc<Snapshot>>,
         options: &ScanOptions<'_>,
     ) -> Result<Scan, SourceError> {
+        self.scan_written(previous, &Written::default(), options)
+    }
+
+    /// Like [`FileSet::scan`], by somebody who has just written some of the files and looks whether all is there: of
+    /// those that still look as they did when they were written, what was written is taken for what is in them.
+    ///
+    /// Who else writes to one in the same tick of the file system's clock, without changing its length, is not seen
+    /// by this scan, as if it had been done right after it; by the next it is, as for that one they are racily clean.
+    pub fn scan_written(
+        &self,
+        previous: Option<&Arc<Snapshot>>,
+        written: &Written,
+        options: &ScanOptions<'_>,
+    ) -> Result<Scan, SourceError> {
         let taken = options.clock.wall();
         let known = Previous::new(previous.map(|snapshot| &**snapshot), self.choice, taken);
-        let walk = Walk::new(self, known, options.stop);
+        let walk = Walk::new(self, known, written, options.stop);
         let found = walk.run(options.threads.get())?;
         let mut counts = Counts::default();
         found.iter().for_each(|found| counts.add(&found.counts));

@@ -9,6 +9,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::FileType;
 
@@ -130,6 +131,20 @@ impl From<rustix::fs::Stat> for Stat {
             modified: nanos(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
             changed: nanos(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
             mode: stat.st_mode as u32,
+        }
+    }
+}
+
+impl From<&fs::Metadata> for Stat {
+    fn from(metadata: &fs::Metadata) -> Self {
+        let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: nanos(metadata.mtime(), metadata.mtime_nsec()),
+            changed: nanos(metadata.ctime(), metadata.ctime_nsec()),
+            mode: metadata.mode(),
         }
     }
 }

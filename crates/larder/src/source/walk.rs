@@ -29,7 +29,7 @@ use super::pattern::State;
 use super::previous::Previous;
 use super::set::{FileSet, Ignore, Role};
 use super::stat::{Stamp, keeps_stamps};
-use super::{SourceError, Stat};
+use super::{SourceError, Stat, Written};
 
 /// How many entries a scan takes in. It bounds memory, and what links that multiply the tree behind them can
 /// do.
@@ -47,6 +47,7 @@ const BYTES_WORTH_A_THREAD: u64 = 1 << 20;
 pub(super) struct Walk<'a> {
     pub(super) set: &'a FileSet,
     pub(super) previous: Previous<'a>,
+    pub(super) written: &'a Written,
     stop: &'a AtomicBool,
     queue: Mutex<Queue>,
     ready: Condvar,
@@ -141,10 +142,16 @@ impl Names {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(set: &'a FileSet, previous: Previous<'a>, stop: &'a AtomicBool) -> Self {
+    pub(super) fn new(
+        set: &'a FileSet,
+        previous: Previous<'a>,
+        written: &'a Written,
+        stop: &'a AtomicBool,
+    ) -> Self {
         Self {
             set,
             previous,
+            written,
             stop,
             queue: Mutex::default(),
             ready: Condvar::new(),

@@ -313,7 +313,7 @@ pub(super) fn blob_path(root: &Path, digest: Digest, packed: bool) -> PathBuf {
 
 /// Finds a blob's file.
 pub(super) fn locate(root: &Path, digest: Digest) -> io::Result<Option<Located>> {
-    for packed in [false, true] {
+    for packed in [true, false] {
         let path = blob_path(root, digest, packed);
         match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_file() => {

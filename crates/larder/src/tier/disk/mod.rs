@@ -52,6 +52,6 @@ pub use list::{Listed, Order, Usage};
 pub use open::{Disk, DiskOptions};
 pub use pin::Pin;
 pub use repair::Repaired;
-pub use restore::Restored;
+pub use restore::{Made, Restored};
 pub use transfer::{TransferError, Transferred};
 pub use verify::{Problem, Verified};

@@ -7,6 +7,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
@@ -29,6 +30,8 @@ pub(super) struct Pins(Mutex<Pinned>);
 struct Pinned {
     held: HashMap<Digest, usize>,
     file: Option<PinFile>,
+    /// `pins.lock`, which stays open.
+    lock: Option<Arc<File>>,
 }
 
 #[derive(Debug)]
@@ -67,12 +70,8 @@ impl Disk {
     /// pinned, and the answer only tells what is missing.
     pub fn pin(&self, digests: &[Digest]) -> Result<Pin, TierError> {
         let mut pinned = self.pins().0.lock();
-        let _shared = if self.read_only() {
-            None
-        } else {
-            fs::create_dir_all(self.root()).map_err(TierError::Io)?;
-            Some(Locked::shared(&self.root().join("pins.lock")).map_err(TierError::Io)?)
-        };
+        let _shared =
+            if self.read_only() { None } else { Some(pinned.lock(self.root()).map_err(TierError::Io)?) };
         let mut missing = Vec::new();
         for &digest in digests {
             if locate(self.root(), digest).map_err(TierError::Io)?.is_none() {
@@ -90,6 +89,17 @@ impl Disk {
 }
 
 impl Pinned {
+    /// Takes the lock under which pins are written.
+    fn lock(&mut self, root: &Path) -> io::Result<Locked> {
+        if let Some(file) = &self.lock {
+            return Locked::shared_again(file);
+        }
+        fs::create_dir_all(root)?;
+        let locked = Locked::shared(&root.join("pins.lock"))?;
+        self.lock = Some(Arc::clone(locked.file()));
+        Ok(locked)
+    }
+
     fn write(&mut self, root: &Path, digests: &[Digest]) -> io::Result<()> {
         let new: Vec<u8> = digests.iter().flat_map(|digest| *digest.as_bytes()).collect();
         match &mut self.file {

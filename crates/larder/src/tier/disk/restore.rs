@@ -7,7 +7,7 @@
 //! would do so inside the cache, and of several places that share it.
 
 use std::cell::RefCell;
-use std::fs::{File, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -66,6 +66,15 @@ impl Disk {
     }
 }
 
+/// A file that was made from a blob.
+#[derive(Debug)]
+pub struct Made {
+    /// How.
+    pub how: Restored,
+    /// How it looked when it was whole, where that is known.
+    pub metadata: Option<Metadata>,
+}
+
 impl Disk {
     /// Makes the new file `destination` with a blob's content and the permission bits of `mode`. `None` if the blob is
     /// not there, or was damaged and is now set aside. Blocks.
@@ -79,29 +88,35 @@ impl Disk {
         digest: Digest,
         destination: impl AsRef<Path>,
         mode: u32,
-    ) -> Result<Option<Restored>, BlobError> {
+    ) -> Result<Option<Made>, BlobError> {
         let destination = destination.as_ref();
-        let Some((content, how)) = self.small_content(digest)? else {
-            return self.restore_blob(digest, destination, mode);
+        let published = || {
+            let restored = self.restore_blob(digest, destination, mode)?;
+            Ok(restored.map(|how| Made { how, metadata: None }))
         };
+        let Some((content, how)) = self.small_content(digest)? else { return published() };
         let mode = mode & 0o7777;
         let made = File::options().write(true).create_new(true).mode(mode).open(destination);
         let mut made = match made {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return self.restore_blob(digest, destination, mode);
+                return published();
             }
             made => made.map_err(BlobError::Destination)?,
         };
         let written = made.write_all(&content).and_then(|()| {
             // The umask may have taken some of it.
-            let is = made.metadata()?.permissions().mode() & 0o7777;
-            if is == mode { Ok(()) } else { made.set_permissions(Permissions::from_mode(mode)) }
+            let metadata = made.metadata()?;
+            if metadata.permissions().mode() & 0o7777 == mode {
+                return Ok(metadata);
+            }
+            made.set_permissions(Permissions::from_mode(mode))?;
+            made.metadata()
         });
-        written.map_err(|error| {
+        let metadata = written.map_err(|error| {
             let _ = std::fs::remove_file(destination);
             BlobError::Destination(error)
         })?;
-        Ok(Some(how))
+        Ok(Some(Made { how, metadata: Some(metadata) }))
     }
 
     /// A blob's content, checked, if it is a small one that can be had without ado.

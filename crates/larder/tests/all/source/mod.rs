@@ -7,6 +7,7 @@ mod patterns;
 mod random;
 mod reading;
 mod trouble;
+mod written;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
