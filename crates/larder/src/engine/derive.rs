@@ -18,7 +18,7 @@ use super::flight::{Flight, Seat};
 use super::keep::Began;
 use super::lookup::InMemory;
 use super::query::{Query, QueryError};
-use super::session::{Asked, Need, Outcome, Session, Settled};
+use super::session::{Asked, Failed, Need, Outcome, Session, Settled};
 use super::verify::{Miss, words};
 use super::{Answer, Computed, Freshness, Kept, NotKept, Value};
 use crate::key::{Digest, Key};
@@ -73,10 +73,13 @@ impl Session {
         let cx = Context::new(self.clone(), Arc::clone(flight));
         let outcome = asked.query.compute(&cx).await;
         let Recorded { observations, unsteady, waited } = cx.finish();
+        let observations = Arc::<[Observation]>::from(observations);
         let value = match outcome {
             Ok(value) => value,
             Err(error) => {
                 computation.end(End::Failed);
+                let failed = unsteady.and_then(|why| why.failed());
+                self.note_failed(&asked.key, Failed { missed: miss.missed, observed: observations, failed });
                 return Err(QueryError::Computation(Arc::new(error)));
             }
         };
@@ -88,7 +91,7 @@ impl Session {
         let holds = steady.and_then(|()| digest_of(&value));
         let answer = match &holds {
             Ok(digest) => {
-                let trace = Trace { observations, value: *digest };
+                let trace = Trace { observations: Arc::clone(&observations), value: *digest };
                 self.keep(asked, flight, value, trace, cost, &began).await
             }
             Err(why) => {
@@ -101,7 +104,8 @@ impl Session {
                 Answer { kept: Kept::No(NotKept::Unsteady(Arc::clone(why))), ..answer }
             }
         };
-        Ok(Settled { holds, answer: Some(answer), why: Arc::new(Why::Computed(miss.missed)) })
+        let why = Arc::new(Why::Computed(miss.missed));
+        Ok(Settled { holds, answer: Some(answer), why, observations })
     }
 
     /// Whether what was observed outside is still so.

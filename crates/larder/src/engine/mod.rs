@@ -21,6 +21,7 @@ mod answer;
 mod context;
 mod derive;
 mod execute;
+mod explain;
 mod flight;
 mod invalidate;
 mod keep;

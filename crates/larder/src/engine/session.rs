@@ -26,7 +26,7 @@ use super::query::{Query, QueryError, Registered, Registry};
 use super::waits::computing;
 use super::{Answer, Larder};
 use crate::key::{Digest, Key, Selector};
-use crate::query::{Now, Question, Unsteady, Why};
+use crate::query::{Missed, Now, Observation, Question, Source, Unsteady, Why};
 use crate::source::Counts;
 
 /// One consistent view of the outside, under which queries are asked. A clone is another handle to the same one.
@@ -44,6 +44,8 @@ pub(super) struct State {
     flights: Arc<Flights>,
     /// The outcome of each query, of a type that its kind knows.
     settled: Mutex<HashMap<Key, Cargo>>,
+    /// What is known of computations that failed, beside their error.
+    failed: Mutex<HashMap<Key, Arc<Failed>>>,
 }
 
 /// What a session answers.
@@ -73,11 +75,29 @@ pub(super) struct Settled<T> {
     /// The value, unless it was not needed so far.
     pub(super) answer: Option<Answer<T>>,
     pub(super) why: Arc<Why>,
+    /// What the answer is built on.
+    pub(super) observations: Arc<[Observation]>,
+}
+
+/// A computation that failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// Why it was computed.
+    pub(super) missed: Missed,
+    /// What it had observed.
+    pub(super) observed: Arc<[Observation]>,
+    /// The source that was the first to be out of reach.
+    pub(super) failed: Option<Source>,
 }
 
 impl<T> Clone for Settled<T> {
     fn clone(&self) -> Self {
-        Self { holds: self.holds.clone(), answer: self.answer.clone(), why: Arc::clone(&self.why) }
+        Self {
+            holds: self.holds.clone(),
+            answer: self.answer.clone(),
+            why: Arc::clone(&self.why),
+            observations: Arc::clone(&self.observations),
+        }
     }
 }
 
@@ -114,6 +134,7 @@ impl Session {
             registry,
             flights: Arc::default(),
             settled: Mutex::default(),
+            failed: Mutex::default(),
         });
         let mut sessions = shared.registry.larder.shared.sessions.lock();
         sessions.retain(|session| session.strong_count() > 0);
@@ -197,7 +218,9 @@ impl Session {
             // Another flight has landed since the session was asked.
             Some(outcome) if need.is_met_by::<Q>(&outcome) => return outcome,
             // Verified by now, without the value.
-            Some(Ok(Settled { holds: Ok(value), why, .. })) => self.with_value(asked, value, why).await,
+            Some(Ok(Settled { holds: Ok(value), why, observations, .. })) => {
+                self.with_value(asked, value, why, observations).await
+            }
             _ => self.find(asked, need).await,
         };
         match found {
@@ -206,9 +229,17 @@ impl Session {
         }
     }
 
-    fn settled<Q: Query>(&self, key: &Key) -> Option<Outcome<Q>> {
+    pub(super) fn settled<Q: Query>(&self, key: &Key) -> Option<Outcome<Q>> {
         let cargo = self.shared.settled.lock().get(key).map(Arc::clone)?;
         Some(of_cargo::<Q>(&cargo).clone())
+    }
+
+    pub(super) fn failed(&self, key: &Key) -> Option<Arc<Failed>> {
+        self.shared.failed.lock().get(key).map(Arc::clone)
+    }
+
+    pub(super) fn note_failed(&self, key: &Key, failed: Failed) {
+        self.shared.failed.lock().insert(key.clone(), Arc::new(failed));
     }
 
     pub(super) fn registry(&self) -> &Arc<Registry> {
@@ -229,6 +260,7 @@ impl State {
     pub(super) fn forget(&self, selector: &Selector) {
         self.flights.revoke(selector);
         self.settled.lock().retain(|key, _| !selector.matches_key(key));
+        self.failed.lock().retain(|key, _| !selector.matches_key(key));
     }
 }
 
@@ -245,6 +277,24 @@ pub(super) trait Verifiable: Send + Sync {
         session: &'a Session,
         question: &'a Question,
     ) -> Pin<Box<dyn Future<Output = Now> + Send + 'a>>;
+
+    /// What a session has settled about the query; `None` if it has nothing.
+    fn told(&self, session: &Session, question: &Question) -> Option<Told>;
+
+    /// The query's parameters, if they have a form in JSON.
+    fn parameters(&self, question: &Question) -> Option<serde_json::Value>;
+}
+
+/// What a session has settled about a query.
+pub(super) struct Told {
+    /// In words, if it failed.
+    pub(super) error: Option<String>,
+    /// Why nothing may be built on the answer.
+    pub(super) not_kept: Option<String>,
+    pub(super) why: Option<Arc<Why>>,
+    pub(super) observations: Arc<[Observation]>,
+    /// The source that was out of reach.
+    pub(super) failed: Option<Source>,
 }
 
 /// A task that ends when this is dropped.

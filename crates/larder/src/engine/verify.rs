@@ -11,10 +11,10 @@ use std::sync::Arc;
 use super::flight::Seat;
 use super::lookup::{InMemory, Watch};
 use super::query::{Query, QueryError, Registered};
-use super::session::{Asked, Need, Session, Settled, Verifiable};
+use super::session::{Asked, Need, Session, Settled, Told, Verifiable};
 use super::{Entry, Freshness, Kind, Value};
 use crate::key::{Digest, Key};
-use crate::query::{Fingerprint, Mismatch, Missed, Now, Question, Source, Trace, Traces, Why};
+use crate::query::{Fingerprint, Mismatch, Missed, Now, Observation, Question, Source, Trace, Traces, Why};
 use crate::stats::Place;
 
 /// How many sources are looked at ahead of the walk.
@@ -44,9 +44,10 @@ impl Session {
         for (nth, trace) in entry.iter().enumerate() {
             let Some(mismatch) = self.first_mismatch(trace).await else {
                 let why = Arc::new(Why::Held { trace: nth });
+                let observations = Arc::clone(&trace.observations);
                 let settled = match need {
-                    Need::Digest => Settled { holds: Ok(trace.value), answer: None, why },
-                    Need::Value => self.with_value(asked, trace.value, why).await?,
+                    Need::Digest => Settled { holds: Ok(trace.value), answer: None, why, observations },
+                    Need::Value => self.with_value(asked, trace.value, why, observations).await?,
                 };
                 traces.hit(place, &asked.key, &entry, watch);
                 return Ok(settled);
@@ -63,11 +64,13 @@ impl Session {
         asked: &Asked<Q>,
         value: Digest,
         why: Arc<Why>,
+        observations: Arc<[Observation]>,
     ) -> Result<Settled<Q::Output>, Miss> {
         let (values, watch) = (&asked.kind.values, asked.kind.traces.watch());
         match values.peek(&values.key_of_digest(value)).await {
             Some((entry, place)) => {
-                Ok(Settled { holds: Ok(value), answer: Some(values.answer(entry, place)), why })
+                let answer = Some(values.answer(entry, place));
+                Ok(Settled { holds: Ok(value), answer, why, observations })
             }
             None => Err(Miss { missed: Missed::ValueGone, traces: None, watch }),
         }
@@ -154,6 +157,14 @@ impl<Q: Query> Verifiable for Registered<Q> {
         question: &'a Question,
     ) -> Pin<Box<dyn Future<Output = Now> + Send + 'a>> {
         Box::pin(self.answers_now(session, question))
+    }
+
+    fn told(&self, session: &Session, question: &Question) -> Option<Told> {
+        self.told_of(session, question)
+    }
+
+    fn parameters(&self, question: &Question) -> Option<serde_json::Value> {
+        self.parameters_of(question)
     }
 }
 

@@ -4,6 +4,7 @@
 //! Pure: nothing here looks at a file, the environment or a clock, and nothing waits. A trace says under which
 //! observations a computation returned what; comparing it with the present is `engine`'s.
 
+mod explanation;
 mod fingerprint;
 mod path;
 mod source;
@@ -11,6 +12,7 @@ mod stored;
 mod trace;
 mod why;
 
+pub use explanation::{Because, Difference, ExplainedOutcome, ExplainedQuery, Explanation, Observed, State};
 pub use fingerprint::{Fingerprint, Listed, ListedKind};
 pub use path::{BadRootName, NotBelowRoot, RootPath};
 pub(crate) use path::{root_name, split as split_root};

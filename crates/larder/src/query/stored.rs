@@ -159,8 +159,8 @@ mod tests {
         let read: Traces = postcard::from_bytes(&bytes).unwrap();
         assert_eq!(read, traces);
         let params = |traces: &Traces| {
-            traces.iter().flat_map(|trace| trace.observations.clone()).fold(Vec::new(), |mut all, seen| {
-                if let Source::Query(question) = seen.source {
+            traces.iter().flat_map(|trace| trace.observations.iter()).fold(Vec::new(), |mut all, seen| {
+                if let Source::Query(question) = &seen.source {
                     all.push(question.params().to_vec());
                 }
                 all

@@ -27,7 +27,7 @@ pub(crate) struct Observation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trace {
     /// Each source once, where it was first looked at.
-    pub(crate) observations: Vec<Observation>,
+    pub(crate) observations: Arc<[Observation]>,
     /// Digest of the value, encoded as it is kept.
     pub(crate) value: Digest,
 }
@@ -61,8 +61,8 @@ mod tests {
 
     fn trace(seen: u8, value: u8) -> Trace {
         let fingerprint = Fingerprint::Is(Digest::of(&[seen]));
-        let observations = vec![Observation { source: Source::Variable("A".into()), fingerprint }];
-        Trace { observations, value: Digest::of(&[value]) }
+        let observations = [Observation { source: Source::Variable("A".into()), fingerprint }];
+        Trace { observations: observations.into(), value: Digest::of(&[value]) }
     }
 
     #[test]

@@ -70,6 +70,16 @@ pub enum Unsteady {
     Unencodable(String),
 }
 
+impl Unsteady {
+    /// The source that could not be looked at, or the query that failed, if that is why.
+    pub(crate) fn failed(self) -> Option<Source> {
+        match self {
+            Self::Failed(source) => Some(source),
+            Self::Changed(_) | Self::BuiltOn(_) | Self::Unencodable(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} was {} and is {}", self.source, self.was, self.is)
