@@ -197,7 +197,7 @@ pub enum AskError<E> {
     /// The computation failed; all who waited for it get the same error.
     #[error("computation failed")]
     Computation(#[source] Arc<E>),
-    /// The computation took longer than the kind allows and was cancelled.
+    /// The computation took longer than the kind, or whoever asked, allows, and was cancelled.
     #[error("computation took longer than {0:?}")]
     TimedOut(Duration),
     /// The computation asked, perhaps through others, for its own answer.

@@ -75,6 +75,23 @@ impl<T: Value> Kind<T> {
         }
     }
 
+    /// Like [`Kind::get_or_compute`], for a caller who waits no longer than `limit`: for tiers, for another's
+    /// computation, or for its own. Its own is cancelled then, and if others wait for it the next takes over.
+    pub async fn get_or_compute_within<E, F, C>(
+        &self,
+        key: &Key,
+        limit: Duration,
+        compute: C,
+    ) -> Result<Answer<T>, AskError<E>>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+        F: Future<Output = Result<Computed<T>, E>> + Send + 'static,
+        C: FnOnce() -> F + Send + 'static,
+    {
+        let asking = tokio::time::timeout(limit, self.get_or_compute(key, compute)).await;
+        asking.unwrap_or(Err(AskError::TimedOut(limit)))
+    }
+
     /// Waits for another caller's computation. `Ok(None)`: it came to nothing, board again.
     async fn follow<E>(
         &self,

@@ -258,6 +258,26 @@ async fn a_computation_over_its_time_limit_is_cancelled_and_not_kept() {
     assert_eq!(lab.ask("a").await.0, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_caller_waits_no_longer_than_it_says_and_leaves_the_computation_to_those_who_do() {
+    let lab = Lab::new(KindOptions::default());
+    let key = lab.key("a");
+    let (numbers, patient_key) = (lab.numbers.clone(), key.clone());
+    let slow = |value: u32| async move {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        Ok::<_, NoNumber>(Computed::new(value))
+    };
+    let hasty = lab.numbers.get_or_compute_within(&key, Duration::from_secs(3), move || slow(1));
+    let patient = tokio::spawn(async move {
+        let limit = Duration::from_secs(60);
+        numbers.get_or_compute_within(&patient_key, limit, move || slow(2)).await.map(|answer| *answer)
+    });
+    assert_eq!(hasty.await.unwrap_err().to_string(), "computation took longer than 3s");
+    assert_eq!(patient.await.unwrap().unwrap(), 2, "it took over");
+    let kept = lab.numbers.get_or_compute_within(&key, Duration::ZERO, move || slow(3)).await;
+    assert_eq!(*kept.unwrap(), 2, "what is kept in memory takes no time");
+}
+
 #[tokio::test]
 async fn an_expiring_answer_is_fresh_then_stale_once_refreshed_then_gone() {
     let validity = Validity::Expiring { fresh: Duration::from_secs(5), stale: Duration::from_secs(60) };
