@@ -320,6 +320,24 @@ fn gc_keeps_to_the_limits_and_clear_leaves_nothing() {
 }
 
 #[test]
+fn what_is_put_in_and_asked_for_by_hand_counts_like_anything_else() {
+    let lab = Lab::new();
+    put(&lab, b"old", &["notes/text@1/a"]);
+    put(&lab, b"new", &["notes/text@1/a"]);
+    put(&lab, b"x", &["notes/text@1/old", "--max-age", "0 s"]);
+    lab.stdout(&["cache", "get", "notes/text@1/a"]);
+    for none in ["notes/text@1/none", "notes/text@1/old"] {
+        assert_eq!(lab.run(&["cache", "get", none]).status.code(), Some(1));
+    }
+    let report: serde_json::Value = serde_json::from_str(&lab.stdout(&["cache", "stats", "--json"])).unwrap();
+    let total = &report["report"]["total"];
+    let disk = &total["tiers"]["disk"];
+    let counts = [&disk["hits"], &total["misses"], &disk["puts"], &disk["lookups"], &disk["found"]];
+    assert_eq!(counts.map(|count| count.as_u64().unwrap()), [1, 2, 3, 3, 2], "{report}");
+    assert_eq!(disk["evictions"], serde_json::json!({ "replaced": 1 }), "{report}");
+}
+
+#[test]
 fn gc_counts_what_left_and_why() {
     let lab = Lab::new();
     for name in ["a", "b", "c"] {

@@ -13,7 +13,7 @@ use super::{Answer, Computed, Entry, Held, Kept, Kind, Larder, NotKept, Shared, 
 use crate::clock::Instant;
 use crate::entry::{self, Codec, Record};
 use crate::key::{Key, Selector};
-use crate::stats::{Place, RefusalCause, Series};
+use crate::stats::{EvictionCause, Place, RefusalCause, Series};
 use crate::tier::memory::{self, Keeping, Memory, Terms};
 use crate::tier::stack::Guarded;
 use crate::tier::{Epoch, PutOutcome, Refusal, Sealed};
@@ -257,7 +257,10 @@ impl Shared {
             for (nth_sent, at) in sent.into_iter().enumerate() {
                 let series = &batch[at].series;
                 outcomes[at] = match put.as_ref().map(|put| &put[nth_sent]) {
-                    Ok(PutOutcome::Kept) => {
+                    Ok(kept @ (PutOutcome::Kept | PutOutcome::Replaced { .. })) => {
+                        if let PutOutcome::Replaced { bytes } = *kept {
+                            series.evicted(place, EvictionCause::Replaced, bytes);
+                        }
                         series.put(
                             place,
                             batch[at].encoded_bytes,

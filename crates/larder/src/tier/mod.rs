@@ -41,8 +41,20 @@ pub struct Sealed {
 pub enum PutOutcome {
     /// It is kept.
     Kept,
+    /// It is kept, in the place of an older one. A tier that does not learn of that says `Kept`.
+    Replaced {
+        /// Length of the older one's envelope.
+        bytes: u64,
+    },
     /// It is not kept.
     Refused(Refusal),
+}
+
+impl PutOutcome {
+    /// Whether the entry is kept.
+    pub fn is_kept(&self) -> bool {
+        matches!(self, Self::Kept | Self::Replaced { .. })
+    }
 }
 
 /// Why a tier does not keep an entry.

@@ -2,16 +2,19 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
+use larder::clock::Clock;
 use larder::entry;
 use larder::key::Key;
+use larder::stats::Place;
 
 use crate::arguments::Global;
 use crate::console::Console;
 use crate::failure::{Code, Failure};
-use crate::store;
+use crate::store::{self, Store};
 
 /// Write the value of one entry to stdout; exit code 1 if there is none
 #[derive(Debug, Args)]
@@ -28,23 +31,16 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
-    let disk = store::open(global)?.disk;
-    let key = &arguments.key;
-    let Some(envelope) = disk.blocking_get(key).map_err(store::failed)? else {
-        console.note(format_args!("{key} is not kept"));
-        return Ok(Code::Failed);
-    };
-    let opened = match entry::open(key, &envelope) {
+    let store = store::open(global)?;
+    let found = find(&arguments.key, &store);
+    store::block_on(store.opened.close())?;
+    let opened = match found? {
         Ok(opened) => opened,
-        Err(error) => {
-            disk.blocking_quarantine(key).map_err(store::failed)?;
-            return Err(Failure::failed(anyhow!("{key} is damaged and was set aside: {error}")));
+        Err(why) => {
+            console.note(format_args!("{} {why}", arguments.key));
+            return Ok(Code::Failed);
         }
     };
-    if opened.record.expired(larder::clock::Clock::system().wall()) {
-        console.note(format_args!("{key} has expired"));
-        return Ok(Code::Failed);
-    }
     match &arguments.output {
         Some(file) => {
             std::fs::write(file, &opened.payload)
@@ -53,4 +49,31 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         None => std::io::stdout().write_all(&opened.payload)?,
     }
     Ok(Code::Done)
+}
+
+/// Looks for the entry and counts that it was asked for. The inner error says why there is none.
+fn find(key: &Key, store: &Store) -> Result<Result<entry::Opened, &'static str>, Failure> {
+    let (disk, start) = (&store.disk, Instant::now());
+    let series = store.opened.larder.stats().series(key.scope(), key.kind());
+    let found = disk.blocking_get(key).map_err(store::failed)?;
+    series.lookup(Place::Disk, found.is_some(), Some(start.elapsed()));
+    let miss = |why| {
+        series.miss(key, Some(start.elapsed()));
+        Ok(Err(why))
+    };
+    let Some(envelope) = found else { return miss("is not kept") };
+    let opened = match entry::open(key, &envelope) {
+        Ok(opened) => opened,
+        Err(error) => {
+            series.corrupt(Place::Disk);
+            series.miss(key, Some(start.elapsed()));
+            disk.blocking_quarantine(key).map_err(store::failed)?;
+            return Err(Failure::failed(anyhow!("{key} is damaged and was set aside: {error}")));
+        }
+    };
+    if opened.record.expired(Clock::system().wall()) {
+        return miss("has expired");
+    }
+    series.hit(Place::Disk, key, opened.record.cost, Some(start.elapsed()));
+    Ok(Ok(opened))
 }

@@ -11,12 +11,12 @@ use larder::config::parse_duration;
 use larder::entry::compress::Level;
 use larder::entry::{self, Codec, Record};
 use larder::key::{Key, check_tag};
-use larder::tier::disk::Disk;
+use larder::stats::{EvictionCause, Place};
 use larder::tier::{PutOutcome, Sealed};
 
 use crate::arguments::Global;
 use crate::failure::{Code, Failure};
-use crate::store;
+use crate::store::{self, Store};
 
 /// Keep a value from stdin or a file
 #[derive(Debug, Args)]
@@ -67,15 +67,23 @@ pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<Code, Failur
     let level = Level::new(settings.disk.compression.into()).unwrap_or(Level::FAST);
     let key = arguments.key.clone();
     let envelope = entry::seal(&key, &record, Codec::Bytes, &value, level).map_err(Failure::usage)?;
-    put(disk, Sealed { key, record, envelope, began })
+    let done = put(&store, Sealed { key, record, envelope, began }, value.len() as u64);
+    store::block_on(store.opened.close())?;
+    done
 }
 
-fn put(disk: &Disk, sealed: Sealed) -> Result<Code, Failure> {
-    let key = sealed.key.clone();
-    for outcome in disk.blocking_put(&[sealed]).map_err(store::failed)? {
-        if let PutOutcome::Refused(why) = outcome {
-            return Err(Failure::failed(anyhow!("{key} is not kept: {why}")));
+fn put(store: &Store, sealed: Sealed, bytes: u64) -> Result<Code, Failure> {
+    let (key, stored, start) = (sealed.key.clone(), sealed.envelope.len() as u64, Instant::now());
+    let series = store.opened.larder.stats().series(key.scope(), key.kind());
+    for outcome in store.disk.blocking_put(&[sealed]).map_err(store::failed)? {
+        match outcome {
+            PutOutcome::Kept => {}
+            PutOutcome::Replaced { bytes } => series.evicted(Place::Disk, EvictionCause::Replaced, bytes),
+            PutOutcome::Refused(why) => {
+                return Err(Failure::failed(anyhow!("{key} is not kept: {why}")));
+            }
         }
+        series.put(Place::Disk, bytes, stored, Some(start.elapsed()));
     }
     Ok(Code::Done)
 }

@@ -84,6 +84,10 @@ impl Disk {
         if blob_bytes + entry.envelope.len() as u64 > self.options().max_entry_bytes {
             return Ok(PutOutcome::Refused(Refusal::TooLarge));
         }
+        let replaced = match find(write, &entry.key)? {
+            Some(old) => Some(remove(write, old)?),
+            None => None,
+        };
         let row = self.put_row(write, entry, spill, blob_bytes)?;
         for tag in &entry.record.tags {
             write
@@ -93,10 +97,10 @@ impl Disk {
         for blob in &named {
             refer(write, row, blob)?;
         }
-        Ok(PutOutcome::Kept)
+        Ok(replaced.map_or(PutOutcome::Kept, |bytes| PutOutcome::Replaced { bytes }))
     }
 
-    /// Writes the rows of the entry itself, over those that were there.
+    /// Writes the rows of the entry itself, which has none.
     fn put_row(
         &self,
         write: &Write<'_>,
@@ -104,9 +108,6 @@ impl Disk {
         spill: Option<Digest>,
         blob_bytes: u64,
     ) -> Result<i64, Fault> {
-        if let Some(old) = find(write, &entry.key)? {
-            remove(write, old)?;
-        }
         let record = &entry.record;
         let now = self.options().clock.wall().as_millis() as i64;
         let bytes = entry.envelope.len() as i64;
@@ -176,7 +177,7 @@ pub(super) fn find(write: &Write<'_>, key: &Key) -> Result<Option<i64>, Fault> {
         .optional()?)
 }
 
-/// Removes an entry's rows. Its blobs stay until gc finds that nothing names them.
+/// Removes an entry's rows and returns its envelope's length. Its blobs stay until gc finds that nothing names them.
 pub(super) fn remove(write: &Write<'_>, row: i64) -> Result<u64, Fault> {
     let (bytes, inline): (i64, bool) = write
         .prepare_cached("DELETE FROM entries WHERE id = ?1 RETURNING bytes, spill IS NULL")?

@@ -23,7 +23,7 @@ use super::sweep::{files, folders};
 use super::verify::{BATCH, Stored, agrees, blob_matches, log_is_whole, stored_after, structure};
 use crate::entry::open;
 use crate::key::Selector;
-use crate::tier::{PutOutcome, Sealed, TierError};
+use crate::tier::{Sealed, TierError};
 
 /// What repairing did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Disk {
             let Some(stored) = stored.first().filter(|stored| stored.row == row) else { continue };
             if let Some(sealed) = self.sealed(stored)? {
                 let outcome = self.blocking_put(&[sealed])?;
-                repaired.entries_rescued += u64::from(outcome == [PutOutcome::Kept]);
+                repaired.entries_rescued += outcome.iter().filter(|outcome| outcome.is_kept()).count() as u64;
             }
         }
         Ok(())
@@ -185,7 +185,8 @@ impl Disk {
             Verdict::Derive => {
                 if let Some(sealed) = self.sealed(stored)? {
                     let outcome = self.blocking_put(&[sealed])?;
-                    repaired.entries_derived += u64::from(outcome == [PutOutcome::Kept]);
+                    repaired.entries_derived +=
+                        outcome.iter().filter(|outcome| outcome.is_kept()).count() as u64;
                 }
             }
         }

@@ -172,7 +172,7 @@ impl Disk {
     fn import_batch(&self, batch: &mut Vec<Sealed>, done: &mut Transferred) -> Result<(), TransferError> {
         for outcome in self.blocking_put(&std::mem::take(batch))? {
             match outcome {
-                PutOutcome::Kept => done.entries += 1,
+                PutOutcome::Kept | PutOutcome::Replaced { .. } => done.entries += 1,
                 PutOutcome::Refused(_) => done.left_out += 1,
             }
         }

@@ -173,8 +173,8 @@ impl Run {
                 expires,
                 used: now,
             };
-            self.model.entries.insert(*name, entry);
-            PutOutcome::Kept
+            let old = self.model.entries.insert(*name, entry);
+            old.map_or(PutOutcome::Kept, |old| PutOutcome::Replaced { bytes: old.envelope.len() as u64 })
         };
         assert_eq!(outcome, expected);
     }

@@ -56,7 +56,7 @@ fn step(disk: &Disk, folder: &Path, choice: u64, n: u64, seed: u64, counts: &mut
         6..10 => {
             let began = disk.blocking_epoch().unwrap();
             match disk.blocking_put(&[sealed(&key(&name), &whole(seed), &["t"], began)]).unwrap()[0] {
-                PutOutcome::Kept => counts[1] += 1,
+                PutOutcome::Kept | PutOutcome::Replaced { .. } => counts[1] += 1,
                 PutOutcome::Refused(Refusal::Revoked) => {}
                 ref other => panic!("{other:?}"),
             }
@@ -73,7 +73,7 @@ fn step(disk: &Disk, folder: &Path, choice: u64, n: u64, seed: u64, counts: &mut
             )
             .unwrap();
             match disk.blocking_put(&[entry]).unwrap()[0] {
-                PutOutcome::Kept => counts[2] += 1,
+                PutOutcome::Kept | PutOutcome::Replaced { .. } => counts[2] += 1,
                 PutOutcome::Refused(Refusal::Revoked | Refusal::MissingBlob(_)) => {}
                 ref other => panic!("{other:?}"),
             }
