@@ -26,6 +26,7 @@ impl Session {
     /// Costs little beside asking. At most 10,000 queries are explained, those nearest to what was asked.
     pub async fn explain<Q: Query>(&self, query: Q) -> Result<Explanation, QueryError<Q::Error>> {
         let asked = self.asked(query)?;
+        self.since().await;
         // A failure is told by the explanation.
         let _ = self.settle(&asked, Need::Digest).await;
         let mut met = Met::default();
@@ -47,6 +48,7 @@ impl Session {
                 ExplainedOutcome::Failed { error: error.to_string(), because }
             }
             Some(Told { why, .. }) => match why.as_deref() {
+                Some(Why::Unchanged) => ExplainedOutcome::Unchanged,
                 Some(Why::Held { trace }) => ExplainedOutcome::Verified { trace: *trace },
                 Some(why) => because(why, met).map_or(ExplainedOutcome::Unknown, ExplainedOutcome::Computed),
                 None => ExplainedOutcome::Unknown,

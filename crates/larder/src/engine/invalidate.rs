@@ -99,6 +99,7 @@ impl Larder {
     /// Marks what `selector` selects as stale: each answer is given once more, by this process, while it is
     /// computed anew in the background. Selectors by tag and by key are exact; last use is not looked at.
     pub async fn invalidate_softly(&self, selector: &Selector) -> InvalidationReport {
+        self.shared.generation.fetch_add(1, Ordering::AcqRel);
         match self.shared.soft.mark(selector, self.shared.clock.wall()) {
             Marked::Yes => {
                 tracing::info!(%selector, "invalidated softly");
@@ -156,6 +157,7 @@ impl Larder {
 
     /// Takes from computations under way the right to store, and from memory what it holds.
     fn forget(&self, selector: &Selector) -> Vec<Key> {
+        self.shared.generation.fetch_add(1, Ordering::AcqRel);
         self.shared.flights.revoke(selector);
         let sessions = self.shared.sessions.lock().clone();
         sessions.iter().filter_map(Weak::upgrade).for_each(|session| session.forget(selector));

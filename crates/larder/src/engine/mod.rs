@@ -23,6 +23,7 @@ mod derive;
 mod execute;
 mod explain;
 mod flight;
+mod ground;
 mod invalidate;
 mod keep;
 mod kind;
@@ -43,6 +44,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::num::NonZero;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -197,6 +199,8 @@ struct Shared {
     refreshing: Mutex<HashSet<Key>>,
     sessions: Mutex<Vec<Weak<session::State>>>,
     tables: tables::Tables,
+    /// How many invalidations there were, so that what was known before the last can be told apart.
+    generation: AtomicU64,
     groups: Mutex<GroupNumbers>,
     kinds: BTreeMap<String, KindLimits>,
     scopes: BTreeMap<String, u64>,
@@ -232,6 +236,7 @@ impl Larder {
                 refreshing: Mutex::default(),
                 sessions: Mutex::default(),
                 tables: tables::Tables::default(),
+                generation: AtomicU64::new(0),
                 groups: Mutex::default(),
                 kinds: options.kinds,
                 scopes: options.scopes,

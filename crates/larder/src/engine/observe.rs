@@ -209,11 +209,11 @@ impl View {
 
     /// Looks at those files and listings that the session has not looked at, all in one go, so that seeing each is
     /// quick from now on. What goes wrong is told by whoever sees it.
-    pub(super) async fn look_ahead<'s>(&self, sources: impl Iterator<Item = &'s Source>) {
+    pub(super) async fn look_ahead(&self, sources: &[&Source]) {
         let (mut cells, mut wanted) = (Vec::new(), Vec::new());
         {
             let mut all = self.cells.lock();
-            for source in sources {
+            for &source in sources {
                 let Some(look) = as_look(source) else { continue };
                 let cell = all.entry(source.clone()).or_default();
                 if cell.initialized() {

@@ -18,7 +18,7 @@ use super::observe::{KeptSnapshot, Outside};
 use super::session::{Session, Verifiable};
 use super::{Context, Kind, KindOptions, Larder, Value};
 use crate::key::{Canonical, CanonicalError, Floats, Key, KeyError, KindName, Scope};
-use crate::query::{Question, Traces};
+use crate::query::{Ground, Question, Traces};
 
 /// A computation whose answer is a function of its parameters and of what it observes through its [`Context`].
 ///
@@ -132,6 +132,7 @@ pub(super) struct Registry {
     pub(super) larder: Larder,
     pub(super) scope: Scope,
     pub(super) snapshots: Kind<KeptSnapshot>,
+    pub(super) grounds: Kind<Ground>,
     by_type: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     by_name: HashMap<KindName, (TypeId, Arc<dyn Verifiable>)>,
     /// What sessions compute now, so that one waits for another and then verifies what that kept.
@@ -149,11 +150,13 @@ impl Queries {
     /// No kinds yet.
     pub fn new(larder: &Larder, scope: &Scope) -> Self {
         let snapshots = larder.kind(scope, "query.glob", 1, KindOptions::default());
+        let grounds = larder.kind(scope, "query.ground", 1, KindOptions::default());
         Self {
             registry: Arc::new(Registry {
                 larder: larder.clone(),
                 scope: scope.clone(),
                 snapshots: snapshots.expect("the name is well formed"),
+                grounds: grounds.expect("the name is well formed"),
                 by_type: HashMap::new(),
                 by_name: HashMap::new(),
                 under_way: Arc::default(),

@@ -18,15 +18,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
 use super::flight::{Cargo, Flight, Flights, Lead, Seat};
+use super::ground::{RestsOn, Since};
 use super::observe::{Outside, View};
 use super::query::{Query, QueryError, Registered, Registry};
 use super::waits::computing;
 use super::{Answer, Larder};
 use crate::key::{Digest, Key, Selector};
-use crate::query::{Missed, Now, Observation, Question, Source, Unsteady, Why};
+use crate::query::{Missed, Now, Observation, Question, Source, Trace, Unsteady, Why};
 use crate::source::Counts;
 
 /// One consistent view of the outside, under which queries are asked. A clone is another handle to the same one.
@@ -46,6 +48,7 @@ pub(super) struct State {
     settled: Mutex<HashMap<Key, Cargo>>,
     /// What is known of computations that failed, beside their error.
     failed: Mutex<HashMap<Key, Arc<Failed>>>,
+    since: OnceCell<Since>,
 }
 
 /// What a session answers.
@@ -106,8 +109,10 @@ impl<T> Clone for Settled<T> {
 pub(super) enum Need {
     /// Whether the answer is the same as before.
     Digest,
-    /// The answer.
+    /// The answer, for another query.
     Value,
+    /// The answer, for whoever asks from outside.
+    Asked,
 }
 
 impl Need {
@@ -135,6 +140,7 @@ impl Session {
             flights: Arc::default(),
             settled: Mutex::default(),
             failed: Mutex::default(),
+            since: OnceCell::new(),
         });
         let mut sessions = shared.registry.larder.shared.sessions.lock();
         sessions.retain(|session| session.strong_count() > 0);
@@ -152,7 +158,8 @@ impl Session {
     /// causes none.
     pub async fn get<Q: Query>(&self, query: Q) -> Result<Derived<Q::Output>, QueryError<Q::Error>> {
         let asked = self.asked(query)?;
-        let settled = self.settle(&asked, Need::Value).await?;
+        let settled = self.settle(&asked, Need::Asked).await?;
+        self.lay_ground(&asked, &settled).await;
         Ok(Derived { answer: settled.answer.expect("a value was needed"), why: settled.why })
     }
 
@@ -221,7 +228,10 @@ impl Session {
             Some(Ok(Settled { holds: Ok(value), why, observations, .. })) => {
                 self.with_value(asked, value, why, observations).await
             }
-            _ => self.find(asked, need).await,
+            _ => match self.on_ground_if(asked, need).await {
+                Some(settled) => Ok(settled),
+                None => self.find(asked, need).await,
+            },
         };
         match found {
             Ok(settled) => Ok(settled),
@@ -232,6 +242,14 @@ impl Session {
     pub(super) fn settled<Q: Query>(&self, key: &Key) -> Option<Outcome<Q>> {
         let cargo = self.shared.settled.lock().get(key).map(Arc::clone)?;
         Some(of_cargo::<Q>(&cargo).clone())
+    }
+
+    async fn on_ground_if<Q: Query>(&self, asked: &Asked<Q>, need: Need) -> Option<Settled<Q::Output>> {
+        if need == Need::Asked { self.on_ground(asked).await } else { None }
+    }
+
+    pub(super) fn noted_since(&self) -> &OnceCell<Since> {
+        &self.shared.since
     }
 
     pub(super) fn failed(&self, key: &Key) -> Option<Arc<Failed>> {
@@ -283,6 +301,19 @@ pub(super) trait Verifiable: Send + Sync {
 
     /// The query's parameters, if they have a form in JSON.
     fn parameters(&self, question: &Question) -> Option<serde_json::Value>;
+
+    /// Whether a session has settled the query.
+    fn is_settled(&self, session: &Session, question: &Question) -> bool;
+
+    /// The newest trace of the query, which is in memory from now on.
+    fn newest<'a>(
+        &'a self,
+        session: &'a Session,
+        question: &'a Question,
+    ) -> Pin<Box<dyn Future<Output = Option<Arc<Trace>>> + Send + 'a>>;
+
+    /// What the query rests on, if a session has settled it.
+    fn rests_on(&self, session: &Session, question: &Question) -> Option<RestsOn>;
 }
 
 /// What a session has settled about a query.

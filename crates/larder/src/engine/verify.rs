@@ -8,7 +8,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
+
 use super::flight::Seat;
+use super::ground::RestsOn;
 use super::lookup::{InMemory, Watch};
 use super::query::{Query, QueryError, Registered};
 use super::session::{Asked, Need, Session, Settled, Told, Verifiable};
@@ -17,8 +20,10 @@ use crate::key::{Digest, Key};
 use crate::query::{Fingerprint, Mismatch, Missed, Now, Observation, Question, Source, Trace, Traces, Why};
 use crate::stats::Place;
 
-/// How many sources are looked at ahead of the walk.
-const MAX_AHEAD: usize = 4096;
+/// How many sources are looked at, or queries prepared, ahead of the walk.
+const MAX_AHEAD: usize = 1024;
+/// At how many sources of a query is looked ahead of verifying it.
+const MAX_FIRST: usize = 16;
 
 /// No kept answer holds.
 pub(super) struct Miss {
@@ -47,7 +52,9 @@ impl Session {
                 let observations = Arc::clone(&trace.observations);
                 let settled = match need {
                     Need::Digest => Settled { holds: Ok(trace.value), answer: None, why, observations },
-                    Need::Value => self.with_value(asked, trace.value, why, observations).await?,
+                    Need::Value | Need::Asked => {
+                        self.with_value(asked, trace.value, why, observations).await?
+                    }
                 };
                 traces.hit(place, &asked.key, &entry, watch);
                 return Ok(settled);
@@ -97,18 +104,45 @@ impl Session {
         (asked.kind.traces.freshness(&asked.key, &entry) == Freshness::Fresh).then_some((entry, place))
     }
 
+    /// Brings the traces of queries into memory, together, and looks at the outside that they observed first, in one
+    /// go. A query's computation begins by looking there too, so nothing is looked at that it would not look at.
+    async fn prepare(&self, queries: &[&Source]) {
+        let mut fetching = JoinSet::new();
+        for source in queries {
+            let Source::Query(question) = source else { continue };
+            let Some(kind) = self.registry().verifiable(question.kind()) else { continue };
+            if !kind.is_settled(self, question) {
+                let (session, kind, question) = (self.clone(), Arc::clone(kind), question.clone());
+                fetching.spawn(async move { kind.newest(&session, &question).await });
+            }
+        }
+        let mut traces = Vec::with_capacity(fetching.len());
+        while let Some(fetched) = fetching.join_next().await {
+            // What could not be fetched is fetched again by whoever needs it.
+            traces.extend(fetched.ok().flatten());
+        }
+        let first = traces.iter().flat_map(|trace| {
+            let sources = trace.observations.iter().map(|seen| &seen.source).take(MAX_FIRST);
+            sources.take_while(|source| !matches!(source, Source::Query(_)))
+        });
+        let first: Vec<&Source> = first.collect();
+        self.view().look_ahead(&first).await;
+    }
+
     async fn first_mismatch(&self, trace: &Trace) -> Option<Mismatch> {
-        // Looking at what lies outside costs little where much of it is looked at in one go, and asks for nothing. It
-        // is done a growing way ahead: what differs often differs early.
-        let (mut looked_at, mut ahead) = (0, 4);
+        // What is to come is prepared a growing way ahead, as what differs often differs early. Preparing asks no query.
+        let (mut prepared, mut ahead) = (0, 4);
         for (at, seen) in trace.observations.iter().enumerate() {
-            if at >= looked_at && !matches!(seen.source, Source::Query(_)) {
-                let run = trace.observations[at..].iter().map(|seen| &seen.source).take(ahead);
-                let run = run.take_while(|source| !matches!(source, Source::Query(_)));
-                let run: Vec<&Source> = run.collect();
-                (looked_at, ahead) = (at + run.len(), (ahead * 8).min(MAX_AHEAD));
-                if run.len() > 1 {
-                    self.view().look_ahead(run.into_iter()).await;
+            if at >= prepared {
+                let rest = &trace.observations[at..];
+                let is_query = |seen: &Observation| matches!(seen.source, Source::Query(_));
+                let alike = rest.iter().take(ahead).take_while(|next| is_query(next) == is_query(seen));
+                let alike: Vec<&Source> = alike.map(|seen| &seen.source).collect();
+                (prepared, ahead) = (at + alike.len(), (ahead * 8).min(MAX_AHEAD));
+                match alike.len() {
+                    0 | 1 => {}
+                    _ if is_query(seen) => self.prepare(&alike).await,
+                    _ => self.view().look_ahead(&alike).await,
                 }
             }
             let now = match &seen.source {
@@ -165,6 +199,25 @@ impl<Q: Query> Verifiable for Registered<Q> {
 
     fn parameters(&self, question: &Question) -> Option<serde_json::Value> {
         self.parameters_of(question)
+    }
+
+    fn is_settled(&self, session: &Session, question: &Question) -> bool {
+        session.settled::<Q>(&question.key(&session.registry().scope)).is_some()
+    }
+
+    fn newest<'a>(
+        &'a self,
+        session: &'a Session,
+        question: &'a Question,
+    ) -> Pin<Box<dyn Future<Output = Option<Arc<Trace>>> + Send + 'a>> {
+        Box::pin(async move {
+            let (entry, _) = self.traces.peek(&question.key(&session.registry().scope)).await?;
+            entry.iter().next().cloned()
+        })
+    }
+
+    fn rests_on(&self, session: &Session, question: &Question) -> Option<RestsOn> {
+        self.settled_on(session, question)
     }
 }
 

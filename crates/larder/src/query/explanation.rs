@@ -48,6 +48,9 @@ pub enum ExplainedOutcome {
         /// Which of the kept traces held: 0 is the newest.
         trace: usize,
     },
+    /// By what is kept: all that lies outside and that it rests on, through other queries too, is unchanged. Those
+    /// queries were not asked; what is listed as observed is what lies outside.
+    Unchanged,
     /// By computing it.
     Computed(Because),
     /// Computing it failed.
@@ -196,7 +199,9 @@ impl Explanation {
 
     fn line(&self, query: &ExplainedQuery) -> String {
         let mut line = match &query.outcome {
-            ExplainedOutcome::Verified { trace: 0 } => format!("{query}: as before"),
+            ExplainedOutcome::Unchanged | ExplainedOutcome::Verified { trace: 0 } => {
+                format!("{query}: as before")
+            }
             ExplainedOutcome::Verified { .. } => format!("{query}: as in an older answer"),
             ExplainedOutcome::Computed(because) => format!("{query}: computed: {}", self.because(because)),
             ExplainedOutcome::Failed { error, because } => {
@@ -239,7 +244,9 @@ fn rest(explanation: &Explanation, query: &ExplainedQuery) -> String {
 impl ExplainedQuery {
     /// Whether it says more than that all is as before.
     fn is_news(&self) -> bool {
-        self.not_kept.is_some() || self.outcome != ExplainedOutcome::Verified { trace: 0 }
+        let as_before =
+            matches!(self.outcome, ExplainedOutcome::Unchanged | ExplainedOutcome::Verified { trace: 0 });
+        self.not_kept.is_some() || !as_before
     }
 }
 

@@ -18,5 +18,5 @@ pub use path::{BadRootName, NotBelowRoot, RootPath};
 pub(crate) use path::{root_name, split as split_root};
 pub use source::{Question, Source};
 pub use trace::MAX_TRACES;
-pub(crate) use trace::{Observation, Trace, Traces};
+pub(crate) use trace::{Ground, Observation, Trace, Traces};
 pub use why::{Mismatch, Missed, Now, Unsteady, Why};

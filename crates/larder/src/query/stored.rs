@@ -1,4 +1,4 @@
-//! The stored form of traces; `docs/format.md` describes it.
+//! The stored forms of traces and grounds; `docs/format.md` describes it.
 //!
 //! A version byte, then postcard. Another version reads as no traces: a miss, which the next computation replaces.
 //! There is no checksum, as the envelope around it has one.
@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Fingerprint, Observation, Question, RootPath, Source, Trace, Traces};
+use super::{Fingerprint, Ground, Observation, Question, RootPath, Source, Trace, Traces};
 use crate::key::{Digest, KindName};
 
 const VERSION: u8 = 1;
@@ -100,6 +100,60 @@ fn restore(stored: StoredTrace<'_>) -> Option<Trace> {
     Some(Trace { observations: observations.collect::<Option<_>>()?, value: stored.value })
 }
 
+#[derive(Serialize, Deserialize)]
+struct StoredGround<'a> {
+    #[serde(borrow)]
+    trace: StoredTrace<'a>,
+    #[serde(borrow)]
+    kinds: Vec<(&'a str, u32)>,
+    epochs: Vec<u64>,
+}
+
+impl Ground {
+    fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        let kinds = self.kinds.iter().map(|kind| (kind.name(), kind.version())).collect();
+        let stored = StoredGround { trace: store(&self.trace), kinds, epochs: self.epochs.clone() };
+        postcard::to_extend(&stored, vec![VERSION])
+    }
+
+    /// `None` if the bytes are damaged, or of a version that is not known.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (&version, body) = bytes.split_first()?;
+        let (stored, rest) = postcard::take_from_bytes::<StoredGround<'_>>(body).ok()?;
+        let kinds = stored.kinds.into_iter().map(|(name, version)| KindName::new(name, version).ok());
+        (version == VERSION && rest.is_empty()).then_some(Self {
+            trace: restore(stored.trace)?,
+            kinds: kinds.collect::<Option<_>>()?,
+            epochs: stored.epochs,
+            generation: 0,
+        })
+    }
+}
+
+impl Serialize for Ground {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.encode().map_err(serde::ser::Error::custom)?)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ground {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Ground;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a stored ground")
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Ground, E> {
+                Ground::decode(bytes).ok_or_else(|| E::custom("ground is damaged"))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
 impl Serialize for Traces {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(&self.encode().map_err(serde::ser::Error::custom)?)
@@ -167,6 +221,18 @@ mod tests {
             })
         };
         assert_eq!(params(&read), vec![b"params".to_vec(); 3]);
+    }
+
+    #[test]
+    fn a_ground_reads_back_as_it_was_and_damage_is_an_error() {
+        let trace = traces().iter().next().map(|trace| (**trace).clone()).unwrap();
+        let kinds = vec![KindName::new("a", 1).unwrap(), KindName::new("b", 7).unwrap()];
+        let ground = Ground { trace, kinds, epochs: vec![1, 1 << 40], generation: 0 };
+        let bytes = postcard::to_stdvec(&ground).unwrap();
+        assert_eq!(postcard::from_bytes::<Ground>(&bytes).unwrap(), ground);
+        let bytes = ground.encode().unwrap();
+        assert!((0..bytes.len()).all(|len| Ground::decode(&bytes[..len]).is_none()));
+        assert_eq!(format!("{:.16}", Digest::of(&bytes)), "702bd0608b9c6009");
     }
 
     #[test]

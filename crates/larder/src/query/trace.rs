@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Fingerprint, Source};
-use crate::key::Digest;
+use crate::key::{Digest, KindName};
 
 /// How many traces of one query are kept.
 pub const MAX_TRACES: usize = 8;
@@ -30,6 +30,23 @@ pub(crate) struct Trace {
     pub(crate) observations: Arc<[Observation]>,
     /// Digest of the value, encoded as it is kept.
     pub(crate) value: Digest,
+}
+
+/// What an answer rests on in the end: all that lies outside and was observed by the query or by one that it is built
+/// on, through others too, and nothing else.
+///
+/// Computations are functions of what they observe, so while all of that is unchanged, each query below answers what
+/// it answered, and this one does. Who the others were need not be known, but for what they would be computed by now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ground {
+    /// The observations, none of a query, and the digest of the answer.
+    pub(crate) trace: Trace,
+    /// The kinds of all queries below, sorted.
+    pub(crate) kinds: Vec<KindName>,
+    /// Each tier's epoch when the looking began.
+    pub(crate) epochs: Vec<u64>,
+    /// How many invalidations this process had seen when the looking began; zero if another process looked.
+    pub(crate) generation: u64,
 }
 
 /// The traces of one query, newest first, at most [`MAX_TRACES`].

@@ -15,6 +15,9 @@ pub enum Why {
         /// Which trace: 0 is the newest.
         trace: usize,
     },
+    /// All that lies outside and that it rests on in the end, through other queries too, is unchanged, so that those
+    /// need not be asked.
+    Unchanged,
     /// It was computed, as nothing that is kept held.
     Computed(Missed),
 }

@@ -213,6 +213,11 @@ impl Lab {
         (self.opened, self.queries) = open(self.cache.path(), self.configure, &self.clock);
     }
 
+    /// An engine on the same cache, as another process has it.
+    pub(super) fn other_process(&self) -> Opened {
+        open(self.cache.path(), self.configure, &self.clock).0
+    }
+
     pub(super) async fn close(&self) {
         self.opened.close().await;
     }

@@ -2,6 +2,7 @@
 //! not stand still is not kept.
 
 mod explaining;
+mod grounds;
 mod lab;
 mod looking;
 mod model;

@@ -1,0 +1,200 @@
+//! Grounds: answering what is asked from outside without asking the queries below it, where nothing that any of them
+//! observed has changed.
+//!
+//! The answer of a query is kept with all that lies outside and that it rests on, through others too
+//! ([`Ground`]). If all of that is as it was, so is the answer: what is below was verified or computed from just that
+//! before. It costs one look-up and looking at the outside, however many queries there are between. If anything
+//! differs, or can't be told, the traces are verified as if there were no ground.
+//!
+//! What a ground does not tell is which queries are below. So it is not used if anything at all was invalidated since
+//! it was laid, or if a kind of query that was below is not registered just so any more.
+//! Not here: queries that are asked by others, which are verified by their traces alone (`verify`).
+
+use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::flight::Seat;
+use super::keep::Began;
+use super::lookup::InMemory;
+use super::query::{Query, Registered};
+use super::session::{Asked, Session, Settled};
+use super::{Freshness, Kind};
+use crate::key::{Digest, Key, KindName};
+use crate::query::{Fingerprint, Ground, Observation, Question, Source, Trace, Why};
+use crate::tier::Epoch;
+
+/// How many queries have to be below for a ground to be worth it.
+const MIN_QUERIES: usize = 16;
+/// And how many may be.
+const MAX_QUERIES: usize = 1 << 18;
+/// On how many sources an answer with a ground may rest.
+const MAX_SOURCES: usize = 1 << 16;
+
+/// What had been invalidated when a session began to look.
+#[derive(Debug)]
+pub(super) struct Since {
+    generation: u64,
+    /// Of each tier; `None` if one did not tell.
+    epochs: Option<Vec<Epoch>>,
+}
+
+/// What a query that was settled rests on.
+pub(super) struct RestsOn {
+    pub(super) value: Digest,
+    pub(super) why: Arc<Why>,
+    pub(super) observations: Arc<[Observation]>,
+}
+
+impl Session {
+    /// The kept answer of a query, if its ground is unchanged.
+    pub(super) async fn on_ground<Q: Query>(&self, asked: &Asked<Q>) -> Option<Settled<Q::Output>> {
+        let (grounds, traces) = (&self.registry().grounds, &asked.kind.traces);
+        let watch = traces.watch();
+        let since = self.since().await;
+        let key = key_of(grounds, &asked.key);
+        let (entry, place) = grounds.peek(&key).await?;
+        let Ground { trace, kinds, epochs, generation } = &entry.value;
+        let told = since.epochs.as_ref()?.iter().map(|epoch| epoch.0);
+        let holds = grounds.freshness(&key, &entry) == Freshness::Fresh
+            && *generation == self.larder().shared.generation.load(Ordering::Acquire)
+            && told.eq(epochs.iter().copied())
+            && kinds.iter().all(|kind| self.registry().verifiable(kind).is_some());
+        if !holds {
+            return None;
+        }
+        for (at, seen) in trace.observations.iter().enumerate() {
+            // Globs come first: what they have looked at need not be looked at again.
+            let is_glob = |seen: &Observation| matches!(seen.source, Source::Glob(_));
+            if !is_glob(seen) && (at == 0 || is_glob(&trace.observations[at - 1])) {
+                let rest: Vec<&Source> = trace.observations[at..].iter().map(|seen| &seen.source).collect();
+                self.view().look_ahead(&rest).await;
+            }
+            let now = self.view().see(&seen.source).await.ok()?;
+            if now.fingerprint != seen.fingerprint {
+                return None;
+            }
+        }
+        let (why, observations) = (Arc::new(Why::Unchanged), Arc::clone(&trace.observations));
+        let settled = self.with_value(asked, trace.value, why, observations).await.ok()?;
+        let cost = settled.answer.as_ref().map(|answer| answer.entry.record.cost).unwrap_or_default();
+        traces.series.hit(place, &asked.key, cost, watch.took(traces));
+        Some(settled)
+    }
+
+    /// Keeps what an answer that was verified or computed rests on.
+    pub(super) async fn lay_ground<Q: Query>(&self, asked: &Asked<Q>, settled: &Settled<Q::Output>) {
+        let larder = self.larder();
+        let (Ok(value), true) = (&settled.holds, larder.mode().writes()) else { return };
+        if *settled.why == Why::Unchanged {
+            return;
+        }
+        let since = self.since().await;
+        let Some(epochs) = &since.epochs else { return };
+        let Some((observations, kinds)) = self.outside_of(&settled.observations) else { return };
+        let ground = Ground {
+            trace: Trace { observations: observations.into(), value: *value },
+            kinds,
+            epochs: epochs.iter().map(|epoch| epoch.0).collect(),
+            generation: since.generation,
+        };
+        let grounds = &self.registry().grounds;
+        let key = key_of(grounds, &asked.key);
+        let began = Began { at: larder.clock().now(), epochs: epochs.iter().copied().map(Some).collect() };
+        let cost = settled.answer.as_ref().map(|answer| answer.entry.record.cost).unwrap_or_default();
+        // Whoever lays the same ground just now does as well.
+        if let Seat::Lead(lead) = larder.shared.flights.board(&key) {
+            grounds.keep(&key, lead.flight(), ground.into(), cost, &began).await;
+        }
+    }
+
+    /// All that lies outside and that these observations rest on, in an order in which it is looked at quickly, and
+    /// the kinds of the queries between. `None` if there are too few or too many, or if not all is settled.
+    fn outside_of(&self, observations: &Arc<[Observation]>) -> Option<(Vec<Observation>, Vec<KindName>)> {
+        let mut outside: HashMap<Source, Fingerprint> = HashMap::new();
+        let (mut met, mut kinds) = (HashSet::new(), BTreeSet::new());
+        let mut open = vec![Arc::clone(observations)];
+        while let Some(observations) = open.pop() {
+            for Observation { source, fingerprint } in &*observations {
+                let Source::Query(question) = source else {
+                    match outside.entry(source.clone()) {
+                        Slot::Vacant(slot) => _ = slot.insert(*fingerprint),
+                        Slot::Occupied(slot) if slot.get() == fingerprint => {}
+                        Slot::Occupied(_) => return None,
+                    }
+                    continue;
+                };
+                if !met.insert(question.clone()) {
+                    continue;
+                }
+                if met.len() > MAX_QUERIES || outside.len() > MAX_SOURCES {
+                    return None;
+                }
+                let below = self.registry().verifiable(question.kind())?.rests_on(self, question)?;
+                if *fingerprint != Fingerprint::Is(below.value) {
+                    return None;
+                }
+                kinds.insert(question.kind().clone());
+                if *below.why == Why::Unchanged {
+                    // It was answered on a ground of its own: what it rests on is outside, and the kinds are known.
+                    kinds.extend(self.kinds_below(question)?);
+                }
+                open.push(below.observations);
+            }
+        }
+        if met.len() < MIN_QUERIES {
+            return None;
+        }
+        let observations = outside.into_iter();
+        let observations = observations.map(|(source, fingerprint)| Observation { source, fingerprint });
+        let mut observations: Vec<Observation> = observations.collect();
+        // Globs first, as they look at many files; then what lies in one directory next to each other.
+        observations.sort_by_cached_key(|seen| match &seen.source {
+            Source::Glob(patterns) => (0, patterns.join("\n").into_bytes()),
+            Source::File(path) | Source::Listing(path) => {
+                (1, path.as_path().as_os_str().as_encoded_bytes().to_vec())
+            }
+            other => (2, other.to_string().into_bytes()),
+        });
+        Some((observations, kinds.into_iter().collect()))
+    }
+
+    fn kinds_below(&self, question: &Question) -> Option<Vec<KindName>> {
+        let grounds = &self.registry().grounds;
+        match grounds.in_memory(&key_of(grounds, &question.key(&self.registry().scope))) {
+            InMemory::Fresh(entry) => Some(entry.value.kinds.clone()),
+            _ => None,
+        }
+    }
+
+    /// What had been invalidated when the session was first asked: whatever it settled is no older.
+    pub(super) async fn since(&self) -> &Since {
+        let note = || async {
+            let shared = &self.larder().shared;
+            let generation = shared.generation.load(Ordering::Acquire);
+            let mut epochs = Some(Vec::with_capacity(shared.tiers.len()));
+            for guarded in &shared.tiers {
+                match (guarded.epoch().await, &mut epochs) {
+                    (Ok(epoch), Some(epochs)) => epochs.push(epoch),
+                    _ => epochs = None,
+                }
+            }
+            Since { generation, epochs }
+        };
+        self.noted_since().get_or_init(note).await
+    }
+}
+
+impl<Q: Query> Registered<Q> {
+    pub(super) fn settled_on(&self, session: &Session, question: &Question) -> Option<RestsOn> {
+        let settled = session.settled::<Q>(&question.key(&session.registry().scope))?.ok()?;
+        let Settled { holds, why, observations, .. } = settled;
+        Some(RestsOn { value: holds.ok()?, why, observations })
+    }
+}
+
+/// What the ground of the query with this key is filed under.
+fn key_of(grounds: &Kind<Ground>, key: &Key) -> Key {
+    grounds.key_of_digest(Digest::of(key.to_string().as_bytes()))
+}
