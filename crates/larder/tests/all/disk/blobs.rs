@@ -41,6 +41,22 @@ fn a_blob_comes_back_as_bytes_and_as_a_file_with_its_mode() {
 }
 
 #[test]
+fn source_code_takes_at_least_fifteen_hundredths_less_on_disk_than_it_is_long() {
+    let lab = Lab::new();
+    let disk = lab.open();
+    let (mut long, mut written) = (0, 0);
+    for file in files_under(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let blob = disk.put_blob_file(&file).unwrap();
+        long += blob.bytes;
+        written += blob.written;
+    }
+    assert!(long > 100_000, "{long} bytes are too few to tell");
+    assert!(written * 100 <= long * 85, "{written} of {long}");
+    let stored = files_under(&lab.cache().join("v1/blobs")).iter().map(|file| file.metadata().unwrap().len());
+    assert_eq!(stored.sum::<u64>(), written);
+}
+
+#[test]
 fn a_content_that_is_there_already_is_not_written_again() {
     let lab = Lab::new();
     let disk = lab.open();
