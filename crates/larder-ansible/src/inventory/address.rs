@@ -262,20 +262,20 @@ fn sequence(range: &str) -> Result<Vec<String>, RangeError> {
     if step == 0 {
         return Err(RangeError::NotNumbers(shortened(range)));
     }
-    if step < 0 || first > last {
-        // Python counts down only if told to, and then not from a lower bound to a higher one.
-        let count = if step < 0 { (first - last - 1).max(0).div_euclid(-step) } else { 0 };
-        return if count == 0 && (step > 0 || first <= last) {
-            Ok(Vec::new())
-        } else {
-            Err(RangeError::Reversed(shortened(range)))
-        };
+    // Python counts up to the end, and down to what is above it.
+    let (mut number, count) = match step {
+        1.. => (first, if first > last { 0 } else { (last - first) / step + 1 }),
+        _ => (first, if first > last + 1 { (first - last - 2) / -step + 1 } else { 0 }),
+    };
+    if count > RANGE_LIMIT as i128 {
+        return Err(RangeError::TooMany(format!("[{}]", shortened(range))));
     }
-    if (last - first) / step >= RANGE_LIMIT as i128 {
-        return Err(RangeError::TooMany(format!("[{range}]")));
+    let mut items = Vec::with_capacity(count as usize);
+    for _ in 0..count {
+        items.push(format!("{number:0width$}"));
+        number += step;
     }
-    let step = usize::try_from(step).unwrap_or(usize::MAX);
-    Ok((first..=last).step_by(step).map(|number| format!("{number:0width$}")).collect())
+    Ok(items)
 }
 
 /// Python's `int` of a text.
@@ -341,6 +341,7 @@ mod tests {
         assert_eq!(check("h[:2]").as_deref(), Ok("h0 h1 h2"));
         assert_eq!(check("h[y:B]").as_deref(), Ok("hy hz hA hB"));
         assert_eq!(check("h[5:1]").as_deref(), Ok(""));
+        assert_eq!(check("h[3:0:-1]").as_deref(), Ok("h3 h2"));
         assert_eq!(check("h[008:010]").as_deref(), Ok("h008 h009 h010"));
     }
 

@@ -3,7 +3,8 @@
 //! What is no literal is a string as it stands; so there are no errors here, only `None`. Sets and tuples become
 //! lists, bytes become text, `...` becomes a string, as Ansible's ini plugin does it.
 //!
-//! Not here: the mark of untrusted text that Ansible puts on what was bytes; names of characters (`\N{...}`), which leave the text a string.
+//! Not here: the mark of untrusted text that Ansible puts on what was bytes; names of characters (`\N{...}`) and
+//! tuples as keys, which leave the text a string; that `1` and `True` are one key.
 
 use super::value::{Value, float};
 
@@ -178,6 +179,10 @@ impl Reader<'_> {
         if self.take(",") {
             items.extend(self.items('}')?);
         } else if !self.take("}") {
+            return None;
+        }
+        // Lists can't be in a set, and `{{ x }}` is meant for a template.
+        if items.iter().any(|item| matches!(item, Value::List(_) | Value::Map(_))) {
             return None;
         }
         let mut distinct: Vec<Value> = Vec::with_capacity(items.len());
@@ -528,6 +533,7 @@ mod tests {
     fn what_python_does_not_take_for_a_literal_stays_text() {
         let deep = "[".repeat(100_000);
         for text in [
+            "{{1}}",
             "",
             "yes",
             "true",

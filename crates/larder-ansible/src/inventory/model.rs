@@ -145,7 +145,8 @@ impl Inventory {
     }
 
     /// The hosts of a group and of all below it: its own first, then those of its children, then those of
-    /// theirs, each once.
+    /// theirs, each once, in the order in which they were written. Ansible does the same, but where grandchildren
+    /// have different parents it goes by the addresses that they have in memory, and so differs from run to run.
     pub(super) fn hosts_below(&self, group: u32) -> Vec<u32> {
         let mut order = vec![group];
         let mut seen_groups = vec![false; self.groups.len()];

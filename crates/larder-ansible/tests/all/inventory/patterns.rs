@@ -83,3 +83,11 @@ fn several_texts_of_a_play_are_joined_before_modifiers_are_applied() {
     let chosen = super::lab::block_on(Lab::choose(&lab.session(), &["hosts"], &["!web2", "web", "db"], None));
     assert_eq!(chosen.unwrap().hosts.join(" "), "web1 web3 db1");
 }
+
+#[test]
+fn hosts_of_groups_below_groups_come_level_by_level_as_they_were_written() {
+    let lab = Lab::new();
+    let groups = "[top:children]\nm1\nm2\n[m1:children]\nx1\nx2\n[m2:children]\nx2\ny1\n[x1]\nhx1\n";
+    lab.write("hosts", format!("{groups}[x2]\nhx2\n[y1]\nhy1\n[m1]\nhm1\n[m2]\nhm2\nhx1\n"));
+    assert_eq!(lab.hosts(&["hosts"], "top", None).unwrap().join(" "), "hm1 hm2 hx1 hx2 hy1");
+}
