@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder::clock::Clock;
-use larder::config::Mode;
+use larder::config::{Mode, processors};
 use larder::engine::{Exclusion, Kind, KindOptions, Larder, Write};
 use larder::key::{Digest, Key, KeyError, Scope};
 use larder::source::process_umask;
@@ -238,10 +238,6 @@ impl Inner {
             Err(_) => Some(nobody),
         }
     }
-}
-
-fn processors() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 /// A task's name, the same in all clones: the root package may be called after the directory it lies in.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::size::ByteSize;
 
@@ -20,11 +21,15 @@ impl Machine {
     /// Looks under `root`, which is `/` except in tests. Takes some ten microseconds.
     pub fn probe(root: &Path) -> Self {
         let limits = [available(root)].into_iter().chain(group_rooms(root));
-        Self {
-            memory: limits.flatten().min().map(ByteSize),
-            processors: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-        }
+        Self { memory: limits.flatten().min().map(ByteSize), processors: processors() }
     }
+}
+
+/// How many threads run at once, as it was when this was asked first: finding out takes a dozen system calls where
+/// control groups limit it.
+pub fn processors() -> NonZeroUsize {
+    static PROCESSORS: OnceLock<NonZeroUsize> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))
 }
 
 /// `MemAvailable` in bytes.

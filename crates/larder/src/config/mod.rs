@@ -7,7 +7,7 @@
 //! The phases: [`Layers`] collects assignments, reading files with `file` and `schema`; `resolve` puts them over
 //! one another and looks for contradictions; the result is a [`Config`].
 //!
-//! Invariant: nothing here touches the machine, except [`Machine::probe`] under the root that it is given. Files,
+//! Invariant: nothing here touches the machine, except [`Machine::probe`] and [`processors`]. Files,
 //! variables and directories come in as parameters.
 //! Not here: the tables of a project file that describe tasks, and how an error is shown to people.
 
@@ -23,7 +23,7 @@ mod text;
 
 pub use error::{ConfigError, Excerpt, Fault, Problem};
 pub use layers::{Layer, Layers, Origin, Places};
-pub use machine::Machine;
+pub use machine::{Machine, processors};
 pub use resolve::{Config, Row};
 pub use schema::{SETTINGS, Setting};
 pub use settings::{

@@ -43,7 +43,6 @@ mod warm;
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use std::num::NonZero;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -62,7 +61,7 @@ pub use session::{Derived, Session};
 pub use warm::Warmed;
 
 use crate::clock::Clock;
-use crate::config::Mode;
+use crate::config::{Mode, processors};
 use crate::entry::Record;
 use crate::entry::compress::Level;
 use crate::key::{Key, KeyError, KindName, Scope};
@@ -113,11 +112,10 @@ pub struct LarderOptions {
 impl LarderOptions {
     /// 64 MiB of memory, no tiers, everything else at its default.
     pub fn new(clock: Clock, stats: Stats) -> Self {
-        let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
         Self {
             clock,
             mode: Mode::ReadWrite,
-            memory: Some(Config::new(Limits::bytes(64 << 20), threads, 0)),
+            memory: Some(Config::new(Limits::bytes(64 << 20), processors(), 0)),
             kinds: BTreeMap::new(),
             scopes: BTreeMap::new(),
             level: Level::FAST,
