@@ -10,6 +10,7 @@ use super::address;
 use super::build::{Building, Text};
 use super::ini;
 use super::model::{Inventory, UNGROUPED};
+use super::output;
 use super::tree::{self, Document};
 use crate::problem::Problem;
 use crate::yaml::Position;
@@ -29,6 +30,13 @@ pub enum Part {
         /// Its content.
         content: Arc<[u8]>,
     },
+    /// What a program printed.
+    Output {
+        /// The program.
+        name: String,
+        /// Its output.
+        content: Arc<[u8]>,
+    },
 }
 
 /// Joins parts in their order. The first thing that is wrong is returned; what is odd is a warning of the inventory.
@@ -40,6 +48,11 @@ pub fn assemble(parts: &[Part]) -> Result<Inventory, Problem> {
                 let text = Text { name: "", bytes: list.as_bytes() };
                 building.begin(text);
                 host_list(list, &mut building)?;
+            }
+            Part::Output { name, content } => {
+                let text = Text { name, bytes: content };
+                building.begin(text);
+                output::read(&text, &mut building)?;
             }
             Part::File { name, content } => {
                 let text = Text { name, bytes: content };

@@ -3,6 +3,7 @@
 //!
 //! Rules are those of Ansible's inventory manager and of its plugin `host_group_vars`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,6 +32,21 @@ pub enum Source {
     Path(String),
     /// Hosts separated by commas.
     Hosts(String),
+}
+
+/// All that an inventory is made of. Equal ones are the same inventory.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Sources {
+    /// In order; later ones win.
+    pub sources: Vec<Source>,
+    /// Of each program that may be one of them, or in a directory of them: a file with what it printed.
+    pub outputs: BTreeMap<String, String>,
+}
+
+impl From<Vec<Source>> for Sources {
+    fn from(sources: Vec<Source>) -> Self {
+        Self { sources, outputs: BTreeMap::new() }
+    }
 }
 
 /// Variables, and what is missing among them.
@@ -63,7 +79,11 @@ pub(super) fn shown(path: &Path) -> String {
 }
 
 /// The parts that a source has.
-pub(super) async fn parts(cx: &Context, source: &Source) -> Result<Vec<Part>, InventoryError> {
+pub(super) async fn parts(
+    cx: &Context,
+    source: &Source,
+    outputs: &BTreeMap<String, String>,
+) -> Result<Vec<Part>, InventoryError> {
     let path = match source {
         Source::Hosts(list) => return Ok(vec![Part::Hosts(list.clone())]),
         Source::Path(path) => PathBuf::from(path),
@@ -72,7 +92,7 @@ pub(super) async fn parts(cx: &Context, source: &Source) -> Result<Vec<Part>, In
     let Some(names) = cx.list(&path).await? else {
         let missing = || Problem::of_file(&shown(&path), "there is no such inventory");
         let remedy = "name a file or a directory with -i, or hosts with a comma after each: -i web1,web2,";
-        parts.push(part(cx, path.clone()).await?.ok_or_else(|| missing().remedy(remedy))?);
+        parts.push(part(cx, path.clone(), outputs).await?.ok_or_else(|| missing().remedy(remedy))?);
         return Ok(parts);
     };
     // Directories still to be looked into, the next one last, so that files come in the order of their paths.
@@ -90,7 +110,7 @@ pub(super) async fn parts(cx: &Context, source: &Source) -> Result<Vec<Part>, In
             }
             Some(names) => push(&mut pending, &path, &names, depth + 1),
             // A link may lead nowhere.
-            None => parts.extend(part(cx, path).await?),
+            None => parts.extend(part(cx, path, outputs).await?),
         }
     }
     Ok(parts)
@@ -108,20 +128,24 @@ fn is_ignored(name: &str) -> bool {
 }
 
 /// The part that a file is; `None` if it is not there.
-async fn part(cx: &Context, path: PathBuf) -> Result<Option<Part>, InventoryError> {
+async fn part(
+    cx: &Context,
+    path: PathBuf,
+    outputs: &BTreeMap<String, String>,
+) -> Result<Option<Part>, InventoryError> {
     let Some(content) = cx.read(&path).await? else { return Ok(None) };
     let name = shown(&path);
     // Without a slash it would be looked for among the programs of the machine.
     let program = if name.contains('/') { name.clone() } else { format!("./{name}") };
     let may_run = content.starts_with(b"#!") || content.starts_with(b"\x7fELF");
-    if may_run && cx.tool(&program).await?.is_some() {
-        let problem = Problem::of_file(&name, "the inventory is a program, and it is not run");
-        let remedy = format!(
-            "write down what it says: ansible-inventory -i {name} --list --yaml --export --output hosts.yml"
-        );
-        return Err(problem.remedy(remedy).into());
+    if !may_run || cx.tool(&program).await?.is_none() {
+        return Ok(Some(Part::File { name, content }));
     }
-    Ok(Some(Part::File { name, content }))
+    let Some(output) = outputs.get(&name) else { return Err(InventoryError::Program(name)) };
+    match cx.read(output).await? {
+        Some(content) => Ok(Some(Part::Output { name, content })),
+        None => Err(Problem::of_file(&name, "what the program printed is gone").into()),
+    }
 }
 
 /// The directory that `group_vars/` and `host_vars/` stand in for a source.

@@ -2,12 +2,41 @@
 
 use std::collections::BTreeMap;
 
+use larder::engine::Session;
+
+use super::files::Sources;
 use super::model::{ALL, Inventory};
+use super::queries::{HostsOf, InventoryError, Limit, Parsed, VariablesOf};
 use super::value::{Variables, write_block, write_entries, write_text};
 
-/// Prints hosts and the groups that they are in as JSON, byte for byte as `ansible-inventory --list` does.
-/// `chosen` says which hosts, by name, with their variables; others are left out of the groups.
-pub fn to_json(inventory: &Inventory, chosen: &BTreeMap<&str, &Variables>) -> String {
+/// What `ansible-inventory --list` prints of an inventory, byte for byte.
+///
+/// `playbook_directory` is below the root of the session; hosts that a limit leaves out are not printed.
+pub async fn list(
+    session: &Session,
+    sources: &Sources,
+    playbook_directory: Option<&str>,
+    limit: Option<&[Limit]>,
+) -> Result<String, InventoryError> {
+    let patterns = vec!["all".to_owned()];
+    let chosen = HostsOf { sources: sources.clone(), patterns, limit: limit.map(<[Limit]>::to_vec) };
+    let chosen = session.get(chosen).await?;
+    let mut known = BTreeMap::new();
+    for host in &chosen.hosts {
+        let query = VariablesOf {
+            sources: sources.clone(),
+            playbook_directory: playbook_directory.map(str::to_owned),
+            host: host.clone(),
+        };
+        known.insert(&**host, session.get(query).await?);
+    }
+    let variables = known.iter().map(|(&host, known)| (host, &known.variables)).collect();
+    let inventory = session.get(Parsed { sources: sources.clone() }).await?;
+    Ok(to_json(&inventory, &variables))
+}
+
+/// Prints hosts and the groups that they are in as JSON. `chosen` says which hosts, by name, with their variables; others are left out of the groups.
+fn to_json(inventory: &Inventory, chosen: &BTreeMap<&str, &Variables>) -> String {
     let mut groups: Vec<(&str, Option<u32>)> = Vec::with_capacity(inventory.groups.len() + 1);
     groups.extend(
         (0..inventory.groups.len() as u32).map(|at| (&*inventory.groups[at as usize].name, Some(at))),

@@ -10,7 +10,7 @@ use larder::engine::{Context, LookError, Queries, Query, QueryError, RegisterErr
 use serde::{Deserialize, Serialize};
 
 use super::assemble::{Part, assemble};
-use super::files::{self, Entity, Known, Source};
+use super::files::{self, Entity, Known, Sources};
 use super::model::{Inventory, LOCALHOST};
 use super::pattern::{self, Chosen};
 use super::value::Value;
@@ -25,6 +25,9 @@ pub enum InventoryError {
     /// What people wrote is wrong.
     #[error(transparent)]
     Wrong(#[from] Problem),
+    /// A part of the inventory is a program, and what it prints is not there.
+    #[error("{0}: the inventory is a program, and it is not run")]
+    Program(String),
     /// A file or a directory can't be looked at.
     #[error("a part of the inventory can't be read")]
     Look(#[from] LookError),
@@ -50,8 +53,8 @@ pub fn register(queries: Queries) -> Result<Queries, RegisterError> {
 /// The inventory that sources make together. Paths are below the root of the session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parsed {
-    /// The sources, in order; later ones win.
-    pub sources: Vec<Source>,
+    /// What it is made of.
+    pub sources: Sources,
 }
 
 impl Query for Parsed {
@@ -62,12 +65,12 @@ impl Query for Parsed {
 
     async fn compute(&self, cx: &Context) -> Result<Inventory, InventoryError> {
         let mut parts: Vec<Part> = Vec::new();
-        for source in &self.sources {
-            parts.extend(files::parts(cx, source).await?);
+        for source in &self.sources.sources {
+            parts.extend(files::parts(cx, source, &self.sources.outputs).await?);
         }
         let size = |part: &Part| match part {
             Part::Hosts(list) => list.len(),
-            Part::File { content, .. } => content.len(),
+            Part::File { content, .. } | Part::Output { content, .. } => content.len(),
         };
         if parts.iter().map(size).sum::<usize>() < LARGE_BYTES {
             return Ok(assemble(&parts)?);
@@ -124,8 +127,8 @@ impl Limit {
 /// The hosts that patterns choose out of an inventory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostsOf {
-    /// The sources of the inventory.
-    pub sources: Vec<Source>,
+    /// What the inventory is made of.
+    pub sources: Sources,
     /// Patterns as a play's `hosts` has them: one text or several.
     pub patterns: Vec<String>,
     /// What `--limit` leaves; `None` if it is not given.
@@ -169,8 +172,8 @@ impl Query for HostsOf {
 /// `all` and a local connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VariablesOf {
-    /// The sources of the inventory.
-    pub sources: Vec<Source>,
+    /// What the inventory is made of.
+    pub sources: Sources,
     /// The directory of the playbook below the root, whose `group_vars/` and `host_vars/` win over those beside
     /// the inventory.
     pub playbook_directory: Option<String>,
@@ -193,7 +196,7 @@ impl Query for VariablesOf {
         }
         let groups = host.map(|host| inventory.groups_of(host)).unwrap_or_default();
         let mut beside_inventory = Vec::new();
-        for source in &self.sources {
+        for source in &self.sources.sources {
             beside_inventory.extend(files::directory(cx, source).await?);
         }
         let beside_play: Vec<PathBuf> = self.playbook_directory.iter().map(PathBuf::from).collect();

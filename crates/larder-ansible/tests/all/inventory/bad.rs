@@ -320,10 +320,7 @@ fn a_program_is_not_run() {
     lab.write("inv.sh", "#!/bin/sh\ntouch ran\necho '{}'\n");
     let path = lab.root.join("inv.sh");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    expect![[r#"
-        inv.sh: the inventory is a program, and it is not run
-         = help: write down what it says: ansible-inventory -i inv.sh --list --yaml --export --output hosts.yml
-    "#]].assert_eq(&lab.problem(&["inv.sh"]));
+    expect!["inv.sh: the inventory is a program, and it is not run"].assert_eq(&lab.problem(&["inv.sh"]));
     assert!(!lab.root.join("ran").exists());
     // What may not be run is lines of hosts, the first of them a comment.
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
@@ -430,4 +427,26 @@ fn an_inventory_of_fifty_megabytes_is_read_in_one_go() {
         content: text.into_bytes().into(),
     }]);
     assert_eq!(inventory.unwrap().hosts().len(), hosts);
+}
+
+#[test]
+fn a_program_that_fails_or_says_something_else_is_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let problem = |script: &str| {
+        let lab = Lab::new();
+        lab.write("inv", format!("#!/bin/sh\n{script}\n"));
+        let permissions = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(lab.root.join("inv"), permissions).unwrap();
+        let failed = lab.list_running(&["inv"]).unwrap_err();
+        let larder_ansible::inventory::InventoryError::Wrong(problem) = failed else { panic!("{failed:?}") };
+        problem.to_string()
+    };
+    expect!["inv: the program failed: exit status: 3"].assert_eq(&problem("exit 3"));
+    expect!["inv: the output of the program is no object of JSON"].assert_eq(&problem("echo web1"));
+    expect!["inv: the output of the program has no list as `hosts` of `web`"]
+        .assert_eq(&problem("echo '{\"web\": {\"hosts\": \"w1\"}}'"));
+    expect!["inv: what it prints of host `w1` is no JSON: expected ident at line 1 column 2"]
+        .assert_eq(&problem("[ $1 = --list ] && echo '{\"web\": [\"w1\"]}' || echo no"));
+    expect!["inv: the output of the program has no object as `_meta.hostvars`"]
+        .assert_eq(&problem("echo '{\"web\": [\"w1\"], \"_meta\": {}}'"));
 }

@@ -1,15 +1,15 @@
 //! An engine that asks about inventories below a directory.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use larder::clock::Clock;
 use larder::config::{Machine, Settings};
 use larder::engine::{Larder, Opened, Outside, Queries, Session};
 use larder::key::Scope;
 use larder_ansible::inventory::{
-    Chosen, HostsOf, InventoryError, Limit, Parsed, Source, Variables, VariablesOf, register, to_json,
+    Chosen, HostsOf, InventoryError, Limit, Parsed, Source, Sources, list, register, run_program,
 };
 use larder_ansible::problem::Problem;
 use tempfile::TempDir;
@@ -29,12 +29,12 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// The sources that `-i` names.
-pub(super) fn sources(names: &[&str]) -> Vec<Source> {
+pub(super) fn sources(names: &[&str]) -> Sources {
     let source = |name: &&str| match name.contains(',') {
         true => Source::Hosts((*name).to_owned()),
         false => Source::Path((*name).to_owned()),
     };
-    names.iter().map(source).collect()
+    names.iter().map(source).collect::<Vec<_>>().into()
 }
 
 /// Inventories that are committed.
@@ -87,19 +87,6 @@ impl Lab {
         session.get(query).await.map(|chosen| (*chosen).clone()).map_err(InventoryError::from)
     }
 
-    /// The variables of a host.
-    pub(super) async fn variables(
-        session: &Session,
-        names: &[&str],
-        playbook_directory: Option<&str>,
-        host: &str,
-    ) -> Result<Variables, InventoryError> {
-        let playbook_directory = playbook_directory.map(str::to_owned);
-        let query = VariablesOf { sources: sources(names), playbook_directory, host: host.into() };
-        let known = session.get(query).await.map_err(InventoryError::from)?;
-        Ok(known.variables.clone())
-    }
-
     /// What `ansible-inventory --list` is to print.
     pub(super) fn list(
         &self,
@@ -107,16 +94,24 @@ impl Lab {
         playbook_directory: Option<&str>,
         limit: Option<&str>,
     ) -> Result<String, InventoryError> {
+        let limit = limit.map(Limit::parse);
+        block_on(list(&self.session(), &sources(names), playbook_directory, limit.as_deref()))
+    }
+
+    /// What is printed by whoever runs the programs that are asked for.
+    pub(super) fn list_running(&self, names: &[&str]) -> Result<String, InventoryError> {
+        let outputs = TempDir::new().unwrap();
+        let mut sources = sources(names);
         block_on(async {
-            let session = self.session();
-            let chosen = Self::choose(&session, names, &["all"], limit).await?;
-            let mut variables = BTreeMap::new();
-            for host in &chosen.hosts {
-                variables.insert(&**host, Self::variables(&session, names, playbook_directory, host).await?);
+            loop {
+                let outside = Outside::new(&self.root).with_root("outputs", outputs.path()).unwrap();
+                let listed = list(&self.queries.session(outside), &sources, None, None).await;
+                let Err(InventoryError::Program(name)) = listed else { return listed };
+                let said = run_program(&name, &self.root.join(&name), Duration::from_secs(60)).await?;
+                let file = sources.outputs.len().to_string();
+                std::fs::write(outputs.path().join(&file), said).unwrap();
+                assert!(sources.outputs.insert(name, format!("/@outputs/{file}")).is_none());
             }
-            let inventory =
-                session.get(Parsed { sources: sources(names) }).await.map_err(InventoryError::from)?;
-            Ok(to_json(&inventory, &variables.iter().map(|(host, variables)| (*host, variables)).collect()))
         })
     }
 
@@ -140,6 +135,7 @@ impl Lab {
         let listed = self.list(names, None, None);
         match listed {
             Err(InventoryError::Wrong(problem)) => problem.render(),
+            Err(error @ InventoryError::Program(_)) => error.to_string(),
             other => panic!("{other:?}"),
         }
     }

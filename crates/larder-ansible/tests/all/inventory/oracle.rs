@@ -41,6 +41,22 @@ fn inventories_list_byte_for_byte_as_ansible_inventory_lists_them() {
     }
 }
 
+#[test]
+fn programs_that_are_run_list_as_ansible_inventory_lists_them() {
+    let cases: [&[&str]; 3] = [&["programs/whole"], &["programs/piecewise"], &["programs", "several/second"]];
+    let lab = Lab::at(&inventories());
+    let job = |sources: &&[&str]| {
+        let mut arguments = vec!["ansible-inventory", "--list"];
+        sources.iter().for_each(|source| arguments.extend(["-i", source]));
+        Job::new(&inventories(), &arguments)
+    };
+    let theirs = run(&cases.iter().map(job).collect::<Vec<_>>());
+    for (sources, theirs) in cases.iter().zip(theirs) {
+        let ours = lab.list_running(sources).unwrap();
+        assert!(ours == theirs.stdout, "{sources:?}:\n{}", first_difference(&ours, &theirs.stdout));
+    }
+}
+
 fn first_difference(ours: &str, theirs: &str) -> String {
     let at = ours.lines().zip(theirs.lines()).position(|(ours, theirs)| ours != theirs).unwrap_or(0);
     let around = |text: &str| text.lines().skip(at.saturating_sub(6)).take(12).collect::<Vec<_>>().join("\n");
