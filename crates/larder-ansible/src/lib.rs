@@ -1,8 +1,21 @@
 //! Ansible playbooks, read and planned: what would run where, in which order, without running anything.
 //!
-//! [`inventory`] knows hosts and their variables. [`yaml`] reads files as Ansible's own loader does and keeps positions for [`problem`]s.
+//! [`yaml`] reads files as Ansible's own loader does and keeps positions for [`problem`]s. [`playbook`] is what they
+//! say, [`query`] puts imports and roles in their place, [`listing`] prints that as ansible-playbook does.
+//! [`inventory`] knows hosts and their variables.
 //! Not here: printing, exit codes, the home directory (the command line); running anything on a host.
 
+pub mod compiled;
+pub mod extra;
+mod fault;
 pub mod inventory;
+pub mod listing;
+mod place;
+pub mod plain;
+pub mod planner;
+pub mod playbook;
 pub mod problem;
+pub mod query;
+pub mod tags;
+mod template;
 pub mod yaml;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
-use crate::commands::{cache, completions, config, exec, init, man, run, tasks, why};
+use crate::commands::{cache, completions, config, exec, init, man, plan, run, tasks, why};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -83,6 +83,7 @@ pub(crate) enum Verb {
     Exec(exec::Arguments),
     Why(why::Arguments),
     Tasks(tasks::Arguments),
+    Plan(plan::Arguments),
     Init(init::Arguments),
     Cache(cache::Arguments),
     Config(config::Arguments),

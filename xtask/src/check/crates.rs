@@ -11,7 +11,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("larder", &[]),
     ("larder-tasks", &["larder"]),
     ("larder-ansible", &["larder"]),
-    ("larder-cli", &["larder", "larder-tasks"]),
+    ("larder-cli", &["larder", "larder-ansible", "larder-tasks"]),
     ("larder-sim", &["larder", "larder-tasks"]),
     ("xtask", &[]),
 ];

@@ -265,12 +265,12 @@ fn what_no_loader_would_take_is_named_with_its_line() {
           |   ^
     "#]],
     );
-    let latin = parse("f.yml", b"a: 1\nb: caf\xe9\n").unwrap_err();
+    let latin = parse("f.yml", b"a: 1\nb: \xe9tude\n").unwrap_err();
     expect![[r#"
-        f.yml:2:7: byte 0xe9 is not UTF-8
+        f.yml:2:4: byte 0xe9 is not UTF-8
           |
-        2 | b: caf�
-          |       ^
+        2 | b: �tude
+          |    ^
           = help: save the file as UTF-8
     "#]]
     .assert_eq(&latin.render());

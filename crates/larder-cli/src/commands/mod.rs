@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod exec;
 pub(crate) mod init;
 pub(crate) mod man;
+pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod tasks;
 pub(crate) mod why;
@@ -24,6 +25,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Code, Fail
         Verb::Exec(arguments) => exec::run(arguments, global, *console),
         Verb::Why(arguments) => why::run(arguments, global, *console),
         Verb::Tasks(_) => tasks::run(*console),
+        Verb::Plan(arguments) => plan::run(arguments, global, *console),
         Verb::Cache(arguments) => cache::run(arguments, global, *console),
         Verb::Init(arguments) => init::run(arguments, *console),
         Verb::Config(arguments) => config::run(arguments, global, *console),

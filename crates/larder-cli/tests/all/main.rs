@@ -7,6 +7,7 @@ mod config;
 mod hardship;
 mod init;
 mod lab;
+mod plan;
 mod reference;
 mod run;
 mod shell;

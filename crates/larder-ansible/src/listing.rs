@@ -1,0 +1,64 @@
+//! Listings in ansible-playbook's own text form: `--list-tasks` and `--list-tags`.
+//!
+//! Invariant: byte for byte what ansible-playbook prints, but for the order of a play's own tags: Ansible prints a
+//! set in the order of Python's hashing, which differs from one start to the next, and here they are sorted.
+//! Not here: which plays there are (`planner`).
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use crate::compiled::CompiledPlay;
+use crate::tags::TagSelection;
+
+/// What to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Listed {
+    /// Each task with its tags.
+    pub tasks: bool,
+    /// The tags of each play.
+    pub tags: bool,
+}
+
+/// The choice of tags for a listing. When tags are listed and none are asked for, those of tasks that never run by
+/// themselves count too.
+pub fn selection<S: AsRef<str>>(listed: Listed, only: &[S], skip: &[S]) -> TagSelection {
+    let only: Vec<&str> = only.iter().map(AsRef::as_ref).collect();
+    let skip: Vec<&str> = skip.iter().map(AsRef::as_ref).collect();
+    if listed.tags && only.is_empty() {
+        TagSelection::new(&["never", "all"], &skip)
+    } else {
+        TagSelection::new(&only, &skip)
+    }
+}
+
+/// The listing of a playbook. `playbook` is the path as it was given.
+pub fn text(playbook: &str, plays: &[CompiledPlay], listed: Listed, selection: &TagSelection) -> String {
+    let mut out = format!("\nplaybook: {playbook}\n");
+    for (n, play) in plays.iter().enumerate() {
+        let hosts = play.hosts.join(",");
+        let tags = play.tags.join(",");
+        let _ = writeln!(out, "\n  play #{} ({hosts}): {}\tTAGS: [{tags}]", n + 1, play.name);
+        if listed.tasks || listed.tags {
+            tasks(play, listed, selection, &mut out);
+        }
+    }
+    out
+}
+
+fn tasks(play: &CompiledPlay, listed: Listed, selection: &TagSelection, out: &mut String) {
+    let mut all_tags: BTreeSet<&str> = play.tags.iter().map(String::as_str).collect();
+    if listed.tasks {
+        out.push_str("    tasks:\n");
+    }
+    let shown = play.tasks.iter().filter(|task| task.is_listed() && selection.selects(&task.tags));
+    for task in shown {
+        all_tags.extend(task.tags.iter().map(String::as_str));
+        if listed.tasks {
+            let _ = writeln!(out, "      {}\tTAGS: [{}]", task.label(&play.roles), task.tags.join(", "));
+        }
+    }
+    if listed.tags {
+        let all_tags: Vec<&str> = all_tags.into_iter().collect();
+        let _ = writeln!(out, "      TASK TAGS: [{}]", all_tags.join(", "));
+    }
+}

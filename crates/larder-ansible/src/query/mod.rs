@@ -1,0 +1,49 @@
+//! Playbooks as queries: each file, role and play is one, and holds while what it observed is unchanged.
+//!
+//! document → tasks, playbook entries, role → list of plays, compiled play. What an answer is made of has no
+//! positions: a line inserted above a task changes no answer but the file's own digest, and the wave stops there.
+//!
+//! Invariant: everything that decides an answer is a parameter or was looked at through the context.
+//! Not here: what documents mean (`playbook`), what is made of compiled plays.
+
+mod collection;
+mod compile;
+mod document;
+mod enter;
+mod plays;
+mod role;
+mod source;
+mod walk;
+
+use larder::engine::{Queries, RegisterError};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use compile::Compile;
+pub(crate) use document::{Document, problem};
+pub(crate) use plays::PlayList;
+
+use crate::plain::Mapping;
+
+/// What changes what a playbook comes to, beside the playbook itself. Paths are relative to the root.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Options {
+    /// Variables that win over all others.
+    pub extra_vars: Mapping,
+    /// Where roles are looked for after `roles/` beside the playbook.
+    pub roles_path: Vec<String>,
+    /// Where `ansible_collections/` is looked for after what is beside the playbook.
+    pub collections_path: Vec<String>,
+}
+
+/// Adds the kinds of this crate to those that a session knows.
+pub fn register(queries: Queries) -> Result<Queries, RegisterError> {
+    queries
+        .with::<Document>()?
+        .with::<source::TaskFile>()?
+        .with::<source::PlaybookHeads>()?
+        .with::<source::PlaySource>()?
+        .with::<role::FindRole>()?
+        .with::<role::RoleSource>()?
+        .with::<PlayList>()?
+        .with::<Compile>()
+}

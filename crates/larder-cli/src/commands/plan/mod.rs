@@ -1,0 +1,136 @@
+//! `larder plan`: what an Ansible playbook would do, without asking any host.
+
+mod place;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use larder::clock::Clock;
+use larder::config::Machine;
+use larder::engine::{Larder, Opened};
+use larder::key::{Digest, Scope};
+use larder_ansible::compiled::CompiledPlay;
+use larder_ansible::extra::ExtraVars;
+use larder_ansible::listing::{self, Listed};
+use larder_ansible::plain::Mapping;
+use larder_ansible::planner::Planner;
+use larder_ansible::problem::Problem;
+use larder_ansible::query::Options;
+
+use self::place::Place;
+use crate::arguments::Global;
+use crate::configuration;
+use crate::console::{Console, WARNING, styled};
+use crate::failure::{Code, Failure};
+use crate::store;
+use crate::surroundings::{Surroundings, producer};
+
+/// Show what an Ansible playbook would do, without asking any host
+///
+/// Playbooks, roles and variables are read once and kept; after an edit only what it touches is read again.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  larder plan site.yml --list-tasks
+  larder plan site.yml --list-tags --tags deploy
+  larder plan site.yml --list-tasks -e env=staging -e @vars/staging.yml")]
+pub(crate) struct Arguments {
+    /// Playbooks
+    #[arg(required = true, value_name = "PLAYBOOK")]
+    playbooks: Vec<PathBuf>,
+    /// List tasks as ansible-playbook does
+    #[arg(long)]
+    list_tasks: bool,
+    /// List tags as ansible-playbook does
+    #[arg(long)]
+    list_tags: bool,
+    /// Only tasks with one of these tags
+    #[arg(short, long, value_name = "TAGS")]
+    tags: Vec<String>,
+    /// No tasks with one of these tags
+    #[arg(long, value_name = "TAGS")]
+    skip_tags: Vec<String>,
+    /// Set variables: key=value, JSON or YAML in braces, or @FILE
+    #[arg(short, long, value_name = "VARS")]
+    extra_vars: Vec<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
+    let place = Place::of(&arguments.playbooks, &Surroundings::look()?.current)?;
+    let options = Options {
+        extra_vars: extra_vars(&arguments.extra_vars)?,
+        roles_path: place.listed("ANSIBLE_ROLES_PATH"),
+        collections_path: place.listed("ANSIBLE_COLLECTIONS_PATH"),
+    };
+    let opened = open(&place, global, console)?;
+    let planner = Planner::new(&opened.larder, &scope(place.root())).context("cannot plan")?;
+    let plans = store::block_on(async {
+        let view = planner.view(place.root());
+        let mut plans = Vec::new();
+        for playbook in place.playbooks() {
+            plans.push(view.plays(playbook, &options).await.map_err(|problem| wrong(&problem))?);
+        }
+        drop(view);
+        opened.close().await;
+        Ok::<_, Failure>(plans)
+    })??;
+    print(arguments, &plans)?;
+    Ok(Code::Done)
+}
+
+fn print(arguments: &Arguments, plans: &[Vec<CompiledPlay>]) -> Result<(), Failure> {
+    use std::io::Write as _;
+    let listed = Listed { tasks: arguments.list_tasks, tags: arguments.list_tags };
+    let selection = listing::selection(listed, &arguments.tags, &arguments.skip_tags);
+    let mut out = anstream::stdout().lock();
+    for (playbook, plays) in arguments.playbooks.iter().zip(plans) {
+        let text = listing::text(&playbook.to_string_lossy(), plays, listed, &selection);
+        out.write_all(text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The engine as the configuration describes it. Without its disk tier plans are made all the same.
+fn open(place: &Place, global: &Global, console: Console) -> Result<Opened, Failure> {
+    let root = configuration::project_root(place.root());
+    let config = configuration::load(global, root.as_deref())?;
+    let settings = config.settings();
+    let opened =
+        Larder::open(settings, &Machine::probe(Path::new("/")), Clock::system(), &producer(settings));
+    if let Some(problem) = &opened.problem {
+        let dir = settings.dir.display();
+        console.note(format_args!(
+            "{} the cache in {dir} is not used, and nothing is kept: {problem}",
+            styled(WARNING, "warning:")
+        ));
+    }
+    Ok(opened)
+}
+
+/// Plans of a project are kept for its directory.
+fn scope(root: &Path) -> Scope {
+    let digest = Digest::of(root.as_os_str().as_encoded_bytes()).to_string();
+    Scope::new(&format!("plan-{}", &digest[..32])).expect("hexadecimal digits are a name")
+}
+
+fn extra_vars(written: &[String]) -> Result<Mapping, Failure> {
+    let mut variables = Mapping::default();
+    for text in written {
+        let more = match ExtraVars::read(text).map_err(|problem| wrong(&problem))? {
+            ExtraVars::Given(variables) => variables,
+            ExtraVars::File(path) => {
+                let text =
+                    fs::read(&path).with_context(|| format!("cannot read {path}")).map_err(Failure::usage)?;
+                ExtraVars::of_document(&path, &text).map_err(|problem| wrong(&problem))?
+            }
+        };
+        variables.update(&more);
+    }
+    Ok(variables)
+}
+
+fn wrong(problem: &Problem) -> Failure {
+    Failure::usage(anyhow!("the playbook can't be planned")).details(problem.render())
+}
