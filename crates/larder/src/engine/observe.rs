@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -140,7 +141,7 @@ pub(super) struct View {
     /// Of each root that was looked below.
     places: Mutex<HashMap<Name, Arc<OnceCell<Arc<Place>>>>>,
     counts: Arc<Mutex<Counts>>,
-    cells: Mutex<HashMap<Source, Cell>>,
+    cells: Mutex<HashMap<Source, Cell, RandomState>>,
     /// What globs found: they have looked at each file that they selected.
     scans: Mutex<Vec<(Name, Arc<Snapshot>)>>,
     threads: usize,
@@ -197,6 +198,11 @@ impl View {
             let fingerprint = Fingerprint::of_variable(name, self.variable(name));
             return Ok(Arc::new(Seen { fingerprint, detail: Detail::None }));
         }
+        if let Some(cell) = self.cells.lock().get(source)
+            && let Some(seen) = cell.get()
+        {
+            return seen.clone();
+        }
         let cell = self.cell(source.clone());
         let look = || async {
             match self.scanned(source) {
@@ -215,10 +221,10 @@ impl View {
             let mut all = self.cells.lock();
             for &source in sources {
                 let Some(look) = as_look(source) else { continue };
-                let cell = all.entry(source.clone()).or_default();
-                if cell.initialized() {
+                if all.get(source).is_some_and(|cell| cell.initialized()) {
                     continue;
                 }
+                let cell = all.entry(source.clone()).or_default();
                 match self.scanned(source) {
                     // Whoever looks just now is right too: what is told to all is told by the cell.
                     Some(known) => drop(cell.set(Ok(Arc::new(seen_as(look.0, known))))),
