@@ -13,6 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::context::{Context, Recorded};
+use super::dependents::tags_of;
 use super::execute::Computation;
 use super::flight::{Flight, Seat};
 use super::keep::Began;
@@ -172,7 +173,9 @@ impl Session {
         let known = known.filter(|entry| kind.freshness(&asked.key, entry) == Freshness::Fresh);
         let mut traces = known.map_or_else(Traces::default, |entry| entry.value.clone());
         traces.add(trace);
-        kind.keep(&asked.key, flight, traces.into(), cost, began).await.kept
+        let tags = tags_of(&traces);
+        let computed = Computed { tags, ..Computed::new(traces) };
+        kind.keep(&asked.key, flight, computed, cost, began).await.kept
     }
 }
 

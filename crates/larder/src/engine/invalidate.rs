@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::{Held, Larder};
+use super::{Dependents, Held, Larder};
 use crate::clock::Timestamp;
 use crate::entry::Record;
 use crate::key::{Key, Selector};
@@ -23,6 +23,9 @@ use crate::tier::{Epoch, Invalidations, TierError};
 
 /// How many soft invalidations are remembered; what comes on top is a hard one.
 const MAX_SOFT: usize = 256;
+
+/// How many dependents are removed one by one.
+const MAX_PARTS: usize = 200;
 
 /// A hook failed; its words go into the report.
 pub type HookError = Box<dyn std::error::Error + Send + Sync>;
@@ -65,24 +68,33 @@ impl Larder {
 
     /// Removes what `selector` selects from memory and from each tier. When this returns, no answer from before
     /// is given or stored any more, by any process that shares a tier that could be told.
+    ///
+    /// A selector with dependents also removes what depends on that; where this comes to more than some hundred
+    /// entries, all of their kinds in that scope.
     pub async fn invalidate(&self, selector: &Selector) -> InvalidationReport {
         let mut report = InvalidationReport::default();
         let hooks = self.shared.hooks.lock().clone();
+        let parts = self.parts_of(selector).await;
         if !hooks.is_empty() {
-            let keys = self.in_memory_of(selector);
+            let mut keys: Vec<Key> = parts.iter().flat_map(|part| self.in_memory_of(part)).collect();
+            keys.sort_unstable();
+            keys.dedup();
             report.failed_hooks.extend(hooks.iter().filter_map(|hook| hook.before(selector, &keys).err()));
         }
-        let mut keys = self.forget(selector);
-        for guarded in &self.shared.tiers {
-            match guarded.invalidate(selector).await {
-                Ok(invalidated) => {
-                    keys.extend(invalidated.keys);
-                    report.bytes += invalidated.bytes;
+        let mut keys = Vec::new();
+        for part in &parts {
+            keys.extend(self.forget(part));
+            for guarded in &self.shared.tiers {
+                match guarded.invalidate(part).await {
+                    Ok(invalidated) => {
+                        keys.extend(invalidated.keys);
+                        report.bytes += invalidated.bytes;
+                    }
+                    Err(error) => report.failed_tiers.push((guarded.name(), error)),
                 }
-                Err(error) => report.failed_tiers.push((guarded.name(), error)),
             }
+            keys.extend(self.forget(part));
         }
-        keys.extend(self.forget(selector));
         keys.sort_unstable();
         keys.dedup();
         self.count_invalidated(&keys);
@@ -99,14 +111,36 @@ impl Larder {
     /// Marks what `selector` selects as stale: each answer is given once more, by this process, while it is
     /// computed anew in the background. Selectors by tag and by key are exact; last use is not looked at.
     pub async fn invalidate_softly(&self, selector: &Selector) -> InvalidationReport {
+        let parts = self.parts_of(selector).await;
         self.shared.generation.fetch_add(1, Ordering::AcqRel);
-        match self.shared.soft.mark(selector, self.shared.clock.wall()) {
-            Marked::Yes => {
-                tracing::info!(%selector, "invalidated softly");
-                InvalidationReport::default()
-            }
-            Marked::Full => self.invalidate(selector).await,
+        let now = self.shared.clock.wall();
+        if parts.iter().any(|part| matches!(self.shared.soft.mark(part, now), Marked::Full)) {
+            return self.invalidate(selector).await;
         }
+        tracing::info!(%selector, "invalidated softly");
+        InvalidationReport::default()
+    }
+
+    /// Selectors without dependents that select the same, or somewhat more where that would be very many.
+    async fn parts_of(&self, selector: &Selector) -> Vec<Selector> {
+        if !selector.has_dependents() {
+            return vec![selector.clone()];
+        }
+        let Dependents { keys, complete } = self.dependents(selector).await;
+        let own = selector.clone().without_dependents();
+        // What is computed just now may be selected too, although nothing is kept of it yet.
+        if !complete {
+            return vec![own.scope().map_or_else(Selector::all, |scope| Selector::all().in_scope(scope))];
+        }
+        let mut parts = vec![own];
+        if keys.len() <= MAX_PARTS {
+            parts.extend(keys.iter().map(Selector::key));
+        } else {
+            for same in keys.chunk_by(|a, b| a.scope() == b.scope() && a.kind() == b.kind()) {
+                parts.push(Selector::all().in_scope(same[0].scope()).of_kind_version(same[0].kind()));
+            }
+        }
+        parts
     }
 
     /// Forgets in memory what other processes invalidated in the tiers since this was called last. Costs one look

@@ -19,6 +19,7 @@
 
 mod answer;
 mod context;
+mod dependents;
 mod derive;
 mod execute;
 mod explain;
@@ -52,6 +53,7 @@ use tokio::sync::OnceCell;
 
 pub use answer::{Answer, AskError, Computed, Entry, Freshness, Kept, NotKept, Origin};
 pub use context::Context;
+pub use dependents::Dependents;
 pub use invalidate::{Hook, HookError, InvalidationReport};
 pub use kind::{Exclusion, Kind, KindOptions, Validity, Value, Write};
 pub use observe::{LookError, Outside, Tool};

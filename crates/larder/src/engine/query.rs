@@ -18,7 +18,7 @@ use super::observe::{KeptSnapshot, Outside};
 use super::session::{Session, Verifiable};
 use super::{Context, Kind, KindOptions, Larder, Value};
 use crate::key::{Canonical, CanonicalError, Floats, Key, KeyError, KindName, Scope};
-use crate::query::{Ground, Question, Traces};
+use crate::query::{Ground, Question, Source, Traces};
 
 /// A computation whose answer is a function of its parameters and of what it observes through its [`Context`].
 ///
@@ -188,6 +188,16 @@ impl Queries {
     /// Begins a session: one consistent view of `outside`.
     pub fn session(&self, outside: Outside) -> Session {
         Session::new(Arc::clone(&self.registry), outside)
+    }
+
+    /// A query as a source of others, for asking who observed it.
+    pub fn source_of<Q: Query>(&self, query: &Q) -> Result<Source, QueryError<Q::Error>> {
+        let registered = self.registry.registered::<Q>().ok_or(QueryError::Unregistered(Q::KIND))?;
+        Ok(Source::Query(registered.question(query)?))
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// What a query's answer is filed under, for selectors.

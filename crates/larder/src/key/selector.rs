@@ -81,12 +81,21 @@ pub struct Selector {
     id: IdPattern,
     tag: Option<Arc<str>>,
     unused_since: Option<Timestamp>,
+    dependents: bool,
 }
 
 impl Selector {
     /// Selects everything.
     pub fn all() -> Self {
-        Self { scope: None, kind: None, version: None, id: IdPattern::Any, tag: None, unused_since: None }
+        Self {
+            scope: None,
+            kind: None,
+            version: None,
+            id: IdPattern::Any,
+            tag: None,
+            unused_since: None,
+            dependents: false,
+        }
     }
 
     /// Selects one entry.
@@ -135,6 +144,22 @@ impl Selector {
     /// Only entries last used before `time`.
     pub fn unused_since(self, time: Timestamp) -> Self {
         Self { unused_since: Some(time), ..self }
+    }
+
+    /// Also the entries that depend on those, directly or through others. Who depends on whom is known to the engine,
+    /// which looks it up: [`matches`](Self::matches) tells of the others alone.
+    pub fn with_dependents(self) -> Self {
+        Self { dependents: true, ..self }
+    }
+
+    /// Without the entries that depend on others.
+    pub fn without_dependents(self) -> Self {
+        Self { dependents: false, ..self }
+    }
+
+    /// Whether it also selects the entries that depend on others.
+    pub fn has_dependents(&self) -> bool {
+        self.dependents
     }
 
     /// The scope it is narrowed to.
@@ -190,7 +215,7 @@ impl Selector {
         else {
             return None;
         };
-        if self.tag.is_some() || self.unused_since.is_some() {
+        if self.tag.is_some() || self.unused_since.is_some() || self.dependents {
             return None;
         }
         Key::new(scope, &KindName::new(kind, version).ok()?, id).ok()
@@ -199,7 +224,7 @@ impl Selector {
 
 /// The text form that [`Selector::from_str`] reads back: `any:S/K`, `key:S/K@V/ID`, `prefix:S/K@V/P` or
 /// `glob:S/K@V/G`, with `*` for any scope and any kind; then, each after a unit separator (U+001F),
-/// `older:MILLIS` and `tag:T`.
+/// `older:MILLIS`, `tag:T` and `dependents:all`.
 ///
 /// People write shorter forms, which are read too: a key, `all`, `scope:S`, `kind:NAME[@V]`, `tag:T`.
 impl fmt::Display for Selector {
@@ -226,6 +251,9 @@ impl fmt::Display for Selector {
         if let Some(tag) = &self.tag {
             write!(f, "\u{1f}tag:{tag}")?;
         }
+        if self.dependents {
+            f.write_str("\u{1f}dependents:all")?;
+        }
         Ok(())
     }
 }
@@ -239,6 +267,7 @@ impl FromStr for Selector {
         for part in parts {
             selector = match part.split_once(':') {
                 Some(("tag", tag)) => selector.tagged(tag)?,
+                Some(("dependents", "all")) => selector.with_dependents(),
                 Some(("older", millis)) => {
                     let millis = millis.parse().map_err(|_| KeyError::Shape(text.to_owned()))?;
                     selector.unused_since(Timestamp::from_millis(millis))

@@ -17,6 +17,7 @@ pub use fingerprint::{Fingerprint, Listed, ListedKind};
 pub use path::{BadRootName, NotBelowRoot, RootPath};
 pub(crate) use path::{root_name, split as split_root};
 pub use source::{Question, Source};
+pub(crate) use source::{observes_much, tag_of_key};
 pub use trace::MAX_TRACES;
 pub(crate) use trace::{Ground, Observation, Trace, Traces};
 pub use why::{Mismatch, Missed, Now, Unsteady, Why};

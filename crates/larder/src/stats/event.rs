@@ -125,12 +125,17 @@ named! {
         Scope => "scope",
         /// Everything.
         All => "all",
+        /// Any of these, and what depends on it.
+        Dependents => "dependents",
     }
 }
 
 impl SelectorForm {
     /// The form of a selector.
     pub fn of(selector: &Selector) -> Self {
+        if selector.has_dependents() {
+            return Self::Dependents;
+        }
         if selector.as_key().is_some() {
             return Self::Key;
         }

@@ -106,7 +106,7 @@ pub async fn each_part_of_a_key_tells_entries_apart(tier: &dyn Tier) {
     }
 }
 
-/// An invalidation removes what its selector matches, says which keys that was, and leaves all else.
+/// What a selector matches is told; an invalidation removes it, says which keys that was, and leaves all else.
 pub async fn an_invalidation_removes_what_its_selector_matches_and_nothing_else(tier: &dyn Tier) {
     let entries: [(Key, &[&str]); 6] = [
         (key("inv", "facts@1/src/app.py"), &["nightly"]),
@@ -136,6 +136,8 @@ pub async fn an_invalidation_removes_what_its_selector_matches_and_nothing_else(
             assert!(put(tier, key, b"value", tags).await.is_kept());
         }
         let before = tier.epoch().await.expect("epoch");
+        let mut selected = tier.select(&[selector.clone(), selector.clone()]).await.expect("select");
+        selected.sort();
         let mut gone = tier.invalidate(&selector).await.expect("invalidate");
         assert!(gone.epoch > before, "an invalidation moves the epoch on");
         gone.keys.sort();
@@ -148,6 +150,7 @@ pub async fn an_invalidation_removes_what_its_selector_matches_and_nothing_else(
         }
         expected.sort();
         assert_eq!(gone.keys, expected, "{selector}");
+        assert_eq!(selected, expected, "what was told before it went: {selector}");
         assert_eq!(gone.bytes > 0, !expected.is_empty(), "{selector}");
     }
 }

@@ -87,6 +87,10 @@ impl Tier for Faulty {
         Box::pin(self.run(self.inner.invalidate(selector)))
     }
 
+    fn select<'a>(&'a self, selectors: &'a [Selector]) -> Answer<'a, Vec<Key>> {
+        Box::pin(self.run(self.inner.select(selectors)))
+    }
+
     fn quarantine<'a>(&'a self, key: &'a Key) -> Answer<'a, ()> {
         Box::pin(self.run(self.inner.quarantine(key)))
     }

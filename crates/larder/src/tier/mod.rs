@@ -166,6 +166,10 @@ pub trait Tier: fmt::Debug + Send + Sync + 'static {
     /// from before is stored afterwards.
     fn invalidate<'a>(&'a self, selector: &'a Selector) -> Answer<'a, Invalidated>;
 
+    /// The keys of the entries that any of `selectors` selects, in no stated order. A tier that can't say which they
+    /// are fails.
+    fn select<'a>(&'a self, selectors: &'a [Selector]) -> Answer<'a, Vec<Key>>;
+
     /// Removes one entry whose bytes proved bad, and keeps them aside for whoever looks into it.
     fn quarantine<'a>(&'a self, key: &'a Key) -> Answer<'a, ()>;
 

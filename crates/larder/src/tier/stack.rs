@@ -81,6 +81,12 @@ impl Guarded {
         outcome
     }
 
+    /// The keys of the entries that any of `selectors` selects.
+    pub async fn select(&self, selectors: &[Selector]) -> Result<Vec<Key>, TierError> {
+        self.settle().await;
+        self.run(self.tier.select(selectors)).await
+    }
+
     /// Sets a damaged entry aside.
     pub async fn quarantine(&self, key: &Key) -> Result<(), TierError> {
         self.run(self.tier.quarantine(key)).await

@@ -38,6 +38,11 @@ impl Tier for Disk {
         Box::pin(blocking(move || disk.blocking_invalidate(&selector)))
     }
 
+    fn select<'a>(&'a self, selectors: &'a [Selector]) -> Answer<'a, Vec<Key>> {
+        let (disk, selectors) = (self.clone(), selectors.to_vec());
+        Box::pin(blocking(move || disk.blocking_select(&selectors)))
+    }
+
     fn quarantine<'a>(&'a self, key: &'a Key) -> Answer<'a, ()> {
         let (disk, key) = (self.clone(), key.clone());
         Box::pin(blocking(move || disk.blocking_quarantine(&key)))

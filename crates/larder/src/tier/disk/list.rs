@@ -1,7 +1,7 @@
 //! Listing entries, and counting what there is.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,6 +85,20 @@ impl Disk {
             sort(&mut chosen, order);
             chosen.truncate(limit);
             chosen.into_iter().map(|selected| listed(connection, selected)).collect()
+        })
+    }
+
+    /// The keys of the entries that any of `selectors` selects, sorted.
+    pub(super) fn blocking_select(&self, selectors: &[Selector]) -> Result<Vec<Key>, TierError> {
+        self.read(|connection, _| {
+            let mut keys = BTreeSet::new();
+            for selector in selectors {
+                visit(connection, selector, |selected| {
+                    keys.insert(selected.key);
+                    Ok(())
+                })?;
+            }
+            Ok(keys.into_iter().collect())
         })
     }
 
