@@ -1,9 +1,11 @@
-//! Replays request traces through larder's eviction policies, its memory tier, exact references and rivals.
+//! Replays request traces through larder's eviction policies, its memory tier, exact references and rivals, and
+//! histories of playbooks through its planner.
 //!
 //! For development only: nothing depends on it. Where the public traces come from is told in [`formats`].
 //! Not here: speed, which `benches/` measures.
 
 pub mod formats;
+pub mod history;
 pub mod ours;
 pub mod percents;
 pub mod reference;

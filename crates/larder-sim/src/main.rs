@@ -1,4 +1,5 @@
 //! `larder-sim replay --traces DIR`: hit ratios and compute saved, by policy, rival and trace.
+//! `larder-sim plans --repository DIR`: how much of its plans each commit takes over from those before.
 
 use std::io::{Write as _, stdout};
 use std::path::PathBuf;
@@ -6,17 +7,20 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use larder::policy::PolicyName;
-use larder_sim::formats;
 use larder_sim::ours::{Bare, Tier};
 use larder_sim::percents::{Comparison, Percents};
 use larder_sim::reference::{Belady, Counting, ExactGdsf};
 use larder_sim::replay::{Cache, Tally, replay};
+use larder_sim::{formats, history};
 
 use larder_sim::rivals::Rival;
 use larder_sim::trace::Trace;
 
 #[derive(Parser)]
-#[command(name = "larder-sim", about = "Replays request traces through eviction policies")]
+#[command(
+    name = "larder-sim",
+    about = "Replays request traces through eviction policies, and histories of playbooks through the planner"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -42,10 +46,27 @@ enum Command {
         #[arg(long)]
         ours_only: bool,
     },
+    /// Plan the playbooks of each commit of a repository, with what earlier commits left and with nothing kept.
+    Plans {
+        /// The repository, with or without files checked out; it is left as it is.
+        #[arg(long)]
+        repository: PathBuf,
+        /// How many of the last commits.
+        #[arg(long, default_value_t = 300)]
+        commits: usize,
+    },
 }
 
 fn main() -> Result<()> {
-    let Command::Replay { traces, only, shares, sigma, ours_only } = Arguments::parse().command;
+    let (traces, only, shares, sigma, ours_only) = match Arguments::parse().command {
+        Command::Plans { repository, commits } => {
+            writeln!(stdout(), "{}", history::replay(&repository, commits)?)?;
+            return Ok(());
+        }
+        Command::Replay { traces, only, shares, sigma, ours_only } => {
+            (traces, only, shares, sigma, ours_only)
+        }
+    };
     let mut traces = formats::read_folder(&traces)?;
     traces.retain(|trace| trace.name.contains(&only));
     ensure!(!traces.is_empty(), "no trace whose name contains {only:?}");

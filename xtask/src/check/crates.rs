@@ -12,7 +12,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("larder-tasks", &["larder"]),
     ("larder-ansible", &["larder"]),
     ("larder-cli", &["larder", "larder-ansible", "larder-tasks"]),
-    ("larder-sim", &["larder", "larder-tasks"]),
+    ("larder-sim", &["larder", "larder-ansible", "larder-tasks"]),
     ("xtask", &[]),
 ];
 

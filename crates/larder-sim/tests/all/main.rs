@@ -1,4 +1,5 @@
-//! The simulator at its boundary: known answers, and references on a small generated trace.
+//! The simulator at its boundary: known answers, references on a small generated trace, a small history of playbooks.
 
 mod generated;
+mod history;
 mod known;
