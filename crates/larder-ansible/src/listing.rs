@@ -1,13 +1,16 @@
-//! Listings in ansible-playbook's own text form: `--list-tasks` and `--list-tags`.
+//! Listings in ansible-playbook's own text form: `--list-hosts`, `--list-tasks` and `--list-tags`.
 //!
-//! Invariant: byte for byte what ansible-playbook prints, but for the order of a play's own tags: Ansible prints a
-//! set in the order of Python's hashing, which differs from one start to the next, and here they are sorted.
+//! Invariant: byte for byte what ansible-playbook prints, but for the order of a play's own tags and of its hosts:
+//! Ansible prints sets in the order of Python's hashing, which differs from one start to the next. Here tags are
+//! sorted, and hosts come in the order in which the play has them.
 //! Not here: which plays there are (`planner`).
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::compiled::CompiledPlay;
+use crate::inventory::Chosen;
+use crate::plain::Plain;
 use crate::tags::TagSelection;
 
 /// What to list.
@@ -31,13 +34,28 @@ pub fn selection<S: AsRef<str>>(listed: Listed, only: &[S], skip: &[S]) -> TagSe
     }
 }
 
-/// The listing of a playbook. `playbook` is the path as it was given.
-pub fn text(playbook: &str, plays: &[CompiledPlay], listed: Listed, selection: &TagSelection) -> String {
+/// The listing of a playbook. `playbook` is the path as it was given; `hosts` are those of each play, if they are to
+/// be listed.
+pub fn text(
+    playbook: &str,
+    plays: &[CompiledPlay],
+    hosts: Option<&[Chosen]>,
+    listed: Listed,
+    selection: &TagSelection,
+) -> String {
     let mut out = format!("\nplaybook: {playbook}\n");
     for (n, play) in plays.iter().enumerate() {
-        let hosts = play.hosts.join(",");
+        let patterns = play.hosts.join(",");
         let tags = play.tags.join(",");
-        let _ = writeln!(out, "\n  play #{} ({hosts}): {}\tTAGS: [{tags}]", n + 1, play.name);
+        let _ = writeln!(out, "\n  play #{} ({patterns}): {}\tTAGS: [{tags}]", n + 1, play.name);
+        if let Some(chosen) = hosts.and_then(|hosts| hosts.get(n)) {
+            let patterns = play.hosts.iter().map(|pattern| Plain::text(&**pattern)).collect();
+            let _ = writeln!(out, "    pattern: {}", Plain::List(patterns).shown());
+            let _ = writeln!(out, "    hosts ({}):", chosen.hosts.len());
+            for host in &chosen.hosts {
+                let _ = writeln!(out, "      {host}");
+            }
+        }
         if listed.tasks || listed.tags {
             tasks(play, listed, selection, &mut out);
         }

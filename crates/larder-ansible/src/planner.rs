@@ -8,6 +8,7 @@ use larder::engine::{Larder, Outside, Queries, RegisterError, Session};
 use larder::key::Scope;
 
 use crate::compiled::CompiledPlay;
+use crate::inventory;
 use crate::problem::Problem;
 use crate::query::{self, Compile, Options, PlayList};
 
@@ -26,16 +27,26 @@ pub struct View {
 impl Planner {
     /// A planner whose answers are kept in `larder` under `scope`.
     pub fn new(larder: &Larder, scope: &Scope) -> Result<Self, RegisterError> {
-        Ok(Self { queries: query::register(Queries::new(larder, scope))? })
+        Ok(Self { queries: inventory::register(query::register(Queries::new(larder, scope))?)? })
     }
 
     /// Looks at the files below `root`.
     pub fn view(&self, root: impl Into<PathBuf>) -> View {
-        View { session: self.queries.session(Outside::new(root)) }
+        self.view_of(Outside::new(root))
+    }
+
+    /// Looks at the files below several roots.
+    pub fn view_of(&self, outside: Outside) -> View {
+        View { session: self.queries.session(outside) }
     }
 }
 
 impl View {
+    /// The session, for queries of the [`inventory`](crate::inventory) and others.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// What the plays of a playbook come to. `playbook` is relative to the root. Ask within a Tokio runtime.
     pub async fn plays(&self, playbook: &str, options: &Options) -> Result<Vec<CompiledPlay>, Problem> {
         let list = PlayList { path: playbook.to_owned(), options: options.clone() };

@@ -1,6 +1,6 @@
-"""Runs ansible-playbook many times in one start.
+"""Runs programs of Ansible many times in one start.
 
-Reads a JSON list of {"cwd": ..., "argv": [...]} from stdin, and writes a JSON list of {"code", "out", "err"} to
+Reads a JSON list of {"cwd": ..., "argv": [...]} from stdin, with a "program" where it is not ansible-playbook, and writes a JSON list of {"code", "out", "err"} to
 stdout. Each run happens in a forked child, so that none sees what another left behind, and loading Ansible is paid
 for once.
 """
@@ -29,8 +29,9 @@ def run(case):
                 os.dup2(out.fileno(), 1)
                 os.dup2(err.fileno(), 2)
                 os.chdir(case["cwd"])
-                sys.argv = ["ansible-playbook", *case["argv"]]
-                code = main(sys.argv) or 0
+                program = case.get("program", "ansible-playbook")
+                sys.argv = [program, *case["argv"]]
+                code = PROGRAMS[program](sys.argv) or 0
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else 1
             finally:
@@ -50,6 +51,8 @@ import ansible.executor.playbook_executor  # noqa: E402,F401
 import ansible.plugins.loader  # noqa: E402,F401
 import ansible.utils.display  # noqa: E402,F401
 from ansible._internal._templating import _engine  # noqa: E402,F401
-from ansible.cli.playbook import main  # noqa: E402
+from ansible.cli import adhoc, inventory, playbook  # noqa: E402
+
+PROGRAMS = {"ansible": adhoc.main, "ansible-inventory": inventory.main, "ansible-playbook": playbook.main}
 
 json.dump([run(case) for case in cases], sys.stdout)

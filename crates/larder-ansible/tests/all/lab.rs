@@ -63,7 +63,7 @@ pub(crate) fn listing(planner: &Planner, root: &Path, arguments: &[&str]) -> Res
     let mut out = String::new();
     for playbook in books {
         let plays = plays(planner, root, playbook, &extra)?;
-        out.push_str(&listing::text(playbook, &plays, listed, &selection));
+        out.push_str(&listing::text(playbook, &plays, None, listed, &selection));
     }
     Ok(out)
 }

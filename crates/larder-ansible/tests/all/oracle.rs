@@ -22,7 +22,7 @@ struct Ran {
 }
 
 /// The interpreter of the environment that has ansible-core.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools");
     let entries = std::fs::read_dir(&tools).into_iter().flatten().flatten();
     let environments =

@@ -8,6 +8,7 @@ mod hardship;
 mod init;
 mod lab;
 mod plan;
+mod plan_inventory;
 mod reference;
 mod run;
 mod shell;

@@ -1,7 +1,12 @@
 //! The same groups, hosts, order and variables as Ansible's own commands print.
 
+use larder_ansible::compiled::CompiledPlay;
+use larder_ansible::inventory::Chosen;
+use larder_ansible::listing::{self, Listed};
+use larder_ansible::plain::Mapping;
+
 use super::ansible::{Job, run};
-use super::lab::{Lab, inventories};
+use super::lab::{Lab, block_on, inventories};
 
 /// Sources, the playbook's directory, a limit.
 type Listing = (&'static [&'static str], Option<&'static str>, Option<&'static str>);
@@ -55,6 +60,46 @@ fn programs_that_are_run_list_as_ansible_inventory_lists_them() {
         let ours = lab.list_running(sources).unwrap();
         assert!(ours == theirs.stdout, "{sources:?}:\n{}", first_difference(&ours, &theirs.stdout));
     }
+}
+
+#[test]
+fn the_hosts_of_plays_are_those_that_ansible_playbook_lists() {
+    let planner = crate::lab::planner();
+    let cases: [Option<&str>; 3] = [None, Some("web:dbs[0]"), Some("localhost")];
+    let job = |limit: &Option<&str>| {
+        let mut arguments = vec!["ansible-playbook", "hosts.yml", "-i", "ini/hosts", "--list-hosts"];
+        limit.iter().for_each(|limit| arguments.extend(["--limit", limit]));
+        Job::new(&inventories(), &arguments)
+    };
+    let plays = crate::lab::plays(&planner, &inventories(), "hosts.yml", &Mapping::default()).unwrap();
+    let lab = Lab::at(&inventories());
+    for (limit, theirs) in cases.iter().zip(run(&cases.iter().map(job).collect::<Vec<_>>())) {
+        let chosen = |play: &CompiledPlay| {
+            let patterns: Vec<&str> = play.hosts.iter().map(String::as_str).collect();
+            block_on(Lab::choose(&lab.session(), &["ini/hosts"], &patterns, *limit)).unwrap()
+        };
+        let hosts: Vec<Chosen> = plays.iter().map(chosen).collect();
+        let selection = listing::selection::<&str>(Listed::default(), &[], &[]);
+        let ours = listing::text("hosts.yml", &plays, Some(&hosts), Listed::default(), &selection);
+        assert_eq!(
+            with_sorted_hosts(&ours),
+            with_sorted_hosts(&theirs.stdout),
+            "{limit:?} {}",
+            theirs.stderr
+        );
+    }
+}
+
+/// The hosts of each play in order: Ansible prints them in the order of a set, which no two starts agree on.
+fn with_sorted_hosts(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        lines.push(line.to_owned());
+        let hosts = lines.iter().rev().take_while(|line| line.starts_with("      ")).count();
+        let at = lines.len() - hosts;
+        lines[at..].sort_unstable();
+    }
+    lines
 }
 
 fn first_difference(ours: &str, theirs: &str) -> String {

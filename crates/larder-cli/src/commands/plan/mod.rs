@@ -1,8 +1,10 @@
 //! `larder plan`: what an Ansible playbook would do, without asking any host.
 
+mod inventory;
 mod place;
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -11,14 +13,15 @@ use larder::clock::Clock;
 use larder::config::Machine;
 use larder::engine::{Larder, Opened};
 use larder::key::{Digest, Scope};
-use larder_ansible::compiled::CompiledPlay;
 use larder_ansible::extra::ExtraVars;
+use larder_ansible::inventory::{Chosen, InventoryError};
 use larder_ansible::listing::{self, Listed};
 use larder_ansible::plain::Mapping;
-use larder_ansible::planner::Planner;
+use larder_ansible::planner::{Planner, View};
 use larder_ansible::problem::Problem;
 use larder_ansible::query::Options;
 
+use self::inventory::{Asked, InventoryArguments};
 use self::place::Place;
 use crate::arguments::Global;
 use crate::configuration;
@@ -35,11 +38,21 @@ use crate::surroundings::{Surroundings, producer};
 Examples:
   larder plan site.yml --list-tasks
   larder plan site.yml --list-tags --tags deploy
+  larder plan site.yml -i inventory/ --list-hosts --limit 'web:!web3'
+  larder plan -i inventory/ --list-inventory
   larder plan site.yml --list-tasks -e env=staging -e @vars/staging.yml")]
 pub(crate) struct Arguments {
     /// Playbooks
-    #[arg(required = true, value_name = "PLAYBOOK")]
+    #[arg(required_unless_present = "list_inventory", value_name = "PLAYBOOK")]
     playbooks: Vec<PathBuf>,
+    #[command(flatten)]
+    inventory: InventoryArguments,
+    /// List the hosts of each play as ansible-playbook does
+    #[arg(long)]
+    list_hosts: bool,
+    /// Print the inventory as `ansible-inventory --list` does, with variables beside the playbook, if one is given
+    #[arg(long, conflicts_with_all = ["list_hosts", "list_tasks", "list_tags", "tags", "skip_tags", "extra_vars"])]
+    list_inventory: bool,
     /// List tasks as ansible-playbook does
     #[arg(long)]
     list_tasks: bool,
@@ -58,38 +71,57 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
-    let place = Place::of(&arguments.playbooks, &Surroundings::look()?.current)?;
+    let current = Surroundings::look()?.current;
+    let place = Place::of(&arguments.playbooks, &arguments.inventory.paths(), &current)?;
+    let opened = open(&place, global, console)?;
+    let planner = Planner::new(&opened.larder, &scope(place.root())).context("cannot plan")?;
+    let text = store::block_on(async {
+        let mut asked = Asked::new(&arguments.inventory, &place)?;
+        let view = asked.view(&planner, place.root())?;
+        if arguments.list_inventory || arguments.list_hosts || arguments.inventory.is_given() {
+            asked.settle(&view, place.root(), console).await?;
+        }
+        let text = if arguments.list_inventory {
+            asked.list(&view, place.playbooks().first().map(String::as_str)).await?
+        } else {
+            listings(arguments, &place, &asked, &view, console).await?
+        };
+        drop(view);
+        opened.close().await;
+        Ok::<_, Failure>(text)
+    })??;
+    anstream::stdout().lock().write_all(text.as_bytes())?;
+    Ok(Code::Done)
+}
+
+/// The listing of each playbook.
+async fn listings(
+    arguments: &Arguments,
+    place: &Place,
+    asked: &Asked,
+    view: &View,
+    console: Console,
+) -> Result<String, Failure> {
     let options = Options {
         extra_vars: extra_vars(&arguments.extra_vars)?,
         roles_path: place.listed("ANSIBLE_ROLES_PATH"),
         collections_path: place.listed("ANSIBLE_COLLECTIONS_PATH"),
     };
-    let opened = open(&place, global, console)?;
-    let planner = Planner::new(&opened.larder, &scope(place.root())).context("cannot plan")?;
-    let plans = store::block_on(async {
-        let view = planner.view(place.root());
-        let mut plans = Vec::new();
-        for playbook in place.playbooks() {
-            plans.push(view.plays(playbook, &options).await.map_err(|problem| wrong(&problem))?);
-        }
-        drop(view);
-        opened.close().await;
-        Ok::<_, Failure>(plans)
-    })??;
-    print(arguments, &plans)?;
-    Ok(Code::Done)
-}
-
-fn print(arguments: &Arguments, plans: &[Vec<CompiledPlay>]) -> Result<(), Failure> {
-    use std::io::Write as _;
+    if arguments.list_hosts || arguments.inventory.is_given() {
+        asked.check_limit(view).await?;
+    }
     let listed = Listed { tasks: arguments.list_tasks, tags: arguments.list_tags };
     let selection = listing::selection(listed, &arguments.tags, &arguments.skip_tags);
-    let mut out = anstream::stdout().lock();
-    for (playbook, plays) in arguments.playbooks.iter().zip(plans) {
-        let text = listing::text(&playbook.to_string_lossy(), plays, listed, &selection);
-        out.write_all(text.as_bytes())?;
+    let mut out = String::new();
+    for (written, playbook) in arguments.playbooks.iter().zip(place.playbooks()) {
+        let plays = view.plays(playbook, &options).await.map_err(|problem| wrong(&problem))?;
+        let hosts: Option<Vec<Chosen>> = match arguments.list_hosts {
+            true => Some(asked.hosts(view, plays.iter().map(|play| play.hosts.as_slice()), console).await?),
+            false => None,
+        };
+        out += &listing::text(&written.to_string_lossy(), &plays, hosts.as_deref(), listed, &selection);
     }
-    Ok(())
+    Ok(out)
 }
 
 /// The engine as the configuration describes it. Without its disk tier plans are made all the same.
@@ -133,4 +165,14 @@ fn extra_vars(written: &[String]) -> Result<Mapping, Failure> {
 
 fn wrong(problem: &Problem) -> Failure {
     Failure::usage(anyhow!("the playbook can't be planned")).details(problem.render())
+}
+
+fn wrong_inventory(error: InventoryError) -> Failure {
+    match error {
+        InventoryError::Wrong(problem) => {
+            Failure::usage(anyhow!("the inventory can't be read")).details(problem.render())
+        }
+        InventoryError::Program(_) => Failure::usage(error).hint("--run-inventory runs it"),
+        error => anyhow::Error::from(error).into(),
+    }
 }

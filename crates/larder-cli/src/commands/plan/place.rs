@@ -9,14 +9,15 @@ use crate::failure::Failure;
 
 /// The root of what is planned, and the playbooks in it.
 pub(super) struct Place {
+    current: PathBuf,
     root: PathBuf,
     playbooks: Vec<String>,
 }
 
 impl Place {
-    /// The current directory, or the nearest above it that holds all playbooks and the directories in which roles
-    /// are looked for.
-    pub(super) fn of(playbooks: &[PathBuf], current: &Path) -> Result<Self, Failure> {
+    /// The current directory, or the nearest above it that holds all playbooks, what else is named, and the
+    /// directories in which roles are looked for.
+    pub(super) fn of(playbooks: &[PathBuf], others: &[PathBuf], current: &Path) -> Result<Self, Failure> {
         let current = current.canonicalize()?;
         let mut root = current.clone();
         let mut found = Vec::new();
@@ -26,6 +27,10 @@ impl Place {
             root = common(&root, path.parent().unwrap_or(&path));
             found.push(path);
         }
+        for path in others {
+            let path = located(&current, path);
+            root = common(&root, path.parent().unwrap_or(&path));
+        }
         for path in ["ANSIBLE_ROLES_PATH", "ANSIBLE_COLLECTIONS_PATH"].iter().flat_map(|name| listed(name)) {
             root = common(&root, &path);
         }
@@ -34,7 +39,7 @@ impl Place {
             None => Err(Failure::usage(anyhow!("{} is not UTF-8", path.display()))),
         };
         let playbooks = found.iter().map(relative).collect::<Result<_, _>>()?;
-        Ok(Self { root, playbooks })
+        Ok(Self { current, root, playbooks })
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -46,10 +51,28 @@ impl Place {
         &self.playbooks
     }
 
+    /// The path relative to the root of something that was named to [`of`](Self::of).
+    pub(super) fn relative(&self, path: &Path) -> Result<String, Failure> {
+        let located = located(&self.current, path);
+        let below = located.strip_prefix(&self.root).ok().and_then(Path::to_str);
+        let below = below.ok_or_else(|| Failure::usage(anyhow!("{} is not UTF-8", path.display())))?;
+        Ok(below.to_owned())
+    }
+
     /// The directories that a variable lists and that are there, relative to the root.
     pub(super) fn listed(&self, name: &str) -> Vec<String> {
         let relative = |path: PathBuf| Some(path.strip_prefix(&self.root).ok()?.to_str()?.to_owned());
         listed(name).into_iter().filter_map(relative).collect()
+    }
+}
+
+/// Where a path leads. A link at its end is not followed: what belongs to an inventory stands beside the link.
+fn located(current: &Path, path: &Path) -> PathBuf {
+    let full = current.join(path);
+    match (full.parent().map(Path::canonicalize), full.file_name()) {
+        (Some(Ok(parent)), Some(name)) => parent.join(name),
+        // What is not there is complained of by whoever reads it.
+        _ => full.canonicalize().unwrap_or(full),
     }
 }
 
