@@ -70,7 +70,7 @@ impl Context {
         let waiting = Waiting::begin(self);
         let outcome = self.session.settle(&asked, Need::Value).await;
         drop(waiting);
-        self.answered::<Q>(source, outcome)
+        self.answered::<Q>(source, outcome, &mut false)
     }
 
     /// The answers of several queries of one kind, in order, computed in parallel where the runtime has threads.
@@ -94,9 +94,10 @@ impl Context {
             finished::<Q>(&mut running, &mut outcomes).await;
         }
         drop(waiting);
+        let mut together = false;
         let answers = asked.into_iter().zip(outcomes).map(|(asked, outcome)| {
             let source = Source::Query(asked?.question.clone());
-            self.answered::<Q>(source, outcome.expect("all that were asked have finished"))
+            self.answered::<Q>(source, outcome.expect("all that were asked have finished"), &mut together)
         });
         answers.collect()
     }
@@ -190,11 +191,12 @@ impl Context {
         &self,
         source: Source,
         outcome: Outcome<Q>,
+        together: &mut bool,
     ) -> Result<Arc<Entry<Q::Output>>, QueryError<Q::Error>> {
         match outcome {
             Ok(Settled { holds, answer, .. }) => {
                 match holds {
-                    Ok(digest) => self.observed(source, Fingerprint::Is(digest)),
+                    Ok(digest) => *together |= self.note(source, Fingerprint::Is(digest), *together),
                     Err(_) => self.unsteady(Unsteady::BuiltOn(source)),
                 }
                 Ok(answer.expect("a value was needed").entry)
@@ -207,11 +209,18 @@ impl Context {
     }
 
     fn observed(&self, source: Source, fingerprint: Fingerprint) {
+        self.note(source, fingerprint, false);
+    }
+
+    /// Writes down what was seen, and whether it was asked for together with what stands before. Returns whether it
+    /// was seen for the first time.
+    fn note(&self, source: Source, fingerprint: Fingerprint, together: bool) -> bool {
         let recorded = &mut *self.recorded.lock();
         match recorded.seen.entry(source.clone()) {
             Slot::Vacant(slot) => {
                 slot.insert(fingerprint);
-                recorded.observations.push(Observation { source, fingerprint });
+                recorded.observations.push(Observation { source, fingerprint, together });
+                return true;
             }
             // Two states of one source, as when a query was invalidated and settled anew in between.
             Slot::Occupied(slot) if *slot.get() != fingerprint => {
@@ -220,6 +229,7 @@ impl Context {
             }
             Slot::Occupied(_) => {}
         }
+        false
     }
 
     fn unsteady(&self, why: Unsteady) {

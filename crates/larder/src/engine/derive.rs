@@ -70,9 +70,20 @@ impl Session {
         let traces = &asked.kind.traces;
         traces.miss(&asked.key, miss.watch);
         let began = Began { at: self.larder().clock().now(), epochs: self.larder().epochs().await };
+        let began_at = self.larder().clock().wall();
         let computation = Computation::begin(traces, &asked.key, began.at);
         let cx = Context::new(self.clone(), Arc::clone(flight));
-        let outcome = asked.query.compute(&cx).await;
+        let computing = asked.query.compute(&cx);
+        let outcome = match Q::TIME_LIMIT {
+            None => computing.await,
+            Some(limit) => match tokio::time::timeout(limit, computing).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    computation.end(End::TimedOut);
+                    return Err(QueryError::TimedOut(limit));
+                }
+            },
+        };
         let Recorded { observations, unsteady, waited } = cx.finish();
         let observations = Arc::<[Observation]>::from(observations);
         let value = match outcome {
@@ -92,7 +103,8 @@ impl Session {
         let holds = steady.and_then(|()| digest_of(&value));
         let answer = match &holds {
             Ok(digest) => {
-                let trace = Trace { observations: Arc::clone(&observations), value: *digest };
+                let observations = Arc::clone(&observations);
+                let trace = Trace { observations, value: *digest, at: began_at };
                 self.keep(asked, flight, value, trace, cost, &began).await
             }
             Err(why) => {
@@ -106,7 +118,7 @@ impl Session {
             }
         };
         let why = Arc::new(Why::Computed(miss.missed));
-        Ok(Settled { holds, answer: Some(answer), why, observations })
+        Ok(Settled { holds, answer: Some(answer), why, observations, freshness: Freshness::Fresh })
     }
 
     /// Whether what was observed outside is still so.
@@ -117,7 +129,7 @@ impl Session {
         let outside: Vec<&Observation> = outside.collect();
         let sources: Vec<&Source> = outside.iter().map(|seen| &seen.source).collect();
         let now = self.view().look_again(&sources).await;
-        for (Observation { source, fingerprint }, now) in outside.into_iter().zip(now) {
+        for (Observation { source, fingerprint, .. }, now) in outside.into_iter().zip(now) {
             let is = match now {
                 Ok(now) if now == *fingerprint => continue,
                 Ok(now) => Now::Is(now),

@@ -98,6 +98,7 @@ fn because(why: &Why, met: &mut Met) -> Option<Because> {
     Some(match missed {
         Missed::NothingKept => Because::NothingKept,
         Missed::ValueGone => Because::ValueGone,
+        Missed::Expired => Because::Expired,
         Missed::Differs(mismatches) => {
             Because::Differs(mismatches.iter().map(|mismatch| difference(mismatch, met)).collect())
         }

@@ -20,6 +20,7 @@ use super::keep::Began;
 use super::lookup::InMemory;
 use super::query::{Query, Registered};
 use super::session::{Asked, Session, Settled};
+use super::verify::Verified;
 use super::{Freshness, Kind};
 use crate::key::{Digest, Key, KindName};
 use crate::query::{Fingerprint, Ground, Observation, Question, Source, Trace, Why};
@@ -50,6 +51,9 @@ pub(super) struct RestsOn {
 impl Session {
     /// The kept answer of a query, if its ground is unchanged.
     pub(super) async fn on_ground<Q: Query>(&self, asked: &Asked<Q>) -> Option<Settled<Q::Output>> {
+        if Q::EXPIRY.is_some() {
+            return None;
+        }
         let (grounds, traces) = (&self.registry().grounds, &asked.kind.traces);
         let watch = traces.watch();
         let since = self.since().await;
@@ -77,7 +81,8 @@ impl Session {
             }
         }
         let (why, observations) = (Arc::new(Why::Unchanged), Arc::clone(&trace.observations));
-        let settled = self.with_value(asked, trace.value, why, observations).await.ok()?;
+        let verified = Verified { value: trace.value, why, observations, freshness: Freshness::Fresh };
+        let settled = self.with_value(asked, verified).await.ok()?;
         let cost = settled.answer.as_ref().map(|answer| answer.entry.record.cost).unwrap_or_default();
         traces.series.hit(place, &asked.key, cost, watch.took(traces));
         Some(settled)
@@ -87,14 +92,14 @@ impl Session {
     pub(super) async fn lay_ground<Q: Query>(&self, asked: &Asked<Q>, settled: &Settled<Q::Output>) {
         let larder = self.larder();
         let (Ok(value), true) = (&settled.holds, larder.mode().writes()) else { return };
-        if *settled.why == Why::Unchanged {
+        if *settled.why == Why::Unchanged || Q::EXPIRY.is_some() {
             return;
         }
         let since = self.since().await;
         let Some(epochs) = &since.epochs else { return };
         let Some((observations, kinds)) = self.outside_of(&settled.observations) else { return };
         let ground = Ground {
-            trace: Trace { observations: observations.into(), value: *value },
+            trace: Trace { observations: observations.into(), value: *value, at: larder.clock().wall() },
             kinds,
             epochs: epochs.iter().map(|epoch| epoch.0).collect(),
             generation: since.generation,
@@ -116,7 +121,7 @@ impl Session {
         let (mut met, mut kinds) = (HashSet::new(), BTreeSet::new());
         let mut open = vec![Arc::clone(observations)];
         while let Some(observations) = open.pop() {
-            for Observation { source, fingerprint } in &*observations {
+            for Observation { source, fingerprint, .. } in &*observations {
                 let Source::Query(question) = source else {
                     match outside.entry(source.clone()) {
                         Slot::Vacant(slot) => _ = slot.insert(*fingerprint),
@@ -131,7 +136,9 @@ impl Session {
                 if met.len() > MAX_QUERIES || outside.len() > MAX_SOURCES {
                     return None;
                 }
-                let below = self.registry().verifiable(question.kind())?.rests_on(self, question)?;
+                let kind = self.registry().verifiable(question.kind())?;
+                // An answer that grows old does not hold by what lies outside alone.
+                let below = kind.rests_on(self, question).filter(|_| !kind.expires())?;
                 if *fingerprint != Fingerprint::Is(below.value) {
                     return None;
                 }
@@ -147,7 +154,8 @@ impl Session {
             return None;
         }
         let observations = outside.into_iter();
-        let observations = observations.map(|(source, fingerprint)| Observation { source, fingerprint });
+        let observations =
+            observations.map(|(source, fingerprint)| Observation { source, fingerprint, together: false });
         let mut observations: Vec<Observation> = observations.collect();
         // Globs first, as they look at many files; then what lies in one directory next to each other.
         observations.sort_by_cached_key(|seen| match &seen.source {

@@ -58,7 +58,7 @@ pub use invalidate::{Hook, HookError, InvalidationReport};
 pub use kind::{Exclusion, Kind, KindOptions, Validity, Value, Write};
 pub use observe::{LookError, Outside, Tool};
 pub use open::Opened;
-pub use query::{Queries, Query, QueryError, RegisterError};
+pub use query::{Expiry, Queries, Query, QueryError, RegisterError};
 pub use session::{Derived, Session};
 pub use warm::Warmed;
 

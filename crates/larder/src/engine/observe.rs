@@ -165,6 +165,10 @@ impl View {
         }
     }
 
+    pub(super) fn outside(&self) -> &Outside {
+        &self.outside
+    }
+
     /// What looking took so far.
     pub(super) fn counts(&self) -> Counts {
         *self.counts.lock()

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,7 +16,7 @@ use serde::de::DeserializeOwned;
 use super::answer::Circle;
 use super::derive::UnderWay;
 use super::observe::{KeptSnapshot, Outside};
-use super::session::{Session, Verifiable};
+use super::session::{Purpose, Session, Verifiable};
 use super::{Context, Kind, KindOptions, Larder, Value};
 use crate::key::{Canonical, CanonicalError, Floats, Key, KeyError, KindName, Scope};
 use crate::query::{Ground, Question, Source, Traces};
@@ -62,9 +63,28 @@ pub trait Query: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// unreachable.
     const VERSION: u32;
 
+    /// For how long an answer may be given at all. `None`: for as long as what was observed is unchanged, which is
+    /// right for everything that a computation sees through its context.
+    const EXPIRY: Option<Expiry> = None;
+    /// How long a computation may take, with what it waits for; above that it is cancelled, which is an error. The
+    /// runtime has to have its clock enabled.
+    const TIME_LIMIT: Option<Duration> = None;
+
     /// Computes the answer. Runs in a task of its own, which is cancelled when nobody waits for it any more. What
     /// takes long without awaiting belongs on a blocking pool.
     fn compute(&self, cx: &Context) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
+}
+
+/// For how long an answer may be given although nothing that was observed has changed: for queries that learn
+/// something in ways that can't be observed, from a machine or a network.
+///
+/// An answer that is built on one that is given once more while it is refreshed is as old as that, and not marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// How long after it was computed it is as good as new.
+    pub fresh: Duration,
+    /// How long after it was computed it may be given once more, while it is computed anew behind the caller's back.
+    pub stale: Duration,
 }
 
 /// Asking a query failed.
@@ -80,6 +100,9 @@ pub enum QueryError<E> {
     /// Its kind is not among those that the session knows.
     #[error("query kind {0} is not registered")]
     Unregistered(&'static str),
+    /// The computation took longer than it may.
+    #[error("computation took longer than {0:?}")]
+    TimedOut(Duration),
     /// Its parameters have no canonical form.
     #[error("query parameters have no canonical form")]
     Params(#[from] CanonicalError),
@@ -91,6 +114,7 @@ impl<E: fmt::Debug> fmt::Debug for QueryError<E> {
             Self::Computation(error) => f.debug_tuple("Computation").field(error).finish(),
             Self::Cycle(keys) => f.debug_tuple("Cycle").field(keys).finish(),
             Self::Unregistered(kind) => f.debug_tuple("Unregistered").field(kind).finish(),
+            Self::TimedOut(limit) => f.debug_tuple("TimedOut").field(limit).finish(),
             Self::Params(error) => f.debug_tuple("Params").field(error).finish(),
         }
     }
@@ -102,6 +126,7 @@ impl<E> Clone for QueryError<E> {
             Self::Computation(error) => Self::Computation(Arc::clone(error)),
             Self::Cycle(keys) => Self::Cycle(keys.clone()),
             Self::Unregistered(kind) => Self::Unregistered(kind),
+            Self::TimedOut(limit) => Self::TimedOut(*limit),
             Self::Params(error) => Self::Params(error.clone()),
         }
     }
@@ -187,7 +212,7 @@ impl Queries {
 
     /// Begins a session: one consistent view of `outside`.
     pub fn session(&self, outside: Outside) -> Session {
-        Session::new(Arc::clone(&self.registry), outside)
+        Session::new(Arc::clone(&self.registry), outside, Purpose::Asking)
     }
 
     /// A query as a source of others, for asking who observed it.

@@ -25,8 +25,9 @@ use super::flight::{Cargo, Flight, Flights, Lead, Seat};
 use super::ground::{RestsOn, Since};
 use super::observe::{Outside, View};
 use super::query::{Query, QueryError, Registered, Registry};
+use super::verify::Verified;
 use super::waits::computing;
-use super::{Answer, Larder};
+use super::{Answer, Freshness, Larder};
 use crate::key::{Digest, Key, Selector};
 use crate::query::{Missed, Now, Observation, Question, Source, Trace, Unsteady, Why};
 use crate::source::Counts;
@@ -40,7 +41,17 @@ pub struct Session {
     shared: Arc<State>,
 }
 
+/// What a session is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Whoever asks.
+    Asking,
+    /// Computing anew what is no longer as good as new.
+    Refreshing,
+}
+
 pub(super) struct State {
+    purpose: Purpose,
     registry: Arc<Registry>,
     view: View,
     flights: Arc<Flights>,
@@ -80,6 +91,8 @@ pub(super) struct Settled<T> {
     pub(super) why: Arc<Why>,
     /// What the answer is built on.
     pub(super) observations: Arc<[Observation]>,
+    /// Whether it is as good as new.
+    pub(super) freshness: Freshness,
 }
 
 /// A computation that failed.
@@ -100,6 +113,7 @@ impl<T> Clone for Settled<T> {
             answer: self.answer.clone(),
             why: Arc::clone(&self.why),
             observations: Arc::clone(&self.observations),
+            freshness: self.freshness,
         }
     }
 }
@@ -133,8 +147,9 @@ pub(super) struct Asked<Q: Query> {
 }
 
 impl Session {
-    pub(super) fn new(registry: Arc<Registry>, outside: Outside) -> Self {
+    pub(super) fn new(registry: Arc<Registry>, outside: Outside, purpose: Purpose) -> Self {
         let shared = Arc::new(State {
+            purpose,
             view: View::new(registry.scope.clone(), registry.snapshots.clone(), outside),
             registry,
             flights: Arc::default(),
@@ -225,8 +240,8 @@ impl Session {
             // Another flight has landed since the session was asked.
             Some(outcome) if need.is_met_by::<Q>(&outcome) => return outcome,
             // Verified by now, without the value.
-            Some(Ok(Settled { holds: Ok(value), why, observations, .. })) => {
-                self.with_value(asked, value, why, observations).await
+            Some(Ok(Settled { holds: Ok(value), why, observations, freshness, .. })) => {
+                self.with_value(asked, Verified { value, why, observations, freshness }).await
             }
             _ => match self.on_ground_if(asked, need).await {
                 Some(settled) => Ok(settled),
@@ -258,6 +273,10 @@ impl Session {
 
     pub(super) fn note_failed(&self, key: &Key, failed: Failed) {
         self.shared.failed.lock().insert(key.clone(), Arc::new(failed));
+    }
+
+    pub(super) fn purpose(&self) -> Purpose {
+        self.shared.purpose
     }
 
     pub(super) fn registry(&self) -> &Arc<Registry> {
@@ -301,6 +320,16 @@ pub(super) trait Verifiable: Send + Sync {
 
     /// The query's parameters, if they have a form in JSON.
     fn parameters(&self, question: &Question) -> Option<serde_json::Value>;
+
+    /// Whether an answer grows old although nothing changes.
+    fn expires(&self) -> bool;
+
+    /// Computes the query anew if its answer is no longer as good as new.
+    fn refresh(
+        self: Arc<Self>,
+        session: Session,
+        question: Question,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
     /// Whether a session has settled the query.
     fn is_settled(&self, session: &Session, question: &Question) -> bool;

@@ -4,6 +4,7 @@
 //! that computing now would not ask. A query in the trace is verified in turn, and computed if it must be: if its
 //! value is the same as before, the walk goes on (early cutoff). Its value itself is not needed for that.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,9 +14,10 @@ use tokio::task::JoinSet;
 use super::flight::Seat;
 use super::ground::RestsOn;
 use super::lookup::{InMemory, Watch};
-use super::query::{Query, QueryError, Registered};
-use super::session::{Asked, Need, Session, Settled, Told, Verifiable};
-use super::{Entry, Freshness, Kind, Value};
+use super::query::{Expiry, Query, QueryError, Registered};
+use super::session::{Asked, Need, Purpose, Session, Settled, Told, Verifiable};
+use super::waits::{computing, current};
+use super::{Answer, Entry, Freshness, Kind, Larder, Value};
 use crate::key::{Digest, Key};
 use crate::query::{Fingerprint, Mismatch, Missed, Now, Observation, Question, Source, Trace, Traces, Why};
 use crate::stats::Place;
@@ -24,6 +26,8 @@ use crate::stats::Place;
 const MAX_AHEAD: usize = 1024;
 /// At how many sources of a query is looked ahead of verifying it.
 const MAX_FIRST: usize = 16;
+/// How many queries that were asked for together are verified at once.
+const MAX_TOGETHER: usize = 256;
 
 /// No kept answer holds.
 pub(super) struct Miss {
@@ -31,6 +35,33 @@ pub(super) struct Miss {
     /// The traces that were verified.
     pub(super) traces: Option<Arc<Entry<Traces>>>,
     pub(super) watch: Watch,
+}
+
+/// A kept answer that holds.
+pub(super) struct Verified {
+    pub(super) value: Digest,
+    pub(super) why: Arc<Why>,
+    pub(super) observations: Arc<[Observation]>,
+    pub(super) freshness: Freshness,
+}
+
+impl Verified {
+    fn without_value<T>(self) -> Settled<T> {
+        let Self { value, why, observations, freshness } = self;
+        Settled { holds: Ok(value), answer: None, why, observations, freshness }
+    }
+}
+
+/// Takes the key off the list of those being refreshed, also when the refresh panics.
+struct Refreshing {
+    larder: Larder,
+    key: Key,
+}
+
+impl Drop for Refreshing {
+    fn drop(&mut self) {
+        self.larder.shared.refreshing.lock().remove(&self.key);
+    }
 }
 
 impl Session {
@@ -45,39 +76,81 @@ impl Session {
         let Some((entry, place)) = self.traces(asked).await else {
             return Err(Miss { missed: Missed::NothingKept, traces: None, watch });
         };
-        let mut mismatches = Vec::new();
+        let (mut mismatches, mut expired) = (Vec::new(), false);
         for (nth, trace) in entry.iter().enumerate() {
+            let Some(freshness) = self.freshness_of::<Q>(trace) else {
+                expired = true;
+                continue;
+            };
             let Some(mismatch) = self.first_mismatch(trace).await else {
                 let why = Arc::new(Why::Held { trace: nth });
-                let observations = Arc::clone(&trace.observations);
+                let (value, observations) = (trace.value, Arc::clone(&trace.observations));
+                let verified = Verified { value, why, observations, freshness };
                 let settled = match need {
-                    Need::Digest => Settled { holds: Ok(trace.value), answer: None, why, observations },
-                    Need::Value | Need::Asked => {
-                        self.with_value(asked, trace.value, why, observations).await?
-                    }
+                    Need::Digest => verified.without_value(),
+                    Need::Value | Need::Asked => self.with_value(asked, verified).await?,
                 };
-                traces.hit(place, &asked.key, &entry, watch);
+                if freshness == Freshness::Stale {
+                    traces.stale(place, &asked.key, watch);
+                    self.refresh_behind(&asked.question);
+                } else {
+                    traces.hit(place, &asked.key, &entry, watch);
+                }
                 return Ok(settled);
             };
             mismatches.push(mismatch);
         }
-        let missed = if mismatches.is_empty() { Missed::NothingKept } else { Missed::Differs(mismatches) };
+        let missed = match mismatches.is_empty() {
+            true if expired => Missed::Expired,
+            true => Missed::NothingKept,
+            false => Missed::Differs(mismatches),
+        };
         Err(Miss { missed, traces: Some(entry), watch })
+    }
+
+    /// Whether a trace is as good as new, going by its age; `None` if it is too old.
+    fn freshness_of<Q: Query>(&self, trace: &Trace) -> Option<Freshness> {
+        let Some(Expiry { fresh, stale }) = Q::EXPIRY else { return Some(Freshness::Fresh) };
+        let now = self.larder().clock().wall();
+        // After a step back of the clock its age is not known.
+        let age = if trace.at <= now { now.since(trace.at) } else { return None };
+        match age {
+            _ if age < fresh => Some(Freshness::Fresh),
+            _ if age < stale && self.purpose() == Purpose::Asking => Some(Freshness::Stale),
+            _ => None,
+        }
+    }
+
+    /// Has a query computed anew, in a view of its own, unless that is under way.
+    fn refresh_behind(&self, question: &Question) {
+        let (registry, larder) = (self.registry(), self.larder());
+        let key = question.key(&registry.scope);
+        let Some(kind) = registry.verifiable(question.kind()) else { return };
+        if !larder.shared.refreshing.lock().insert(key.clone()) {
+            return;
+        }
+        let outside = self.view().outside().clone();
+        let session = Session::new(Arc::clone(registry), outside, Purpose::Refreshing);
+        let refresh = Arc::clone(kind).refresh(session, question.clone());
+        let refreshing = Refreshing { larder: larder.clone(), key };
+        tokio::spawn(async move {
+            refresh.await;
+            drop(refreshing);
+        });
     }
 
     /// A kept answer that was verified, with its value.
     pub(super) async fn with_value<Q: Query>(
         &self,
         asked: &Asked<Q>,
-        value: Digest,
-        why: Arc<Why>,
-        observations: Arc<[Observation]>,
+        verified: Verified,
     ) -> Result<Settled<Q::Output>, Miss> {
         let (values, watch) = (&asked.kind.values, asked.kind.traces.watch());
-        match values.peek(&values.key_of_digest(value)).await {
+        match values.peek(&values.key_of_digest(verified.value)).await {
             Some((entry, place)) => {
-                let answer = Some(values.answer(entry, place));
-                Ok(Settled { holds: Ok(value), answer, why, observations })
+                let freshness = verified.freshness;
+                let answer = Some(Answer { freshness, ..values.answer(entry, place) });
+                Ok(Settled { answer, ..verified.without_value() })
             }
             None => Err(Miss { missed: Missed::ValueGone, traces: None, watch }),
         }
@@ -132,6 +205,7 @@ impl Session {
     async fn first_mismatch(&self, trace: &Trace) -> Option<Mismatch> {
         // What is to come is prepared a growing way ahead, as what differs often differs early. Preparing asks no query.
         let (mut prepared, mut ahead) = (0, 4);
+        let mut together: HashMap<usize, Now> = HashMap::new();
         for (at, seen) in trace.observations.iter().enumerate() {
             if at >= prepared {
                 let rest = &trace.observations[at..];
@@ -146,9 +220,20 @@ impl Session {
                 }
             }
             let now = match &seen.source {
-                Source::Query(question) => match self.registry().verifiable(question.kind()) {
-                    Some(kind) => kind.now(self, question).await,
-                    None => Now::Unregistered,
+                Source::Query(question) => match together.remove(&at) {
+                    Some(now) => now,
+                    None => {
+                        let group = group_from(&trace.observations, at);
+                        match group.len() {
+                            0 | 1 => self.answers_now(question).await,
+                            _ => {
+                                together = self.answer_now(at, group).await;
+                                together
+                                    .remove(&at)
+                                    .expect("it is the first of those that were asked together")
+                            }
+                        }
+                    }
                 },
                 outside => match self.view().see(outside).await {
                     Ok(seen) => Now::Is(seen.fingerprint),
@@ -161,10 +246,59 @@ impl Session {
         }
         None
     }
+
+    async fn answers_now(&self, question: &Question) -> Now {
+        match self.registry().verifiable(question.kind()) {
+            Some(kind) => kind.now(self, question).await,
+            None => Now::Unregistered,
+        }
+    }
+
+    /// What queries answer now that a computation asks for together, whatever one of them answers: by their places
+    /// in the trace, of which the first is `from`.
+    async fn answer_now(&self, from: usize, group: &[Observation]) -> HashMap<usize, Now> {
+        let mut running = JoinSet::new();
+        let mut answers = HashMap::with_capacity(group.len());
+        let current = current();
+        for (nth, seen) in group.iter().enumerate() {
+            let Source::Query(question) = &seen.source else { continue };
+            if running.len() >= MAX_TOGETHER {
+                answers.extend(joined(&mut running).await);
+            }
+            let (session, question) = (self.clone(), question.clone());
+            let answer = async move { (from + nth, session.answers_now(&question).await) };
+            match &current {
+                Some(flight) => running.spawn(computing(Arc::clone(flight), answer)),
+                None => running.spawn(answer),
+            };
+        }
+        while !running.is_empty() {
+            answers.extend(joined(&mut running).await);
+        }
+        answers
+    }
+}
+
+/// The query at a place of a trace and those after it that were asked for together with it.
+fn group_from(observations: &[Observation], at: usize) -> &[Observation] {
+    let more = observations[at + 1..].iter();
+    let more = more.take_while(|seen| seen.together && matches!(seen.source, Source::Query(_))).count();
+    &observations[at..=at + more]
+}
+
+/// Waits for one of several answers. A panic in it comes through.
+async fn joined(running: &mut JoinSet<(usize, Now)>) -> Option<(usize, Now)> {
+    match running.join_next().await? {
+        Ok(answer) => Some(answer),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => panic!("the runtime was shut down while an answer was verified"),
+        },
+    }
 }
 
 impl<Q: Query> Registered<Q> {
-    async fn answers_now(&self, session: &Session, question: &Question) -> Now {
+    async fn answer_of(&self, session: &Session, question: &Question) -> Now {
         // What reads back but is filed under something else was written by another type of the same name.
         let Ok((query, [])) = postcard::take_from_bytes::<Q>(question.params()) else {
             return Now::Unreadable;
@@ -190,7 +324,7 @@ impl<Q: Query> Verifiable for Registered<Q> {
         session: &'a Session,
         question: &'a Question,
     ) -> Pin<Box<dyn Future<Output = Now> + Send + 'a>> {
-        Box::pin(self.answers_now(session, question))
+        Box::pin(self.answer_of(session, question))
     }
 
     fn told(&self, session: &Session, question: &Question) -> Option<Told> {
@@ -199,6 +333,23 @@ impl<Q: Query> Verifiable for Registered<Q> {
 
     fn parameters(&self, question: &Question) -> Option<serde_json::Value> {
         self.parameters_of(question)
+    }
+
+    fn expires(&self) -> bool {
+        Q::EXPIRY.is_some()
+    }
+
+    fn refresh(
+        self: Arc<Self>,
+        session: Session,
+        question: Question,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let Ok((query, [])) = postcard::take_from_bytes::<Q>(question.params()) else { return };
+            if let Err(error) = session.get(query).await {
+                tracing::warn!(query = %question, error = &error as &dyn std::error::Error, "refresh failed");
+            }
+        })
     }
 
     fn is_settled(&self, session: &Session, question: &Question) -> bool {

@@ -22,6 +22,11 @@ pub(super) async fn computing<F: Future>(flight: Arc<Flight>, computation: F) ->
     CURRENT.scope(flight, computation).await
 }
 
+/// The flight whose computation the current task runs.
+pub(super) fn current() -> Option<Arc<Flight>> {
+    CURRENT.try_with(Arc::clone).ok()
+}
+
 /// The graph of waits of one engine and its sessions.
 #[derive(Debug, Default)]
 pub(super) struct Waits(Mutex<HashMap<usize, Node>>);

@@ -72,6 +72,8 @@ pub enum Because {
     NothingKept,
     /// A trace held, but the value that it names was not kept any more.
     ValueGone,
+    /// What was kept was older than the query allows.
+    Expired,
     /// For each kept trace, newest first, the first observation that differs.
     Differs(Vec<Difference>),
 }
@@ -187,6 +189,7 @@ impl Explanation {
         match because {
             Because::NothingKept => "nothing was kept".to_owned(),
             Because::ValueGone => "its value was not kept any more".to_owned(),
+            Because::Expired => "what was kept is too old".to_owned(),
             Because::Differs(differences) => {
                 let words: Vec<String> = differences.iter().map(|one| self.in_words(one)).collect();
                 let mut distinct: Vec<&str> = words.iter().map(String::as_str).collect();

@@ -11,15 +11,17 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Fingerprint, Ground, Observation, Question, RootPath, Source, Trace, Traces};
+use crate::clock::Timestamp;
 use crate::key::{Digest, KindName};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct StoredTrace<'a> {
     value: Digest,
+    at_millis: u64,
     #[serde(borrow)]
-    observations: Vec<(StoredSource<'a>, Option<Digest>)>,
+    observations: Vec<(StoredSource<'a>, Option<Digest>, bool)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,8 +58,9 @@ fn store(trace: &Trace) -> StoredTrace<'_> {
         Fingerprint::Is(digest) => Some(digest),
     };
     let observations = trace.observations.iter();
-    let observations = observations.map(|seen| (store_source(&seen.source), fingerprint(seen.fingerprint)));
-    StoredTrace { value: trace.value, observations: observations.collect() }
+    let observations =
+        observations.map(|seen| (store_source(&seen.source), fingerprint(seen.fingerprint), seen.together));
+    StoredTrace { value: trace.value, at_millis: trace.at.as_millis(), observations: observations.collect() }
 }
 
 fn store_source(source: &Source) -> StoredSource<'_> {
@@ -94,10 +97,11 @@ fn restore(stored: StoredTrace<'_>) -> Option<Trace> {
         })
     };
     let fingerprint = |stored: Option<Digest>| stored.map_or(Fingerprint::Absent, Fingerprint::Is);
-    let observations = stored.observations.into_iter().map(|(seen, fingerprinted)| {
-        Some(Observation { source: source(seen)?, fingerprint: fingerprint(fingerprinted) })
+    let observations = stored.observations.into_iter().map(|(seen, fingerprinted, together)| {
+        Some(Observation { source: source(seen)?, fingerprint: fingerprint(fingerprinted), together })
     });
-    Some(Trace { observations: observations.collect::<Option<_>>()?, value: stored.value })
+    let at = Timestamp::from_millis(stored.at_millis);
+    Some(Trace { observations: observations.collect::<Option<_>>()?, value: stored.value, at })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -199,9 +203,10 @@ mod tests {
             let observations = sources.iter().enumerate().map(|(at, source)| {
                 let fingerprint =
                     if at == n { Fingerprint::Absent } else { Fingerprint::Is(Digest::of(&[at as u8])) };
-                Observation { source: source.clone(), fingerprint }
+                Observation { source: source.clone(), fingerprint, together: at % 2 == 1 }
             });
-            traces.add(Trace { observations: observations.collect(), value: Digest::of(&[n as u8]) });
+            let at = Timestamp::from_millis(1 << (10 * n));
+            traces.add(Trace { observations: observations.collect(), value: Digest::of(&[n as u8]), at });
         }
         traces
     }
@@ -232,7 +237,7 @@ mod tests {
         assert_eq!(postcard::from_bytes::<Ground>(&bytes).unwrap(), ground);
         let bytes = ground.encode().unwrap();
         assert!((0..bytes.len()).all(|len| Ground::decode(&bytes[..len]).is_none()));
-        assert_eq!(format!("{:.16}", Digest::of(&bytes)), "702bd0608b9c6009");
+        assert_eq!(format!("{:.16}", Digest::of(&bytes)), "c88711a2eeaec9f8");
     }
 
     #[test]
@@ -249,6 +254,6 @@ mod tests {
 
     #[test]
     fn the_stored_form_is_this_one_until_the_version_changes() {
-        assert_eq!(format!("{:.16}", Digest::of(&traces().encode().unwrap())), "37b405b728239b9f");
+        assert_eq!(format!("{:.16}", Digest::of(&traces().encode().unwrap())), "95ae9b4130959fe4");
     }
 }

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Fingerprint, Source};
+use crate::clock::Timestamp;
 use crate::key::{Digest, KindName};
 
 /// How many traces of one query are kept.
@@ -21,6 +22,8 @@ pub(crate) struct Observation {
     pub(crate) source: Source,
     /// What it saw.
     pub(crate) fingerprint: Fingerprint,
+    /// Whether it asked for it together with what stands before, whatever came of that.
+    pub(crate) together: bool,
 }
 
 /// What one computation observed, in order, and the digest of what it returned.
@@ -30,6 +33,8 @@ pub(crate) struct Trace {
     pub(crate) observations: Arc<[Observation]>,
     /// Digest of the value, encoded as it is kept.
     pub(crate) value: Digest,
+    /// When it was computed.
+    pub(crate) at: Timestamp,
 }
 
 /// What an answer rests on in the end: all that lies outside and was observed by the query or by one that it is built
@@ -78,8 +83,10 @@ mod tests {
 
     fn trace(seen: u8, value: u8) -> Trace {
         let fingerprint = Fingerprint::Is(Digest::of(&[seen]));
-        let observations = [Observation { source: Source::Variable("A".into()), fingerprint }];
-        Trace { observations: observations.into(), value: Digest::of(&[value]) }
+        let observations =
+            [Observation { source: Source::Variable("A".into()), fingerprint, together: false }];
+        let at = Timestamp::default();
+        Trace { observations: observations.into(), value: Digest::of(&[value]), at }
     }
 
     #[test]

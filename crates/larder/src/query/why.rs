@@ -31,6 +31,8 @@ pub enum Missed {
     Differs(Vec<Mismatch>),
     /// A trace held, but the value that it names is not kept any more.
     ValueGone,
+    /// What is kept is older than the query allows.
+    Expired,
 }
 
 /// An observation that differs.

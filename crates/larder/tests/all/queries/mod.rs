@@ -2,6 +2,7 @@
 //! not stand still is not kept.
 
 mod dependents;
+mod expiring;
 mod explaining;
 mod grounds;
 mod lab;
