@@ -44,7 +44,7 @@ pub(crate) const CARGO_DENY: Tool =
     Tool { name: "cargo-deny", probe: &["--version"], sources: &[Source::Crate("cargo-deny", "0.19.0")] };
 
 /// What plans of playbooks are compared with.
-const ANSIBLE: Tool = Tool {
+pub(crate) const ANSIBLE: Tool = Tool {
     name: "ansible-playbook",
     probe: &["--version"],
     sources: &[Source::Environment("ansible-core", "2.19.4")],

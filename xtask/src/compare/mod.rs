@@ -1,15 +1,18 @@
-//! `cargo xtask compare`: larder against ninja, and turbo where it is installed, on trees made for it.
+//! `cargo xtask compare`: larder against ninja, against turbo where it is installed, and against ansible-playbook, on
+//! trees made for it.
 //!
 //! Every tool has its own copy of each tree and builds the same outputs in it, which is checked after every
 //! run. Tools take turns within each round, in another order each time, so that whatever else the machine does
 //! hits all alike. Trust the ratios, not the milliseconds.
-//! Not here: how a run is measured (`measure`), what the trees are (`tree`), how each tool is set up (`rival`).
+//! Not here: how a run is measured (`measure`), what the trees are (`tree`), how each tool is set up (`rival`),
+//! plans of playbooks (`plan`).
 
 mod measure;
+mod plan;
 mod rival;
 mod tree;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -38,6 +41,9 @@ pub(crate) struct Arguments {
     /// Only the trees whose letter is given.
     #[arg(long)]
     shape: Vec<char>,
+    /// Only plans of playbooks, against ansible-playbook.
+    #[arg(long, conflicts_with_all = ["shape", "tool", "turbo"])]
+    plans: bool,
     /// Only these tools, besides ninja.
     #[arg(long)]
     tool: Vec<Name>,
@@ -50,15 +56,33 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn compare(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    let scratch = tempfile::Builder::new().prefix("compare-").tempdir_in(workspace.root.join("target"))?;
+    let larder = || match &arguments.larder {
+        Some(program) => program.canonicalize().with_context(|| program.display().to_string()),
+        None => build_larder(workspace),
+    };
+    println!("median / least of {} rounds in ms; ratio to the first median", arguments.rounds);
+    if !arguments.plans {
+        compare_tasks(workspace, arguments, larder, scratch.path())?;
+    }
+    if arguments.plans || (arguments.shape.is_empty() && arguments.tool.is_empty()) {
+        let ansible = tools::require(workspace, &tools::ANSIBLE)?;
+        plan::compare(&larder()?, &ansible, &scratch.path().join("plans"), arguments.rounds)?;
+    }
+    Ok(())
+}
+
+fn compare_tasks(
+    workspace: &Workspace,
+    arguments: &Arguments,
+    program: impl Fn() -> Result<PathBuf>,
+    scratch: &Path,
+) -> Result<()> {
     let ninja = tools::require(workspace, &tools::NINJA)?;
     let mut rivals = vec![Rival { name: Name::Ninja, program: ninja }];
     let wanted = |name| arguments.tool.is_empty() || arguments.tool.contains(&name);
     if wanted(Name::Larder) {
-        let program = match &arguments.larder {
-            Some(program) => program.canonicalize().with_context(|| program.display().to_string())?,
-            None => build_larder(workspace)?,
-        };
-        rivals.push(Rival { name: Name::Larder, program });
+        rivals.push(Rival { name: Name::Larder, program: program()? });
     }
     let turbo = arguments.turbo.clone().unwrap_or_else(|| PathBuf::from("turbo"));
     let turbo = Rival { name: Name::Turbo, program: turbo.canonicalize().unwrap_or(turbo) };
@@ -67,18 +91,16 @@ pub(crate) fn compare(workspace: &Workspace, arguments: &Arguments) -> Result<()
     } else {
         println!("without turbo: none on the PATH, none given by --turbo, or not asked for\n");
     }
-    let scratch = tempfile::Builder::new().prefix("compare-").tempdir_in(workspace.root.join("target"))?;
-    println!("median / least of {} rounds in ms; ratio to ninja's median", arguments.rounds);
     for shape in
         SHAPES.iter().filter(|shape| arguments.shape.is_empty() || arguments.shape.contains(&shape.letter))
     {
-        let root = scratch.path().join(shape.letter.to_string());
+        let root = scratch.join(shape.letter.to_string());
         compare_on(shape, &rivals, &root, arguments.rounds)?;
         std::fs::remove_dir_all(root)?;
     }
     if let Some(larder) = rivals.iter().find(|rival| rival.name == Name::Larder) {
         start_up(larder, arguments.rounds)?;
-        overhead(larder, &scratch.path().join("slow"), arguments.rounds)?;
+        overhead(larder, &scratch.join("slow"), arguments.rounds)?;
     }
     Ok(())
 }
@@ -98,7 +120,7 @@ struct Contender<'a> {
     edit: Series,
 }
 
-fn compare_on(shape: &'static Shape, rivals: &[Rival], root: &std::path::Path, rounds: usize) -> Result<()> {
+fn compare_on(shape: &'static Shape, rivals: &[Rival], root: &Path, rounds: usize) -> Result<()> {
     let mut contenders = Vec::new();
     for rival in rivals {
         let tree = Tree::write(shape, &root.join(rival.name.to_string()).join("tree"))?;
@@ -212,7 +234,7 @@ fn start_up(larder: &Rival, rounds: usize) -> Result<()> {
 }
 
 /// What larder adds to a task that takes 100 ms and has to be run.
-fn overhead(larder: &Rival, root: &std::path::Path, rounds: usize) -> Result<()> {
+fn overhead(larder: &Rival, root: &Path, rounds: usize) -> Result<()> {
     let bare = Tree::write(&tree::SLOW, &root.join("bare"))?;
     let kept = Tree::write(&tree::SLOW, &root.join("larder").join("tree"))?;
     larder.prepare(&kept)?;
