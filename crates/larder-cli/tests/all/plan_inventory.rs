@@ -192,11 +192,14 @@ fn a_mistake_in_the_inventory_is_shown_where_it_is() {
 #[test]
 fn an_inventory_that_is_named_is_read_also_where_hosts_are_not_listed() {
     let lab = lab();
-    lab.check(&["plan", "site.yml", "-i", "nowhere", "--list-tasks"], expect![[r#"
+    lab.check(
+        &["plan", "site.yml", "-i", "nowhere", "--list-tasks"],
+        expect![[r#"
         ! error: the inventory can't be read
         ! nowhere: there is no such inventory
         !  = help: name a file or a directory with -i, or hosts with a comma after each: -i web1,web2,
         exit code 2
-    "#]]);
+    "#]],
+    );
     assert!(lab.stdout(&["plan", "site.yml", "-i", "inv", "-l", "db", "--list-tasks"]).contains("ping"));
 }

@@ -2,6 +2,7 @@
 //! not stand still is not kept.
 
 mod dependents;
+mod example;
 mod expiring;
 mod explaining;
 mod grounds;
