@@ -14,6 +14,7 @@ use larder::engine::{
     Context, Derived, Larder, LookError, Opened, Outside, Queries, Query, QueryError, Session,
 };
 use larder::key::Scope;
+use larder::tier::disk::Limits;
 use serde::{Deserialize, Serialize};
 
 thread_local! {
@@ -211,6 +212,14 @@ impl Lab {
     pub(super) async fn restart(&mut self) {
         self.opened.close().await;
         (self.opened, self.queries) = open(self.cache.path(), self.configure, &self.clock);
+    }
+
+    /// Keeps no more than so many entries on the disk, as gc would, and none in memory.
+    pub(super) fn collect(&self, entries: u64) {
+        let limits = Limits { max_entries: Some(entries), ..Limits::default() };
+        self.opened.collect_to(&limits).unwrap();
+        self.larder().resize_memory(0);
+        self.larder().resize_memory(64 << 20);
     }
 
     /// An engine on the same cache, as another process has it.
