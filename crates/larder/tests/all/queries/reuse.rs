@@ -204,6 +204,55 @@ async fn a_chain_of_ten_thousand_queries_is_computed_verified_and_cancelled_with
     assert_eq!(ask("xxx").await, 10_003);
 }
 
+/// A node of a layered graph, which asks for three of the layer below.
+#[derive(Serialize, Deserialize)]
+struct Node {
+    layer: u32,
+    at: u32,
+}
+
+/// How many nodes a layer has.
+const WIDTH: u32 = 40;
+
+impl Query for Node {
+    type Output = u64;
+    type Error = std::convert::Infallible;
+    const KIND: &'static str = "node";
+    const VERSION: u32 = 1;
+
+    async fn compute(&self, cx: &Context) -> Result<u64, Self::Error> {
+        let Some(layer) = self.layer.checked_sub(1) else {
+            return Ok(cx.env(&format!("V{}", self.at)).map_or(1, |value| value.len() as u64));
+        };
+        let below = [0, 1, 7].map(|step| Self { layer, at: (self.at + step) % WIDTH });
+        Ok(cx.get_all(below).await.into_iter().flatten().map(|node| node.value % 1000).sum())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verifying_a_graph_takes_one_look_up_a_query_however_many_ways_lead_to_it() {
+    const LAYERS: u32 = 50;
+    let lab = Lab::with(|settings| settings.disk.enabled = false);
+    let queries = lab.queries.clone().with::<Node>().unwrap();
+    let work = async |outside: &Outside| {
+        let total = || lab.larder().stats().report().total.map_or((0, 0), |total| (total.hits, total.misses));
+        let before = total();
+        // Explained, so that all are verified although nothing outside has changed.
+        let explanation =
+            queries.session(outside.clone()).explain(Node { layer: LAYERS, at: 0 }).await.unwrap();
+        let after = total();
+        (explanation.queries.len() as u64, after.0 - before.0, after.1 - before.1)
+    };
+    let mut outside = Outside::new("/");
+    let (nodes, hits, misses) = work(&outside).await;
+    assert!(nodes > u64::from(WIDTH * (LAYERS - 10)) && nodes < u64::from(WIDTH * (LAYERS + 1)));
+    assert_eq!((hits, misses), (0, nodes));
+    assert_eq!(work(&outside).await, (nodes, nodes, 0));
+    // Of another length by a thousand: only what looked at it is computed.
+    outside.environment.insert("V3".into(), "x".repeat(1001).into());
+    assert_eq!(work(&outside).await, (nodes, nodes - 4, 4));
+}
+
 #[tokio::test]
 async fn why_is_told() {
     let lab = Lab::new();
