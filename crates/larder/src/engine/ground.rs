@@ -28,7 +28,8 @@ use crate::tier::Epoch;
 
 /// How many queries have to be below for a ground to be worth it.
 const MIN_QUERIES: usize = 16;
-/// And how many may be.
+/// And how many may be met in a session while grounds are laid: whoever asks for much from outside, each of it built
+/// on the same, does not walk over that again and again.
 const MAX_QUERIES: usize = 1 << 18;
 /// On how many sources an answer with a ground may rest.
 const MAX_SOURCES: usize = 1 << 16;
@@ -39,6 +40,13 @@ pub(super) struct Since {
     generation: u64,
     /// Of each tier; `None` if one did not tell.
     epochs: Option<Vec<Epoch>>,
+}
+
+/// For which queries a session has laid a ground, and how many others it met for that.
+#[derive(Debug, Default)]
+pub(super) struct Laying {
+    asked: HashSet<Key>,
+    met: usize,
 }
 
 /// What a query that was settled rests on.
@@ -97,7 +105,9 @@ impl Session {
         }
         let since = self.since().await;
         let Some(epochs) = &since.epochs else { return };
-        let Some((observations, kinds)) = self.outside_of(&settled.observations) else { return };
+        let Some((observations, kinds)) = self.outside_once(&asked.key, &settled.observations) else {
+            return;
+        };
         let ground = Ground {
             trace: Trace { observations: observations.into(), value: *value, at: larder.clock().wall() },
             kinds,
@@ -114,9 +124,26 @@ impl Session {
         }
     }
 
+    /// What [`outside_of`](Self::outside_of) tells, once a session for each key: it stays the same.
+    fn outside_once(
+        &self,
+        key: &Key,
+        observations: &Arc<[Observation]>,
+    ) -> Option<(Vec<Observation>, Vec<KindName>)> {
+        let mut laying = self.laying().lock();
+        if laying.met >= MAX_QUERIES || !laying.asked.insert(key.clone()) {
+            return None;
+        }
+        self.outside_of(observations, &mut laying.met)
+    }
+
     /// All that lies outside and that these observations rest on, in an order in which it is looked at quickly, and
     /// the kinds of the queries between. `None` if there are too few or too many, or if not all is settled.
-    fn outside_of(&self, observations: &Arc<[Observation]>) -> Option<(Vec<Observation>, Vec<KindName>)> {
+    fn outside_of(
+        &self,
+        observations: &Arc<[Observation]>,
+        met_so_far: &mut usize,
+    ) -> Option<(Vec<Observation>, Vec<KindName>)> {
         let mut outside: HashMap<Source, Fingerprint> = HashMap::new();
         let (mut met, mut kinds) = (HashSet::new(), BTreeSet::new());
         let mut open = vec![Arc::clone(observations)];
@@ -133,7 +160,8 @@ impl Session {
                 if !met.insert(question.clone()) {
                     continue;
                 }
-                if met.len() > MAX_QUERIES || outside.len() > MAX_SOURCES {
+                *met_so_far += 1;
+                if *met_so_far > MAX_QUERIES || outside.len() > MAX_SOURCES {
                     return None;
                 }
                 let kind = self.registry().verifiable(question.kind())?;

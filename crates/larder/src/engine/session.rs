@@ -22,7 +22,7 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
 use super::flight::{Cargo, Flight, Flights, Lead, Seat};
-use super::ground::{RestsOn, Since};
+use super::ground::{Laying, RestsOn, Since};
 use super::observe::{Outside, View};
 use super::query::{Query, QueryError, Registered, Registry};
 use super::verify::Verified;
@@ -60,6 +60,7 @@ pub(super) struct State {
     /// What is known of computations that failed, beside their error.
     failed: Mutex<HashMap<Key, Arc<Failed>>>,
     since: OnceCell<Since>,
+    laying: Mutex<Laying>,
 }
 
 /// What a session answers.
@@ -156,6 +157,7 @@ impl Session {
             settled: Mutex::default(),
             failed: Mutex::default(),
             since: OnceCell::new(),
+            laying: Mutex::default(),
         });
         let mut sessions = shared.registry.larder.shared.sessions.lock();
         sessions.retain(|session| session.strong_count() > 0);
@@ -261,6 +263,10 @@ impl Session {
 
     async fn on_ground_if<Q: Query>(&self, asked: &Asked<Q>, need: Need) -> Option<Settled<Q::Output>> {
         if need == Need::Asked { self.on_ground(asked).await } else { None }
+    }
+
+    pub(super) fn laying(&self) -> &Mutex<Laying> {
+        &self.shared.laying
     }
 
     pub(super) fn noted_since(&self) -> &OnceCell<Since> {

@@ -105,6 +105,21 @@ async fn an_answer_that_is_built_on_one_with_a_ground_gets_one_too() {
 }
 
 #[tokio::test]
+async fn a_ground_is_laid_once_a_session() {
+    let lab = sheet();
+    let session = lab.session();
+    let puts = || {
+        let series = lab.larder().stats().report().series;
+        let grounds = series.iter().find(|series| series.kind == "query.ground@1");
+        grounds.map_or(0, |grounds| grounds.figures.tiers[&larder::stats::Place::Memory].puts)
+    };
+    for _ in 0..3 {
+        session.get(Sum { pattern: "c*".to_owned() }).await.unwrap();
+        assert_eq!(puts(), 1);
+    }
+}
+
+#[tokio::test]
 async fn switched_off_nothing_is_given_by_its_ground() {
     for mode in [Mode::Off, Mode::Write] {
         let lab = Lab::with(match mode {
