@@ -2,6 +2,7 @@
 
 mod ansible;
 mod bad;
+mod equality;
 mod lab;
 mod oracle;
 mod patterns;
