@@ -3,8 +3,8 @@
 //! A port of `ansible/parsing/utils/addresses.py` and of `expand_hostname_range`, quirks included, by hand and not
 //! with its regular expressions: those backtrack, and inventories have millions of lines.
 
-/// How many hosts one expression stands for at most.
-const RANGE_LIMIT: usize = 1 << 20;
+/// How many hosts one expression stands for at most, and all of an inventory.
+pub(super) const RANGE_LIMIT: usize = 1 << 20;
 /// How long their names are together at most.
 const RANGE_LIMIT_BYTES: usize = 1 << 27;
 
@@ -163,7 +163,7 @@ pub(super) enum RangeError {
     Reversed(String),
     #[error("range [{0}] has bounds that are neither numbers nor letters")]
     NotNumbers(String),
-    #[error("`{0}` stands for too many hosts: {RANGE_LIMIT} are the most")]
+    #[error("{0} stands for too many hosts: {RANGE_LIMIT} are the most")]
     TooMany(String),
 }
 
@@ -194,7 +194,7 @@ pub(super) fn expand(text: &str) -> Result<Vec<String>, RangeError> {
         let items = sequence(range)?;
         count = count.saturating_mul(items.len());
         if count > RANGE_LIMIT || count.saturating_mul(text.len()) > RANGE_LIMIT_BYTES {
-            return Err(RangeError::TooMany(shortened(text)));
+            return Err(RangeError::TooMany(format!("`{}`", shortened(text))));
         }
         pieces.push((head, items));
         rest = tail;
@@ -268,7 +268,7 @@ fn sequence(range: &str) -> Result<Vec<String>, RangeError> {
         _ => (first, if first > last + 1 { (first - last - 2) / -step + 1 } else { 0 }),
     };
     if count > RANGE_LIMIT as i128 {
-        return Err(RangeError::TooMany(format!("[{}]", shortened(range))));
+        return Err(RangeError::TooMany(format!("`[{}]`", shortened(range))));
     }
     let mut items = Vec::with_capacity(count as usize);
     for _ in 0..count {

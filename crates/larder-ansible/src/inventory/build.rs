@@ -7,7 +7,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-use super::address::{self, RangeError};
+use super::address::{self, RANGE_LIMIT, RangeError};
 use super::model::{ALL, Group, Host, Inventory, LOCALHOST, UNGROUPED, Warning};
 use super::value::{Value, Variables};
 use crate::problem::{Problem, nearest};
@@ -76,6 +76,8 @@ pub(super) struct Building<'a> {
     localhost: Option<u32>,
     warnings: Vec<Warning>,
     has_odd_name: bool,
+    /// How many hosts ranges stood for.
+    ranged: usize,
 }
 
 impl<'a> Building<'a> {
@@ -94,6 +96,7 @@ impl<'a> Building<'a> {
             localhost: None,
             warnings: Vec::new(),
             has_odd_name: false,
+            ranged: 0,
         };
         for name in ["all", "ungrouped"] {
             building.insert_group(name);
@@ -188,14 +191,20 @@ impl<'a> Building<'a> {
         self.texts.len() as u32 - 1
     }
 
-    /// The hosts that an expression stands for, and its port.
-    pub(super) fn hosts_of(expression: &str) -> Result<(Vec<String>, Option<u32>), Fault> {
+    /// The hosts that an expression stands for, and its port. All ranges of an inventory share one limit, so that a
+    /// short text does not fill the memory.
+    pub(super) fn hosts_of(&mut self, expression: &str) -> Result<(Vec<String>, Option<u32>), Fault> {
         // What is no address is taken for a name as it stands, with any range in it.
         let (pattern, port) = address::parse(expression).unwrap_or((expression, None));
         if !pattern.contains('[') {
             return Ok((vec![pattern.to_owned()], port));
         }
-        Ok((address::expand(pattern)?, port))
+        let hosts = address::expand(pattern)?;
+        self.ranged += hosts.len();
+        if self.ranged > RANGE_LIMIT {
+            return Err(RangeError::TooMany("this, with the ranges before it,".to_owned()).into());
+        }
+        Ok((hosts, port))
     }
 
     /// Lists a host in a group. The port counts only for a host that was not known.
@@ -401,4 +410,22 @@ fn priority(value: &Value) -> Result<i64, Fault> {
         _ => None,
     };
     number.ok_or_else(|| Fault::new("ansible_group_priority is no whole number", "write it as 10"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_ranges_share_one_limit() {
+        let mut building = Building::new();
+        assert_eq!(building.hosts_of("a[1:1000000]").unwrap().0.len(), 1_000_000);
+        assert_eq!(
+            building.hosts_of("b[1:2]:22").unwrap(),
+            (vec!["b1".to_owned(), "b2".to_owned()], Some(22))
+        );
+        let fault = building.hosts_of("c[1:100000]").unwrap_err();
+        let message = "this, with the ranges before it, stands for too many hosts: 1048576 are the most";
+        assert_eq!(fault.message, message);
+    }
 }

@@ -220,7 +220,7 @@ impl<'t> Reading<'t, '_, '_> {
         let Some((expression, assignments)) = words.split_first() else { return Ok(()) };
         let at = |word: &Word| line.position(word.span.start);
         let (names, port) =
-            Building::hosts_of(&expression.text).map_err(|fault| self.bad_host(line, fault))?;
+            self.building.hosts_of(&expression.text).map_err(|fault| self.bad_host(line, fault))?;
         let trimmed = expression.text.trim_matches(is_space);
         if trimmed.ends_with(':') && port.is_none() {
             let message = format!("host {} ends with a colon", clipped(trimmed));

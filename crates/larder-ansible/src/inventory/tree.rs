@@ -145,7 +145,8 @@ impl Reading<'_, '_, '_> {
             let problem = self.text.problem(expression.at, format!("a host is a string, not {found}"));
             return Err(problem.remedy("put quotes around it"));
         };
-        let (names, port) = Building::hosts_of(text).map_err(|fault| fault.at(self.text, expression.at))?;
+        let (names, port) =
+            self.building.hosts_of(text).map_err(|fault| fault.at(self.text, expression.at))?;
         if variables.as_mapping().is_none() && !Value::is_falsy(variables) {
             let found = variables.value.described();
             let problem = self.text.problem(variables.at, format!("variables of host `{text}` are {found}"));
