@@ -7,16 +7,21 @@ use larder_sim::history::replay;
 
 fn git(directory: &Path, arguments: &[&str]) {
     let as_somebody = ["-c", "user.name=somebody", "-c", "user.email=somebody@localhost"];
-    let done =
-        Command::new("git").arg("-C").arg(directory).args(as_somebody).args(arguments).output().unwrap();
+    let done = Command::new("git")
+        .arg("-C")
+        .arg(directory)
+        .args(as_somebody)
+        .args(arguments)
+        .output()
+        .expect("git starts");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
 fn commit(directory: &Path, files: &[(&str, &str)]) {
     for (path, text) in files {
         let path = directory.join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+        std::fs::create_dir_all(path.parent().expect("it is in the directory")).expect("a directory");
+        std::fs::write(path, text).expect("a file");
     }
     git(directory, &["add", "--all"]);
     git(directory, &["commit", "--quiet", "--message", "next"]);
