@@ -12,6 +12,7 @@ pub mod inventory;
 pub mod listing;
 mod place;
 pub mod plain;
+pub mod plan;
 pub mod planner;
 pub mod playbook;
 pub mod problem;

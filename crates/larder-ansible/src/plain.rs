@@ -308,6 +308,35 @@ impl<'de> Deserialize<'de> for Mapping {
 }
 
 #[cfg(test)]
+mod schema {
+    use std::borrow::Cow;
+
+    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+    use super::{Mapping, Plain};
+
+    impl JsonSchema for Plain {
+        fn schema_name() -> Cow<'static, str> {
+            "Value".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({"description": "Any value. An encrypted one is {\"__ansible_vault\": CIPHERTEXT}."})
+        }
+    }
+
+    impl JsonSchema for Mapping {
+        fn schema_name() -> Cow<'static, str> {
+            "Mapping".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            json_schema!({"type": "object", "description": "Values by name, in the order of the file."})
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -28,6 +28,16 @@ impl TagSelection {
         Self { only, skip: set(skip) }
     }
 
+    /// Tags of which a task has to have one.
+    pub fn only(&self) -> impl Iterator<Item = &str> {
+        self.only.iter().map(String::as_str)
+    }
+
+    /// Tags of which a task must have none.
+    pub fn skipped(&self) -> impl Iterator<Item = &str> {
+        self.skip.iter().map(String::as_str)
+    }
+
     /// Whether a task with these tags, which are sorted, is chosen.
     pub fn selects(&self, tags: &[String]) -> bool {
         let untagged = [String::from("untagged")];

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use action::{Action, ActionKind, RoleCall};
 pub(crate) use fields::is_variable_name;
+pub(crate) use keywords::short_module;
 pub use play::{Entry, Play, PlaybookImport, RoleReference};
 pub(crate) use play::{entries, entry};
 pub use role::RoleMeta;

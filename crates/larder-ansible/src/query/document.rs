@@ -67,7 +67,7 @@ pub(crate) fn problem(error: QueryError<Problem>) -> Problem {
 }
 
 /// An error with what it was caused by.
-fn described(error: &dyn std::error::Error) -> String {
+pub(super) fn described(error: &dyn std::error::Error) -> String {
     let mut out = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

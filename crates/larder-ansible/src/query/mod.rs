@@ -1,15 +1,16 @@
 //! Playbooks as queries: each file, role and play is one, and holds while what it observed is unchanged.
 //!
-//! document → tasks, playbook entries, role → list of plays, compiled play. What an answer is made of has no
+//! document → tasks, playbook entries, role → list of plays, compiled play → its order → on its hosts → the whole. What an answer is made of has no
 //! positions: a line inserted above a task changes no answer but the file's own digest, and the wave stops there.
 //!
 //! Invariant: everything that decides an answer is a parameter or was looked at through the context.
-//! Not here: what documents mean (`playbook`), what is made of compiled plays.
+//! Not here: what documents mean (`playbook`); how plans are built (`plan`).
 
 mod collection;
 mod compile;
 mod document;
 mod enter;
+mod plan;
 mod plays;
 mod role;
 mod source;
@@ -20,8 +21,10 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use compile::Compile;
 pub(crate) use document::{Document, problem};
+pub use plan::PlanRequest;
 pub(crate) use plays::PlayList;
 
+use crate::inventory;
 use crate::plain::Mapping;
 
 /// What changes what a playbook comes to, beside the playbook itself. Paths are relative to the root.
@@ -37,7 +40,7 @@ pub struct Options {
 
 /// Adds the kinds of this crate to those that a session knows.
 pub fn register(queries: Queries) -> Result<Queries, RegisterError> {
-    queries
+    inventory::register(queries)?
         .with::<Document>()?
         .with::<source::TaskFile>()?
         .with::<source::PlaybookHeads>()?
@@ -45,5 +48,8 @@ pub fn register(queries: Queries) -> Result<Queries, RegisterError> {
         .with::<role::FindRole>()?
         .with::<role::RoleSource>()?
         .with::<PlayList>()?
-        .with::<Compile>()
+        .with::<Compile>()?
+        .with::<plan::Order>()?
+        .with::<plan::PlanPlay>()?
+        .with::<PlanRequest>()
 }

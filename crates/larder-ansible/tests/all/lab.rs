@@ -25,9 +25,15 @@ pub(crate) fn planner() -> Planner {
     Planner::new(&larder, &Scope::new("test").unwrap()).unwrap()
 }
 
+thread_local! {
+    /// One for all that a test waits for: the engine's own tasks live as long as the runtime that they began in.
+    static RUNTIME: tokio::runtime::Runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+}
+
 /// Waits for what needs a runtime.
 pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    RUNTIME.with(|runtime| runtime.block_on(future))
 }
 
 pub(crate) fn plays(

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is test code, also outside of test functions")]
 
+mod equality;
 mod inventory;
 mod lab;
 mod oracle;
+mod plans;
 mod problems;
 mod reuse;

@@ -76,3 +76,106 @@ fn a_mistake_is_shown_where_it_is() {
     "#]],
     );
 }
+
+fn lab_with_hosts() -> Lab {
+    let lab = lab();
+    lab.write("project/hosts", "web1\nweb2\n");
+    lab.write(
+        "project/p.yml",
+        "- hosts: web*\n  tasks:\n    - {name: Look, ping: }\n    - {name: Run, shell: make}\n",
+    );
+    lab
+}
+
+#[test]
+fn a_plan_is_kept_and_says_so() {
+    let lab = lab_with_hosts();
+    let arguments = ["plan", "p.yml", "-i", "hosts"];
+    lab.check(
+        &arguments,
+        expect![[r#"
+            play 1: web* (web*)
+              hosts: web1, web2
+              1  Look [ping]
+              2  Run [shell] !!
+
+            1 play, 2 hosts, 2 tasks, 0 handlers, 4 runs of tasks, about [time]
+            1.0 tasks could run at a time on a host, on average
+            ! made in [time]: 0 of 9 parts kept
+        "#]],
+    );
+    lab.check(
+        &arguments,
+        expect![[r#"
+            play 1: web* (web*)
+              hosts: web1, web2
+              1  Look [ping]
+              2  Run [shell] !!
+
+            1 play, 2 hosts, 2 tasks, 0 handlers, 4 runs of tasks, about [time]
+            1.0 tasks could run at a time on a host, on average
+            ! kept, in [time]
+        "#]],
+    );
+    let explained = lab.stdout(&["plan", "p.yml", "-i", "hosts", "--explain"]);
+    assert!(explained.starts_with("ansible.plan ") && explained.contains("p.yml"), "{explained}");
+}
+
+#[test]
+fn a_plan_has_several_forms() {
+    let lab = lab_with_hosts();
+    let json = lab.stdout(&["plan", "p.yml", "-i", "hosts", "--json"]);
+    assert!(json.contains("\"risk\": \"critical\""), "{json}");
+    assert_eq!(json, lab.stdout(&["plan", "p.yml", "-i", "hosts", "--format", "json"]));
+    lab.check(
+        &["plan", "p.yml", "-i", "hosts", "--format", "dot", "-q"],
+        expect![[r#"
+        digraph plan {
+          rankdir=LR;
+          node [shape=box];
+          subgraph cluster_0 {
+            label="web*";
+            p0t0 [label="Look"];
+            p0t1 [label="Run"];
+            p0t0 -> p0t1 [label=order];
+          }
+        }
+    "#]],
+    );
+    lab.check(
+        &["plan", "p.yml", "-i", "hosts", "--format", "mermaid", "-q"],
+        expect![[r#"
+        flowchart LR
+          subgraph p0 ["web*"]
+            p0t0["Look"]
+            p0t1["Run"]
+            p0t0 -->|order| p0t1
+          end
+    "#]],
+    );
+    let binary = lab.run(&["plan", "p.yml", "-i", "hosts", "--format", "binary"]).stdout;
+    assert!(binary.starts_with(b"LPLN\x01\0\0\0"));
+    let explained = lab.stdout(&["plan", "p.yml", "-i", "hosts", "--explain"]);
+    assert!(explained.starts_with("ansible.plan ") && explained.contains("p.yml"), "{explained}");
+    lab.check(
+        &["plan", "p.yml", "-i", "nowhere"],
+        expect![[r#"
+            ! error: the inventory can't be read
+            ! nowhere: there is no such inventory
+            !  = help: name a file or a directory with -i, or hosts with a comma after each: -i web1,web2,
+            exit code 2
+        "#]],
+    );
+    lab.check(
+        &["plan", "p.yml", "-i", "hosts", "-l", "web2", "--list-hosts"],
+        expect![[r#"
+
+        playbook: p.yml
+
+          play #1 (web*): web*	TAGS: []
+            pattern: ['web*']
+            hosts (1):
+              web2
+    "#]],
+    );
+}

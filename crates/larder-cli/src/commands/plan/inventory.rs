@@ -97,6 +97,16 @@ impl Asked {
         })
     }
 
+    /// Where the inventory is.
+    pub(super) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// What `--limit` leaves.
+    pub(super) fn limit(&self) -> Option<&[Limit]> {
+        self.limit.as_deref()
+    }
+
     /// A view of the files, in which what programs printed is found.
     pub(super) fn view(&self, planner: &Planner, root: &Path) -> Result<View, Failure> {
         let outside = Outside::new(root).with_root(OUTPUTS, self.outputs.path());

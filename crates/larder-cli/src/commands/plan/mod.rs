@@ -5,10 +5,12 @@ mod place;
 
 use std::fs;
 use std::io::Write as _;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use larder::clock::Clock;
 use larder::config::Machine;
 use larder::engine::{Larder, Opened};
@@ -17,15 +19,18 @@ use larder_ansible::extra::ExtraVars;
 use larder_ansible::inventory::{Chosen, InventoryError};
 use larder_ansible::listing::{self, Listed};
 use larder_ansible::plain::Mapping;
-use larder_ansible::planner::{Planner, View};
+use larder_ansible::plan;
+use larder_ansible::planner::{Planner, Reuse, View};
 use larder_ansible::problem::Problem;
-use larder_ansible::query::Options;
+use larder_ansible::query::{Options, PlanRequest};
+use larder_ansible::tags::TagSelection;
+use serde::Serialize;
 
 use self::inventory::{Asked, InventoryArguments};
 use self::place::Place;
 use crate::arguments::Global;
 use crate::configuration;
-use crate::console::{Console, WARNING, styled};
+use crate::console::{Console, WARNING, brief, styled};
 use crate::failure::{Code, Failure};
 use crate::store;
 use crate::surroundings::{Surroundings, producer};
@@ -36,6 +41,8 @@ use crate::surroundings::{Surroundings, producer};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  larder plan site.yml -i inventory.ini
+  larder plan site.yml -i hosts --format mermaid > plan.mmd
   larder plan site.yml --list-tasks
   larder plan site.yml --list-tags --tags deploy
   larder plan site.yml -i inventory/ --list-hosts --limit 'web:!web3'
@@ -68,6 +75,33 @@ pub(crate) struct Arguments {
     /// Set variables: key=value, JSON or YAML in braces, or @FILE
     #[arg(short, long, value_name = "VARS")]
     extra_vars: Vec<String>,
+    /// Begin with the task of this name; * and ? stand for any characters
+    #[arg(long, value_name = "NAME")]
+    start_at_task: Option<String>,
+    /// On how many hosts a task runs at once, for estimates
+    #[arg(short, long, value_name = "N", default_value = "5")]
+    forks: NonZeroUsize,
+    /// How to print the plan
+    #[arg(long, value_name = "FORMAT", default_value = "text", conflicts_with_all = ["list_hosts", "list_tasks", "list_tags", "list_inventory", "json"])]
+    format: Format,
+    /// Tell what was kept and what was computed, and why, instead of printing the plan
+    #[arg(long, conflicts_with_all = ["list_hosts", "list_tasks", "list_tags", "list_inventory", "format"])]
+    explain: bool,
+}
+
+/// A form of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// As docs/plan.schema.json says
+    Json,
+    /// What depends on what, for Graphviz
+    Dot,
+    /// What depends on what, for Mermaid
+    Mermaid,
+    /// Compact and stable, for programs
+    Binary,
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
@@ -75,23 +109,95 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     let place = Place::of(&arguments.playbooks, &arguments.inventory.paths(), &current)?;
     let opened = open(&place, global, console)?;
     let planner = Planner::new(&opened.larder, &scope(place.root())).context("cannot plan")?;
-    let text = store::block_on(async {
+    let bytes = store::block_on(async {
         let mut asked = Asked::new(&arguments.inventory, &place)?;
         let view = asked.view(&planner, place.root())?;
+        let is_listing = arguments.list_hosts || arguments.list_tasks || arguments.list_tags;
         if arguments.list_inventory || arguments.list_hosts || arguments.inventory.is_given() {
             asked.settle(&view, place.root(), console).await?;
         }
-        let text = if arguments.list_inventory {
-            asked.list(&view, place.playbooks().first().map(String::as_str)).await?
+        let bytes = if arguments.list_inventory {
+            asked.list(&view, place.playbooks().first().map(String::as_str)).await?.into_bytes()
+        } else if is_listing {
+            listings(arguments, &place, &asked, &view, console).await?.into_bytes()
         } else {
-            listings(arguments, &place, &asked, &view, console).await?
+            planned(arguments, &place, &asked, &view, console).await?
         };
         drop(view);
         opened.close().await;
-        Ok::<_, Failure>(text)
+        Ok::<_, Failure>(bytes)
     })??;
-    anstream::stdout().lock().write_all(text.as_bytes())?;
+    // As they are: a binary plan has bytes that a terminal's stream would take for colours.
+    let mut out = std::io::stdout().lock();
+    out.write_all(&bytes)?;
+    out.flush()?;
     Ok(Code::Done)
+}
+
+/// What changes what playbooks come to.
+fn options(arguments: &Arguments, place: &Place) -> Result<Options, Failure> {
+    Ok(Options {
+        extra_vars: extra_vars(&arguments.extra_vars)?,
+        roles_path: place.listed("ANSIBLE_ROLES_PATH"),
+        collections_path: place.listed("ANSIBLE_COLLECTIONS_PATH"),
+    })
+}
+
+/// The plan, in the form that is asked for.
+async fn planned(
+    arguments: &Arguments,
+    place: &Place,
+    asked: &Asked,
+    view: &View,
+    console: Console,
+) -> Result<Vec<u8>, Failure> {
+    asked.check_limit(view).await?;
+    let request = &PlanRequest {
+        playbooks: place.playbooks().to_vec(),
+        inventory: asked.sources().clone(),
+        limit: asked.limit().map(<[_]>::to_vec),
+        options: options(arguments, place)?,
+        selection: TagSelection::new(&arguments.tags, &arguments.skip_tags),
+        start_at_task: arguments.start_at_task.clone(),
+        forks: arguments.forks.get(),
+    };
+    let begun = Instant::now();
+    if arguments.explain {
+        let explanation = view.explain(request).await.map_err(|problem| wrong(&problem))?;
+        return Ok(if console.json { as_json(&explanation)? } else { explanation.to_string().into_bytes() });
+    }
+    let planned = view.plan(request).await.map_err(|problem| wrong(&problem))?;
+    let took = brief(begun.elapsed());
+    match &planned.reuse {
+        Reuse::Whole => console.note(format_args!("kept, in {took}")),
+        parts => {
+            let (kept, all) = parts.counts();
+            console.note(format_args!("made in {took}: {kept} of {all} parts kept"));
+            if let (true, Reuse::Parts(parts)) = (console.verbose, parts) {
+                for part in parts {
+                    console.note(format_args!(
+                        "  {}: {} kept, {} computed",
+                        part.kind, part.kept, part.computed
+                    ));
+                }
+            }
+        }
+    }
+    let plan = &*planned.plan;
+    Ok(match arguments.format {
+        _ if console.json => as_json(plan)?,
+        Format::Json => as_json(plan)?,
+        Format::Text => plan::text::text(plan).into_bytes(),
+        Format::Dot => plan::dot::dot(plan).into_bytes(),
+        Format::Mermaid => plan::mermaid::mermaid(plan).into_bytes(),
+        Format::Binary => plan::binary::encode(plan),
+    })
+}
+
+fn as_json(value: &impl Serialize) -> Result<Vec<u8>, Failure> {
+    let mut bytes = serde_json::to_vec_pretty(value).context("cannot write JSON")?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
 /// The listing of each playbook.
@@ -102,11 +208,7 @@ async fn listings(
     view: &View,
     console: Console,
 ) -> Result<String, Failure> {
-    let options = Options {
-        extra_vars: extra_vars(&arguments.extra_vars)?,
-        roles_path: place.listed("ANSIBLE_ROLES_PATH"),
-        collections_path: place.listed("ANSIBLE_COLLECTIONS_PATH"),
-    };
+    let options = options(arguments, place)?;
     if arguments.list_hosts || arguments.inventory.is_given() {
         asked.check_limit(view).await?;
     }

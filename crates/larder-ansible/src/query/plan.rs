@@ -1,0 +1,181 @@
+//! Plans as queries: the order of a play, a play on its hosts, the whole.
+//!
+//! An inventory that changes leaves orders as they are; an edit of one play leaves the others' plans as they are.
+
+use std::collections::BTreeMap;
+
+use larder::engine::{Context, Query};
+use serde::{Deserialize, Serialize};
+
+use super::document::problem;
+use super::plays::{PlayList, PlayRef};
+use super::{Compile, Options};
+use crate::inventory::{HostsOf, InventoryError, Limit, Source, Sources};
+use crate::plain::Plain;
+use crate::plan::build;
+use crate::plan::graph::Circle;
+use crate::plan::{ExecutionPlan, PlayPlan};
+use crate::problem::Problem;
+use crate::tags::TagSelection;
+
+/// A play's tasks, chosen and ordered, without hosts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) play: PlayRef,
+    pub(crate) options: Options,
+    pub(crate) selection: TagSelection,
+    pub(crate) start_at: Option<String>,
+}
+
+impl Query for Order {
+    type Output = PlayPlan;
+    type Error = Problem;
+    const KIND: &'static str = "ansible.order";
+    const VERSION: u32 = 1;
+
+    async fn compute(&self, cx: &Context) -> Result<PlayPlan, Problem> {
+        let compile = Compile { play: self.play.clone(), options: self.options.clone() };
+        let compiled = cx.get(compile).await.map_err(problem)?;
+        match build::ordered(&compiled.value, &self.selection, self.start_at.as_deref()) {
+            Ok(play) => Ok(play),
+            Err(Circle(names)) => {
+                let message = format!("handlers notify each other in a circle: {}", names.join(" -> "));
+                Err(Problem::of_file(&self.play.path, message)
+                    .remedy("have the last of them notify none of the others"))
+            }
+        }
+    }
+}
+
+/// A play on its hosts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PlanPlay {
+    pub(crate) order: Order,
+    pub(crate) sources: Sources,
+    pub(crate) limit: Option<Vec<Limit>>,
+}
+
+impl Query for PlanPlay {
+    type Output = PlayPlan;
+    type Error = Problem;
+    const KIND: &'static str = "ansible.play";
+    const VERSION: u32 = 1;
+
+    async fn compute(&self, cx: &Context) -> Result<PlayPlan, Problem> {
+        let Order { play, options, .. } = &self.order;
+        let compile = Compile { play: play.clone(), options: options.clone() };
+        let compiled = cx.get(compile).await.map_err(problem)?;
+        let order = cx.get(self.order.clone()).await.map_err(problem)?;
+        let hosts = HostsOf {
+            sources: self.sources.clone(),
+            patterns: compiled.value.hosts.clone(),
+            limit: self.limit.clone(),
+        };
+        let chosen = cx.get(hosts).await.map_err(|error| inventory_problem(InventoryError::from(error)))?;
+        let hosts = chosen.value.hosts.iter().map(ToString::to_string).collect();
+        Ok(build::on_hosts(&order.value, &compiled.value, hosts))
+    }
+}
+
+/// What went wrong with an inventory.
+fn inventory_problem(error: InventoryError) -> Problem {
+    match error {
+        InventoryError::Wrong(problem) => problem,
+        other => Problem::nowhere(super::document::described(&other)),
+    }
+}
+
+/// What a plan is asked for. All of it is part of what the plan is kept under. Paths are relative to the root.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanRequest {
+    /// Playbooks.
+    pub playbooks: Vec<String>,
+    /// The inventory.
+    pub inventory: Sources,
+    /// `--limit`.
+    pub limit: Option<Vec<Limit>>,
+    /// What changes what playbooks come to.
+    pub options: Options,
+    /// `--tags` and `--skip-tags`.
+    pub selection: TagSelection,
+    /// `--start-at-task`.
+    pub start_at_task: Option<String>,
+    /// On how many hosts a task runs at once.
+    pub forks: usize,
+}
+
+impl Query for PlanRequest {
+    type Output = ExecutionPlan;
+    type Error = Problem;
+    const KIND: &'static str = "ansible.plan";
+    const VERSION: u32 = 1;
+
+    async fn compute(&self, cx: &Context) -> Result<ExecutionPlan, Problem> {
+        let mut plays: Vec<PlayRef> = Vec::new();
+        for path in &self.playbooks {
+            let list = PlayList { path: path.clone(), options: self.options.clone() };
+            plays.extend(cx.get(list).await.map_err(problem)?.value.iter().cloned());
+        }
+        let (first, start_at) = self.start(cx, &plays).await?;
+        let plans = plays.drain(first..).enumerate().map(|(n, play)| PlanPlay {
+            order: Order {
+                play,
+                options: self.options.clone(),
+                selection: self.selection.clone(),
+                start_at: start_at.clone().filter(|_| n == 0),
+            },
+            sources: self.inventory.clone(),
+            limit: self.limit.clone(),
+        });
+        let mut done = Vec::new();
+        for plan in cx.get_all(plans).await {
+            done.push(plan.map_err(problem)?.value.clone());
+        }
+        Ok(build::whole(done, self.playbooks.clone(), self.named_inventory(), self.said(), self.forks))
+    }
+}
+
+impl PlanRequest {
+    /// The play to begin with, and the task in it.
+    async fn start(&self, cx: &Context, plays: &[PlayRef]) -> Result<(usize, Option<String>), Problem> {
+        let Some(name) = &self.start_at_task else { return Ok((0, None)) };
+        for (n, play) in plays.iter().enumerate() {
+            let compile = Compile { play: play.clone(), options: self.options.clone() };
+            let compiled = cx.get(compile).await.map_err(problem)?;
+            if compiled.tasks.iter().any(|task| build::starts_at(&compiled.value, task, name)) {
+                return Ok((n, Some(name.clone())));
+            }
+        }
+        Err(Problem::nowhere(format!("no task is named {name:?}")).remedy("`--list-tasks` shows the names"))
+    }
+
+    fn named_inventory(&self) -> Vec<String> {
+        let name = |source: &Source| match source {
+            Source::Path(name) | Source::Hosts(name) => name.clone(),
+        };
+        self.inventory.sources.iter().map(name).collect()
+    }
+
+    /// The options as a plan tells them.
+    fn said(&self) -> BTreeMap<String, Plain> {
+        let list = |texts: Vec<String>| Plain::List(texts.into_iter().map(Plain::text).collect());
+        let mut said = BTreeMap::new();
+        if !self.options.extra_vars.is_empty() {
+            said.insert("extra_vars".to_owned(), Plain::Map(self.options.extra_vars.clone()));
+        }
+        if let Some(limit) = &self.limit {
+            let shown = |limit: &Limit| match limit {
+                Limit::Pattern(pattern) => pattern.clone(),
+                Limit::File(path) => format!("@{path}"),
+            };
+            said.insert("limit".to_owned(), list(limit.iter().map(shown).collect()));
+        }
+        said.insert("tags".to_owned(), list(self.selection.only().map(str::to_owned).collect()));
+        said.insert("skip_tags".to_owned(), list(self.selection.skipped().map(str::to_owned).collect()));
+        if let Some(task) = &self.start_at_task {
+            said.insert("start_at_task".to_owned(), Plain::text(task.as_str()));
+        }
+        said.insert("forks".to_owned(), Plain::Integer(self.forks as i64));
+        said
+    }
+}

@@ -1,0 +1,168 @@
+//! What a plan says: what depends on what, what runs where, what is refused.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use larder_ansible::inventory::{Limit, Source};
+use larder_ansible::plan::ExecutionPlan;
+use larder_ansible::query::{Options, PlanRequest};
+use larder_ansible::tags::TagSelection;
+use tempfile::TempDir;
+
+use crate::lab::{planner, playbooks, wait};
+
+fn request(playbook: &str) -> PlanRequest {
+    PlanRequest {
+        playbooks: vec![playbook.to_owned()],
+        inventory: vec![Source::Hosts("a1,a2,a3,b1,".to_owned())].into(),
+        limit: None,
+        options: Options::default(),
+        selection: TagSelection::new::<&str>(&[], &[]),
+        start_at_task: None,
+        forks: 5,
+    }
+}
+
+/// The plan of a playbook, or what is wrong with it.
+fn plan(text: &str, change: impl FnOnce(&mut PlanRequest)) -> Result<ExecutionPlan, String> {
+    let root = TempDir::new().unwrap();
+    fs::write(root.path().join("p.yml"), text).unwrap();
+    let mut request = request("p.yml");
+    change(&mut request);
+    let planner = planner();
+    let planned = wait(async { planner.view(root.path()).plan(&request).await });
+    planned.map(|planned| (*planned.plan).clone()).map_err(|problem| problem.to_string())
+}
+
+/// Each task with the names of those that it depends on.
+fn depends(plan: &ExecutionPlan) -> Vec<String> {
+    let play = &plan.plays[0];
+    let all: Vec<_> = play.tasks.iter().chain(&play.handlers).collect();
+    let line = |task: &&larder_ansible::plan::PlannedTask| {
+        let on = task.depends_on.iter().map(|dependency| {
+            format!("{} ({})", all[dependency.on].name, format!("{:?}", dependency.because).to_lowercase())
+        });
+        let on: Vec<String> = on.collect();
+        format!("{} <- {}", task.name, on.join(", "))
+    };
+    all.iter().map(line).collect()
+}
+
+#[test]
+fn a_task_depends_on_what_it_may_follow_from() {
+    let plan = plan(
+        "\
+- hosts: all
+  handlers:
+    - {name: h, ping: }
+    - {name: other, ping: , listen: topic}
+  tasks:
+    - {name: write, copy: {content: x, dest: /etc/app/conf}, notify: h}
+    - {name: elsewhere, copy: {content: x, dest: /opt/x}, notify: topic}
+    - {name: beside, copy: {content: x, dest: /etc/application}}
+    - {name: edit, lineinfile: {path: /etc/app/conf, line: y}}
+    - {name: directory, file: {path: /etc/app, state: directory}}
+    - {name: look, stat: {path: /etc/app}, register: found}
+    - {name: use, debug: {var: found}}
+    - {name: account, user: {name: u}}
+    - {name: owned, copy: {content: x, dest: /srv/x, owner: u}}
+    - {name: install, apt: {name: x}}
+    - {name: configure, template: {src: c, dest: /etc/x}}
+    - {name: anything, shell: make}
+    - {name: after, ping: }
+    - {name: after too, ping: }
+",
+        |_| {},
+    )
+    .unwrap();
+    let expected = [
+        "write <- ",
+        "elsewhere <- ",
+        "beside <- ",
+        "edit <- write (path)",
+        "directory <- edit (path)",
+        "look <- edit (path), directory (path)",
+        "use <- look (variable)",
+        "account <- ",
+        "owned <- account (resource)",
+        "install <- write (order), elsewhere (order), beside (order), edit (order), directory (order), \
+         look (order), use (order), account (order), owned (order)",
+        "configure <- install (order)",
+        "anything <- configure (order)",
+        "after <- anything (order)",
+        "after too <- anything (order)",
+        "h <- write (notify)",
+        "other <- elsewhere (notify), h (order)",
+    ];
+    assert_eq!(depends(&plan), expected);
+}
+
+#[test]
+fn stages_keep_every_dependency() {
+    let planner = planner();
+    for playbook in ["plays.yml", "blocks.yml", "roles.yml", "keywords.yml", "imports.yml", "collection.yml"]
+    {
+        let request = request(playbook);
+        let planned = wait(async { planner.view(playbooks()).plan(&request).await }).unwrap();
+        for play in &planned.plan.plays {
+            let all: Vec<_> = play.tasks.iter().chain(&play.handlers).collect();
+            let in_stages: BTreeSet<usize> = play.stages.iter().flatten().copied().collect();
+            assert_eq!(in_stages.len(), all.len());
+            for task in &all {
+                assert!(play.stages[task.stage].contains(&task.id));
+                assert!(task.depends_on.iter().all(|on| all[on.on].stage < task.stage), "{}", task.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn hosts_are_dealt_into_batches_after_the_limit() {
+    let plan = plan(
+        "- hosts: a1:a2:a3\n  serial: [1, 100%]\n  order: reverse_inventory\n  tasks: [{ping: }]\n",
+        |request| {
+            request.limit = Some(Limit::parse("all:!a2"));
+        },
+    )
+    .unwrap();
+    let batches: Vec<&[String]> = plan.plays[0].batches.iter().map(|batch| &*batch.hosts).collect();
+    assert_eq!(batches, [["a3"], ["a1"]]);
+    assert_eq!((plan.totals.hosts, plan.totals.task_runs), (2, 2));
+}
+
+#[test]
+fn a_role_that_ran_does_not_run_again() {
+    let planner = planner();
+    let mut request = request("roles.yml");
+    request.selection = TagSelection::new(&["again", "dependency", "called"], &[]);
+    let planned = wait(async { planner.view(playbooks()).plan(&request).await }).unwrap();
+    let base = planned.plan.plays[0].tasks.iter().filter(|task| task.name == "base : Base").count();
+    assert_eq!(base, 2, "once as a dependency, once imported");
+}
+
+#[test]
+fn planning_begins_at_the_task_that_is_named() {
+    let text = "- hosts: a1\n  tasks:\n    - {name: one, ping: }\n    - {name: two x, ping: }\n- hosts: a2\n  tasks:\n    - {name: three, ping: }\n";
+    let names = |start: &str| {
+        let plan = plan(text, |request| request.start_at_task = Some(start.to_owned()))?;
+        let tasks = plan.plays.iter().flat_map(|play| play.tasks.iter().map(|task| task.name.clone()));
+        Ok::<_, String>(tasks.collect::<Vec<_>>().join(","))
+    };
+    assert_eq!(names("two*").as_deref(), Ok("two x,three"));
+    assert_eq!(names("three").as_deref(), Ok("three"));
+    assert_eq!(names("four").unwrap_err(), "no task is named \"four\"");
+}
+
+#[test]
+fn handlers_in_a_circle_are_named() {
+    let text = "\
+- hosts: all
+  tasks: [{ping: , notify: a}]
+  handlers:
+    - {name: a, ping: , notify: b}
+    - {name: b, ping: , notify: c}
+    - {name: c, ping: , notify: a}
+";
+    let message = plan(text, |_| {}).unwrap_err();
+    assert_eq!(message, "p.yml: handlers notify each other in a circle: a -> b -> c -> a");
+}
