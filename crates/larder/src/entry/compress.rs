@@ -1,9 +1,19 @@
 //! Compression where it pays: zstd, skipped for small contents and kept only where it shrinks.
 
+use std::cell::RefCell;
 use std::io::Read;
+
+use zstd::bulk::{Compressor, Decompressor};
 
 /// Contents below this many bytes are not tried: the saving is less than a disk block.
 pub const MIN_BYTES: usize = 1024;
+
+/// Contents up to this many bytes are packed and unpacked in one go, by what each thread keeps for it: to make that anew
+/// takes longer than to unpack 20 KiB.
+pub(crate) const WHOLE_BYTES: u64 = 1 << 20;
+
+/// At higher levels a compressor holds too much memory to be kept.
+const KEPT_LEVEL: i32 = 3;
 
 /// How hard to try: zstd's level, 0 for not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +41,25 @@ impl Level {
             return None;
         }
         // A failure of the compressor is no reason to lose the value: it is then stored as it is.
-        let packed = zstd::bulk::compress(bytes, self.0).ok()?;
+        let packed = if self.0 <= KEPT_LEVEL && bytes.len() as u64 <= WHOLE_BYTES {
+            self.pack_whole(bytes)
+        } else {
+            zstd::bulk::compress(bytes, self.0).ok()
+        }?;
         (packed.len() <= bytes.len() - bytes.len() / 8).then_some(packed)
+    }
+
+    fn pack_whole(self, bytes: &[u8]) -> Option<Vec<u8>> {
+        thread_local! {
+            static KEPT: RefCell<Option<(Level, Compressor<'static>)>> = const { RefCell::new(None) };
+        }
+        KEPT.with_borrow_mut(|kept| {
+            let compressor = match kept {
+                Some((level, compressor)) if *level == self => compressor,
+                _ => &mut kept.insert((self, Compressor::new(self.0).ok()?)).1,
+            };
+            compressor.compress(bytes).ok()
+        })
     }
 }
 
@@ -48,12 +75,30 @@ pub struct UnpackError {
 /// that, whatever the input says.
 pub fn unpack(packed: &[u8], expected: u64) -> Result<Vec<u8>, UnpackError> {
     let bad = || UnpackError { expected };
+    if expected <= WHOLE_BYTES {
+        return unpack_whole(packed, expected).ok_or_else(bad);
+    }
     // The expected length may be a lie too: reserve no more at once than such input could plausibly hold.
     let likely = expected.min(packed.len() as u64 * 64).min(1 << 30);
     let mut bytes = Vec::with_capacity(likely as usize + 1);
     let decoder = zstd::Decoder::with_buffer(packed).map_err(|_| bad())?;
     decoder.take(expected.saturating_add(1)).read_to_end(&mut bytes).map_err(|_| bad())?;
     if bytes.len() as u64 == expected { Ok(bytes) } else { Err(bad()) }
+}
+
+/// Like [`unpack`], for at most [`WHOLE_BYTES`]; `None` if it does not have as many bytes as `expected`.
+pub(crate) fn unpack_whole(packed: &[u8], expected: u64) -> Option<Vec<u8>> {
+    thread_local! {
+        static KEPT: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    }
+    KEPT.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(Decompressor::new().ok()?),
+        };
+        let content = decompressor.decompress(packed, usize::try_from(expected).ok()?).ok()?;
+        (content.len() as u64 == expected).then_some(content)
+    })
 }
 
 #[cfg(test)]

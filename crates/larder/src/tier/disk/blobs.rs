@@ -16,15 +16,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::open::Disk;
-use crate::entry::compress;
+use crate::entry::compress::{self, WHOLE_BYTES};
 use crate::key::{Algorithm, Digest, Hasher};
 use crate::tier::TierError;
 
 /// How much is read and written at once. BLAKE3 reaches its full speed far below this; the system calls do not.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
-
-/// Contents up to this size are handled in memory in one go.
-pub(super) const WHOLE_BYTES: u64 = 1 << 20;
 
 /// A blob that is younger than this is not made younger.
 const YOUNG: Duration = Duration::from_secs(60);

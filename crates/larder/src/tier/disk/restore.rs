@@ -6,16 +6,14 @@
 //! Hard links are never made, though they are cheapest: whoever writes to a linked file, or changes its mode,
 //! would do so inside the cache, and of several places that share it.
 
-use std::cell::RefCell;
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use super::blobs::{
-    BlobError, CHUNK_BYTES, Located, Temporary, WHOLE_BYTES, blob_path, fill, locate, stated_length,
-};
+use super::blobs::{BlobError, CHUNK_BYTES, Located, Temporary, blob_path, fill, locate, stated_length};
 use super::open::Disk;
+use crate::entry::compress::{WHOLE_BYTES, unpack_whole};
 use crate::key::{Algorithm, Digest, Hasher};
 use crate::tier::TierError;
 
@@ -197,22 +195,6 @@ fn unpack_stream(frame: impl Read, length: u64, to: &mut impl Write) -> Result<O
     Ok(match copy(&mut content, to, length)? {
         Copied::Whole(digest) => Some(digest),
         Copied::Unreadable(_) => None,
-    })
-}
-
-/// Decompresses a frame of at most [`WHOLE_BYTES`] content, with a decompressor that is kept: making one takes
-/// longer than unpacking 20 KiB.
-pub(super) fn unpack_whole(frame: &[u8], length: u64) -> Option<Vec<u8>> {
-    thread_local! {
-        static KEPT: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
-    }
-    KEPT.with_borrow_mut(|kept| {
-        let decompressor = match kept {
-            Some(decompressor) => decompressor,
-            None => kept.insert(zstd::bulk::Decompressor::new().ok()?),
-        };
-        let content = decompressor.decompress(frame, usize::try_from(length).ok()?).ok()?;
-        (content.len() as u64 == length).then_some(content)
     })
 }
 
