@@ -2,9 +2,10 @@
 //!
 //! [`yaml`] reads files as Ansible's own loader does and keeps positions for [`problem`]s. [`playbook`] is what they
 //! say, [`query`] puts imports and roles in their place, [`listing`] prints that as ansible-playbook does.
-//! [`inventory`] knows hosts and their variables.
+//! [`inventory`] knows hosts and their variables, [`plan`] puts both together, [`change`] tells two plans apart.
 //! Not here: printing, exit codes, the home directory (the command line); running anything on a host.
 
+pub mod change;
 pub mod compiled;
 pub mod extra;
 mod fault;

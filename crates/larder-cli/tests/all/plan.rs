@@ -77,6 +77,71 @@ fn a_mistake_is_shown_where_it_is() {
     );
 }
 
+#[test]
+fn two_plans_are_told_apart_by_what_their_tasks_are() {
+    let lab = lab_with_hosts();
+    let plan = ["plan", "p.yml", "-i", "hosts"];
+    for (form, file) in [("json", "project/old.json"), ("binary", "project/old.bin")] {
+        let bytes = lab.run(&[&plan[..], &["--format", form]].concat()).stdout;
+        std::fs::write(lab.path(file), bytes).unwrap();
+    }
+    lab.write(
+        "project/p.yml",
+        "- hosts: web*\n  tasks:\n    - {name: New, debug: }\n    - {name: Look, ping: }\n    - {name: Run, shell: make all}\n",
+    );
+    let since = |old: &'static str| [&plan[..], &["--changes", old, "--quiet"]].concat();
+    lab.check(
+        &since("old.json"),
+        expect![[r#"
+            ~ play web*
+              + New [debug]
+              ~ Run [shell]
+                  args._raw_params: make -> make all
+
+            impact 0.90
+        "#]],
+    );
+    assert_eq!(lab.stdout(&since("old.bin")), lab.stdout(&since("old.json")));
+    let new = lab.stdout(&[&plan[..], &["--json"]].concat());
+    lab.write("project/new.json", &new);
+    let diff = ["plan", "diff", "old.json", "new.json"];
+    assert!(lab.stdout(&diff).contains("~ Run [shell]"));
+    let json: serde_json::Value =
+        serde_json::from_str(&lab.stdout(&[&diff[..], &["--json"]].concat())).unwrap();
+    assert_eq!(json["plays"][0]["added"][0]["name"], "New");
+    assert_eq!(lab.run(&[&diff[..], &["--exit-code"]].concat()).status.code(), Some(1));
+    lab.check(
+        &["plan", "diff", "old.json", "old.bin", "--exit-code"],
+        expect![[r#"
+        nothing differs
+    "#]],
+    );
+    lab.check(
+        &["plan", "diff", "old.json", "p.yml"],
+        expect![[r#"
+        ! error: cannot read the plan p.yml: not a plan
+        ! hint: write one with `larder plan PLAYBOOK -i INVENTORY --format json > FILE`
+        exit code 2
+    "#]],
+    );
+    lab.check(
+        &["plan", "diff", "old.json", "nowhere"],
+        expect![[r#"
+        ! error: cannot read the plan nowhere: No such file or directory (os error 2)
+        exit code 2
+    "#]],
+    );
+    lab.write("project/newer.json", &new.replacen("\"format\": 1", "\"format\": 99", 1));
+    lab.check(
+        &["plan", "diff", "old.json", "newer.json"],
+        expect![[r#"
+        ! error: newer.json has format 99, and this larder reads 1
+        ! hint: write one with `larder plan PLAYBOOK -i INVENTORY --format json > FILE`
+        exit code 2
+    "#]],
+    );
+}
+
 fn lab_with_hosts() -> Lab {
     let lab = lab();
     lab.write("project/hosts", "web1\nweb2\n");

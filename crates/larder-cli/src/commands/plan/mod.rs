@@ -1,5 +1,6 @@
 //! `larder plan`: what an Ansible playbook would do, without asking any host.
 
+mod diff;
 mod inventory;
 mod place;
 
@@ -10,11 +11,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use larder::clock::Clock;
 use larder::config::Machine;
 use larder::engine::{Larder, Opened};
 use larder::key::{Digest, Scope};
+use larder_ansible::change::changes;
 use larder_ansible::extra::ExtraVars;
 use larder_ansible::inventory::{Chosen, InventoryError};
 use larder_ansible::listing::{self, Listed};
@@ -39,16 +41,20 @@ use crate::surroundings::{Surroundings, producer};
 ///
 /// Playbooks, roles and variables are read once and kept; after an edit only what it touches is read again.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "\
 Examples:
   larder plan site.yml -i inventory.ini
   larder plan site.yml -i hosts --format mermaid > plan.mmd
+  larder plan site.yml -i hosts --changes old.json
   larder plan site.yml --list-tasks
   larder plan site.yml --list-tags --tags deploy
   larder plan site.yml -i inventory/ --list-hosts --limit 'web:!web3'
   larder plan -i inventory/ --list-inventory
   larder plan site.yml --list-tasks -e env=staging -e @vars/staging.yml")]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// Playbooks
     #[arg(required_unless_present = "list_inventory", value_name = "PLAYBOOK")]
     playbooks: Vec<PathBuf>,
@@ -87,6 +93,15 @@ pub(crate) struct Arguments {
     /// Tell what was kept and what was computed, and why, instead of printing the plan
     #[arg(long, conflicts_with_all = ["list_hosts", "list_tasks", "list_tags", "list_inventory", "format"])]
     explain: bool,
+    /// Tell what differs from an earlier plan, in a file in JSON or binary form, instead of printing the plan
+    #[arg(long, value_name = "PLAN", conflicts_with_all = ["list_hosts", "list_tasks", "list_tags", "list_inventory", "format", "explain"])]
+    changes: Option<PathBuf>,
+}
+
+/// What is done with plans that are there already.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Diff(diff::Arguments),
 }
 
 /// A form of a plan.
@@ -105,6 +120,9 @@ enum Format {
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
+    if let Some(Verb::Diff(arguments)) = &arguments.verb {
+        return diff::run(arguments, console);
+    }
     let current = Surroundings::look()?.current;
     let place = Place::of(&arguments.playbooks, &arguments.inventory.paths(), &current)?;
     let opened = open(&place, global, console)?;
@@ -184,6 +202,9 @@ async fn planned(
         }
     }
     let plan = &*planned.plan;
+    if let Some(earlier) = &arguments.changes {
+        return diff::shown(&changes(&diff::read(earlier)?, plan), console);
+    }
     Ok(match arguments.format {
         _ if console.json => as_json(plan)?,
         Format::Json => as_json(plan)?,
