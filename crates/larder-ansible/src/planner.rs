@@ -43,7 +43,7 @@ impl Planner {
 }
 
 impl View {
-    /// The session, for queries of the [`inventory`] and others.
+    /// The session, for queries of the [`inventory`](crate::inventory) and others.
     pub fn session(&self) -> &Session {
         &self.session
     }
