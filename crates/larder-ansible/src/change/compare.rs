@@ -90,16 +90,10 @@ fn compare(old: &PlayPlan, new: &PlayPlan, work: &mut Work) -> Option<PlayChange
     let (added_hosts, removed_hosts) = differing(&old.hosts, &new.hosts);
     let hosts_changed = !added_hosts.is_empty() || !removed_hosts.is_empty();
     let (before, after) = (all_tasks(old), all_tasks(new));
-    let pairs = align(
-        &before,
-        &after,
-        &[
-            &|task| format!("{:?}", content(task)),
-            &|task| format!("{:?} {} {} {:?}", task.role, task.name, task.module, task.phase),
-            &|task| format!("{:?} {}", task.role, task.name),
-            &|task| format!("{:?} {} {:?}", task.role, task.module, task.args),
-        ],
-    );
+    // A handler may be called like a task, and is not that task.
+    let mut pairs = alike(&old.tasks, &new.tasks);
+    let handlers = alike(&old.handlers, &new.handlers).into_iter();
+    pairs.extend(handlers.map(|(from, to)| (from + old.tasks.len(), to + new.tasks.len())));
     let old_of: HashMap<usize, usize> =
         pairs.iter().map(|&(from, to)| (after[to].id, before[from].id)).collect();
     let mut modified = Vec::new();
@@ -141,6 +135,20 @@ fn compare(old: &PlayPlan, new: &PlayPlan, work: &mut Work) -> Option<PlayChange
         removed,
         modified,
     })
+}
+
+/// Which of the old tasks is which of the new ones.
+fn alike(old: &[PlannedTask], new: &[PlannedTask]) -> Vec<(usize, usize)> {
+    align(
+        old,
+        new,
+        &[
+            &|task| format!("{:?}", content(task)),
+            &|task| format!("{:?} {} {} {:?}", task.role, task.name, task.module, task.phase),
+            &|task| format!("{:?} {}", task.role, task.name),
+            &|task| format!("{:?} {} {:?}", task.role, task.module, task.args),
+        ],
+    )
 }
 
 /// A task without what follows from where it stands.

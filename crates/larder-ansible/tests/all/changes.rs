@@ -136,6 +136,20 @@ fn a_task_that_stands_elsewhere_has_moved() {
 }
 
 #[test]
+fn a_handler_is_not_taken_for_a_task_of_its_name() {
+    let new = OLD
+        .replace("  handlers:\n    - {name: restart, service: {name: a, state: restarted}}\n", "")
+        .replace(", notify: restart}", "}")
+        + "    - {name: restart, service: {name: b, state: restarted}}\n";
+    let found = between(OLD, &new);
+    let names = |tasks: &[larder_ansible::change::TaskName]| -> Vec<String> {
+        tasks.iter().map(|task| task.name.clone()).collect()
+    };
+    let play = &found.plays[0];
+    assert_eq!((names(&play.added), names(&play.removed)), (vec!["restart".into()], vec!["restart".into()]));
+}
+
+#[test]
 fn plays_and_hosts_come_and_go() {
     let more =
         format!("{OLD}- name: db\n  hosts: a\n  gather_facts: false\n  tasks: [{{name: only, ping: }}]\n");
