@@ -3,10 +3,13 @@
 //! Not here: what is asked (`query`), how answers are printed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use larder::engine::{Derived, Larder, Outside, Queries, RegisterError, Session};
-use larder::key::Scope;
+use larder::engine::{Derived, Kind, KindOptions, Larder, Outside, Queries, RegisterError, Session};
+use larder::key::{Key, Scope};
 use larder::query::{ExplainedOutcome, Explanation, Why};
+
+use serde::Serialize;
 
 use crate::compiled::CompiledPlay;
 use crate::plan::ExecutionPlan;
@@ -17,18 +20,23 @@ use crate::query::{self, Compile, Options, PlanRequest, PlayList};
 #[derive(Debug, Clone)]
 pub struct Planner {
     queries: Queries,
+    larder: Larder,
+    /// What making each plan took at most, in nanoseconds: times are no part of a plan.
+    made: Kind<u64>,
 }
 
 /// One consistent view of a project's files: each is looked at at most once. After a change, take another.
 #[derive(Debug, Clone)]
 pub struct View {
     session: Session,
+    planner: Planner,
 }
 
 impl Planner {
     /// A planner whose answers are kept in `larder` under `scope`.
     pub fn new(larder: &Larder, scope: &Scope) -> Result<Self, RegisterError> {
-        Ok(Self { queries: query::register(Queries::new(larder, scope))? })
+        let made = larder.kind(scope, "ansible.made", 1, KindOptions::default())?;
+        Ok(Self { queries: query::register(Queries::new(larder, scope))?, larder: larder.clone(), made })
     }
 
     /// Looks at the files below `root`.
@@ -38,7 +46,7 @@ impl Planner {
 
     /// Looks at the files below several roots.
     pub fn view_of(&self, outside: Outside) -> View {
-        View { session: self.queries.session(outside) }
+        View { session: self.queries.session(outside), planner: self.clone() }
     }
 }
 
@@ -63,12 +71,29 @@ impl View {
     /// The plan: the kept one if nothing that it was made of has changed, else a new one, made of what is kept of
     /// its parts.
     pub async fn plan(&self, request: &PlanRequest) -> Result<Planned, Problem> {
+        let clock = self.planner.larder.clock();
+        let begun = clock.now();
         let plan = self.session.get(request.clone()).await.map_err(query::problem)?;
+        let took = clock.now().since(begun);
         let reuse = match &*plan.why {
             Why::Computed(_) => Reuse::of(&self.explain(request).await?),
             _ => Reuse::Whole,
         };
-        Ok(Planned { plan, reuse })
+        let saved = self.saved(request, &reuse, took).await;
+        Ok(Planned { plan, reuse, took, saved })
+    }
+
+    /// How much longer making the plan took when it was made of more, as far as that is known.
+    async fn saved(&self, request: &PlanRequest, reuse: &Reuse, took: Duration) -> Option<Duration> {
+        let Planner { queries, made, .. } = &self.planner;
+        let key: Key = made.key(queries.key_of(request).ok()?.id()).ok()?;
+        let longest = made.get(&key).await.map(|longest| Duration::from_nanos(longest.value));
+        let is_longest = longest.is_none_or(|longest| took > longest);
+        // Of a plan that was made of kept parts alone it is not known how long those took.
+        if reuse.counts().0 == 0 && *reuse != Reuse::Whole && is_longest {
+            made.put(&key, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Duration::ZERO).await;
+        }
+        longest.filter(|_| reuse.is_any_kept()).map(|longest| longest.saturating_sub(took))
     }
 
     /// Why the plan is answered as it is: what was verified, what was computed and which change made it so.
@@ -84,6 +109,23 @@ pub struct Planned {
     pub plan: Derived<ExecutionPlan>,
     /// What of it was kept.
     pub reuse: Reuse,
+    /// What finding or making it took.
+    pub took: Duration,
+    /// How much less that is than what making it from nothing took, when that was done last; `None` if nothing of it was
+    /// kept, or if it never was made from nothing.
+    pub saved: Option<Duration>,
+}
+
+impl Planned {
+    /// Whether it was kept as a whole.
+    pub fn was_cached(&self) -> bool {
+        self.reuse == Reuse::Whole
+    }
+
+    /// Whether it was made of some parts that were kept and some that were not.
+    pub fn was_incremental(&self) -> bool {
+        !self.was_cached() && self.reuse.is_any_kept()
+    }
 }
 
 /// What of a plan was kept.
@@ -96,7 +138,7 @@ pub enum Reuse {
 }
 
 /// Answers of one kind that a plan was made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Part {
     /// The kind, such as `ansible.role@1`.
     pub kind: String,
@@ -121,6 +163,11 @@ impl Reuse {
             }
         }
         Self::Parts(parts)
+    }
+
+    /// Whether any of it was kept.
+    fn is_any_kept(&self) -> bool {
+        *self == Self::Whole || self.counts().0 > 0
     }
 
     /// How many parts were kept, and how many there are. A plan that was kept as a whole has none.

@@ -18,6 +18,9 @@ use crate::plan::{ExecutionPlan, PlayPlan};
 use crate::problem::Problem;
 use crate::tags::TagSelection;
 
+/// On how many hosts a task runs at once where nothing is said.
+pub(crate) const DEFAULT_FORKS: usize = 5;
+
 /// A play's tasks, chosen and ordered, without hosts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Order {
@@ -136,6 +139,19 @@ impl Query for PlanRequest {
 }
 
 impl PlanRequest {
+    /// All of a playbook on all hosts of an inventory, as `larder plan` makes it without options.
+    pub fn new(playbook: impl Into<String>, inventory: impl Into<Sources>) -> Self {
+        Self {
+            playbooks: vec![playbook.into()],
+            inventory: inventory.into(),
+            limit: None,
+            options: Options::default(),
+            selection: TagSelection::new::<&str>(&[], &[]),
+            start_at_task: None,
+            forks: DEFAULT_FORKS,
+        }
+    }
+
     /// The play to begin with, and the task in it.
     async fn start(&self, cx: &Context, plays: &[PlayRef]) -> Result<(usize, Option<String>), Problem> {
         let Some(name) = &self.start_at_task else { return Ok((0, None)) };

@@ -6,8 +6,7 @@ use expect_test::{Expect, expect};
 use larder_ansible::change::{Changes, changes};
 use larder_ansible::inventory::Source;
 use larder_ansible::plan::ExecutionPlan;
-use larder_ansible::query::{Options, PlanRequest};
-use larder_ansible::tags::TagSelection;
+use larder_ansible::query::PlanRequest;
 use tempfile::TempDir;
 
 use crate::lab::{planner, wait};
@@ -15,15 +14,7 @@ use crate::lab::{planner, wait};
 fn plan(text: &str, hosts: &str) -> ExecutionPlan {
     let root = TempDir::new().unwrap();
     fs::write(root.path().join("p.yml"), text).unwrap();
-    let request = PlanRequest {
-        playbooks: vec!["p.yml".to_owned()],
-        inventory: vec![Source::Hosts(hosts.to_owned())].into(),
-        limit: None,
-        options: Options::default(),
-        selection: TagSelection::new::<&str>(&[], &[]),
-        start_at_task: None,
-        forks: 5,
-    };
+    let request = PlanRequest::new("p.yml", vec![Source::Hosts(hosts.to_owned())]);
     let planner = planner();
     (*wait(async { planner.view(root.path()).plan(&request).await }).unwrap().plan).clone()
 }

@@ -11,7 +11,7 @@ use larder::key::Scope;
 use larder_ansible::inventory::Source;
 use larder_ansible::plan::binary;
 use larder_ansible::planner::{Planner, Reuse};
-use larder_ansible::query::{Options, PlanRequest};
+use larder_ansible::query::PlanRequest;
 use larder_ansible::tags::TagSelection;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -20,13 +20,8 @@ use crate::lab::{planner, wait};
 
 fn request() -> PlanRequest {
     PlanRequest {
-        playbooks: vec!["site.yml".to_owned()],
-        inventory: vec![Source::Path("hosts".to_owned())].into(),
-        limit: None,
-        options: Options::default(),
         selection: TagSelection::new::<&str>(&[], &["skipped"]),
-        start_at_task: None,
-        forks: 5,
+        ..PlanRequest::new("site.yml", vec![Source::Path("hosts".to_owned())])
     }
 }
 

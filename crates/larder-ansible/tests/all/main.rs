@@ -5,6 +5,7 @@
 mod changes;
 mod equality;
 mod inventory;
+mod kept;
 mod lab;
 mod oracle;
 mod plans;

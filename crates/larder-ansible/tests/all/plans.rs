@@ -5,22 +5,14 @@ use std::fs;
 
 use larder_ansible::inventory::{Limit, Source};
 use larder_ansible::plan::ExecutionPlan;
-use larder_ansible::query::{Options, PlanRequest};
+use larder_ansible::query::PlanRequest;
 use larder_ansible::tags::TagSelection;
 use tempfile::TempDir;
 
 use crate::lab::{planner, playbooks, wait};
 
 fn request(playbook: &str) -> PlanRequest {
-    PlanRequest {
-        playbooks: vec![playbook.to_owned()],
-        inventory: vec![Source::Hosts("a1,a2,a3,b1,".to_owned())].into(),
-        limit: None,
-        options: Options::default(),
-        selection: TagSelection::new::<&str>(&[], &[]),
-        start_at_task: None,
-        forks: 5,
-    }
+    PlanRequest::new(playbook, vec![Source::Hosts("a1,a2,a3,b1,".to_owned())])
 }
 
 /// The plan of a playbook, or what is wrong with it.

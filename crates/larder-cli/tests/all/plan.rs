@@ -179,11 +179,32 @@ fn a_plan_is_kept_and_says_so() {
 
             1 play, 2 hosts, 2 tasks, 0 handlers, 4 runs of tasks, about [time]
             1.0 tasks could run at a time on a host, on average
-            ! kept, in [time]
+            ! kept, in [time], which saved [time]
         "#]],
     );
     let explained = lab.stdout(&["plan", "p.yml", "-i", "hosts", "--explain"]);
     assert!(explained.starts_with("ansible.plan ") && explained.contains("p.yml"), "{explained}");
+}
+
+#[test]
+fn programs_are_told_how_a_plan_came_about() {
+    let lab = lab_with_hosts();
+    let told = || -> serde_json::Value {
+        let output = lab.run(&["plan", "p.yml", "-i", "hosts", "--json"]);
+        serde_json::from_slice(&output.stderr).unwrap()
+    };
+    let made = told();
+    assert_eq!((&made["cached"], &made["incremental"]), (&false.into(), &false.into()));
+    assert!(made["saved_seconds"].is_null() && made["took_seconds"].as_f64() > Some(0.0), "{made}");
+    let kept = told();
+    assert_eq!((&kept["cached"], &kept["parts"]), (&true.into(), &serde_json::json!([])));
+    assert!(kept["saved_seconds"].is_f64(), "{kept}");
+    lab.write("project/hosts", "web1\nweb3\n");
+    let partly = told();
+    assert_eq!((&partly["cached"], &partly["incremental"]), (&false.into(), &true.into()));
+    assert!(partly["saved_seconds"].is_f64(), "{partly}");
+    let order = serde_json::json!({"kind": "ansible.order@1", "kept": 1, "computed": 0});
+    assert!(partly["parts"].as_array().unwrap().contains(&order), "{partly}");
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 mod diff;
 mod inventory;
+mod outcome;
 mod place;
 
 use std::fs;
 use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
@@ -22,7 +22,7 @@ use larder_ansible::inventory::{Chosen, InventoryError};
 use larder_ansible::listing::{self, Listed};
 use larder_ansible::plain::Mapping;
 use larder_ansible::plan;
-use larder_ansible::planner::{Planner, Reuse, View};
+use larder_ansible::planner::{Planner, View};
 use larder_ansible::problem::Problem;
 use larder_ansible::query::{Options, PlanRequest};
 use larder_ansible::tags::TagSelection;
@@ -32,7 +32,7 @@ use self::inventory::{Asked, InventoryArguments};
 use self::place::Place;
 use crate::arguments::Global;
 use crate::configuration;
-use crate::console::{Console, WARNING, brief, styled};
+use crate::console::{Console, WARNING, styled};
 use crate::failure::{Code, Failure};
 use crate::store;
 use crate::surroundings::{Surroundings, producer};
@@ -179,28 +179,12 @@ async fn planned(
         start_at_task: arguments.start_at_task.clone(),
         forks: arguments.forks.get(),
     };
-    let begun = Instant::now();
     if arguments.explain {
         let explanation = view.explain(request).await.map_err(|problem| wrong(&problem))?;
         return Ok(if console.json { as_json(&explanation)? } else { explanation.to_string().into_bytes() });
     }
     let planned = view.plan(request).await.map_err(|problem| wrong(&problem))?;
-    let took = brief(begun.elapsed());
-    match &planned.reuse {
-        Reuse::Whole => console.note(format_args!("kept, in {took}")),
-        parts => {
-            let (kept, all) = parts.counts();
-            console.note(format_args!("made in {took}: {kept} of {all} parts kept"));
-            if let (true, Reuse::Parts(parts)) = (console.verbose, parts) {
-                for part in parts {
-                    console.note(format_args!(
-                        "  {}: {} kept, {} computed",
-                        part.kind, part.kept, part.computed
-                    ));
-                }
-            }
-        }
-    }
+    outcome::tell(&planned, console)?;
     let plan = &*planned.plan;
     if let Some(earlier) = &arguments.changes {
         return diff::shown(&changes(&diff::read(earlier)?, plan), console);
