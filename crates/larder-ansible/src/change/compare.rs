@@ -8,8 +8,8 @@ use crate::plain::{Mapping, Plain};
 use crate::plan::{ExecutionPlan, PlannedTask, PlayPlan, Risk};
 
 /// Differences that change what is done, and where.
-const WHOLE: [&str; 9] =
-    ["module", "args", "when", "loop", "delegate_to", "run_once", "section", "phase", "settings"];
+const WHOLE: [&str; 10] =
+    ["module", "args", "when", "loop", "delegate_to", "run_once", "section", "phase", "effect", "settings"];
 
 /// What differs from `old` to `new`. Time and memory go with the number of tasks.
 pub fn changes(old: &ExecutionPlan, new: &ExecutionPlan) -> Changes {
@@ -201,6 +201,8 @@ fn fields(
     fields.compare("run_once", &was.run_once.to_string(), &is.run_once.to_string());
     fields.compare("phase", &format!("{:?}", was.phase), &format!("{:?}", is.phase));
     fields.compare("section", &format!("{:?}", was.section), &format!("{:?}", is.section));
+    fields.compare("effect", &format!("{:?}", was.effect), &format!("{:?}", is.effect));
+    fields.compare("diff", &was.diff.to_string(), &is.diff.to_string());
     fields.mapping("vars", &was.vars, &is.vars);
     fields.mapping("settings", &was.settings, &is.settings);
     // By the old numbers of tasks that both plans have; that others come and go shows by itself.

@@ -8,11 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use larder::key::Digest;
 
 use super::graph::{self, Circle};
+use super::modes::Modes;
 use super::module;
-use super::{Batch, ExecutionPlan, FORMAT, Metadata, PlannedLoop, PlannedTask, PlayPlan, Totals};
+use super::{
+    Batch, Effect, ExecutionPlan, FORMAT, Metadata, PlannedLoop, PlannedTask, PlayPlan, Risk, Totals,
+};
 use crate::compiled::{CompiledPlay, CompiledTask};
 use crate::plain::{Mapping, Plain};
 use crate::tags::TagSelection;
+
+/// How long a module is assumed to take that only looks.
+const LOOK_MS: u64 = 400;
 
 /// Whether a task is one that `--start-at-task` names: by its name, with or without its role. `*` and `?` stand for
 /// what they stand for in names of files.
@@ -53,6 +59,7 @@ pub(crate) fn ordered(
     play: &CompiledPlay,
     selection: &TagSelection,
     start_at: Option<&str>,
+    modes: Modes,
 ) -> Result<PlayPlan, Circle> {
     let is_repeated = |task: &&CompiledTask| {
         // A role that ran with the same parameters does not run again.
@@ -79,7 +86,7 @@ pub(crate) fn ordered(
         |(id, ((task, depends_on), stage))| PlannedTask {
             depends_on,
             stage: *stage,
-            ..planned(id, task, play)
+            ..planned(id, task, play, modes)
         },
     );
     let tasks = all.by_ref().take(number_of_tasks).collect();
@@ -98,8 +105,9 @@ pub(crate) fn ordered(
     })
 }
 
-fn planned(id: usize, task: &CompiledTask, play: &CompiledPlay) -> PlannedTask {
+fn planned(id: usize, task: &CompiledTask, play: &CompiledPlay, modes: Modes) -> PlannedTask {
     let module = module::known(&task.module);
+    let effect = modes.effect(task);
     let text = |key: &str| task.settings.get(key).filter(|value| !value.is_null()).map(Plain::shown);
     let others = task.settings.iter().filter(|(key, _)| !matches!(*key, "delegate_to" | "run_once"));
     let mut settings: Mapping = others.map(|(key, value)| (key.into(), value.clone())).collect();
@@ -127,8 +135,14 @@ fn planned(id: usize, task: &CompiledTask, play: &CompiledPlay) -> PlannedTask {
         settings,
         depends_on: Vec::new(),
         stage: 0,
-        risk: module.risk,
-        estimate_ms: module.estimate_ms,
+        effect,
+        diff: modes.shows_changes(task, effect),
+        risk: if effect == Effect::Applies { module.risk } else { Risk::Low },
+        estimate_ms: match effect {
+            Effect::Applies => module.estimate_ms,
+            Effect::Predicts | Effect::Skips => module.estimate_ms.min(LOOK_MS),
+            Effect::Never => 0,
+        },
     }
 }
 
@@ -205,7 +219,7 @@ fn totals(plays: &[PlayPlan], forks: usize) -> Totals {
         for batch in &play.batches {
             trips += own_stages.len() * batch.hosts.len();
             for task in &play.tasks {
-                let runs = if task.run_once { batch.hosts.len().min(1) } else { batch.hosts.len() };
+                let runs = task.runs_on(batch.hosts.len());
                 totals.task_runs += runs;
                 totals.estimate_ms += task.estimate_ms * runs.div_ceil(forks) as u64;
             }

@@ -151,7 +151,7 @@ impl Order {
     }
 }
 
-/// One dependency on each task, with the first of its reasons.
+/// One dependency on each task, with the most telling of its reasons, which is the first.
 fn first_reason(on: BTreeSet<Dependency>) -> Vec<Dependency> {
     let mut kept: Vec<Dependency> = Vec::with_capacity(on.len());
     for dependency in on {

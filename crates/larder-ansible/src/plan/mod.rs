@@ -12,8 +12,10 @@
 pub mod binary;
 pub(crate) mod build;
 pub mod dot;
+pub mod estimate;
 pub(crate) mod graph;
 pub mod mermaid;
+pub(crate) mod modes;
 mod module;
 pub mod text;
 
@@ -25,7 +27,7 @@ use crate::compiled::{Phase, Section};
 use crate::plain::{Mapping, Plain};
 
 /// Version of the form of a plan.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What playbooks would do with an inventory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -135,10 +137,35 @@ pub struct PlannedTask {
     pub depends_on: Vec<Dependency>,
     /// How many dependencies deep it is.
     pub stage: usize,
+    /// What it does to its hosts: `--check` and `check_mode` decide.
+    pub effect: Effect,
+    /// Whether it shows what it changes: `--diff` and `diff` decide, its module has to be able to, and `no_log` forbids it.
+    pub diff: bool,
     /// What can go wrong.
     pub risk: Risk,
     /// How long it is assumed to take on one host, in milliseconds.
     pub estimate_ms: u64,
+}
+
+impl ExecutionPlan {
+    /// On how many hosts a task runs at once.
+    pub fn forks(&self) -> usize {
+        match self.metadata.options.get("forks") {
+            Some(Plain::Integer(forks)) => usize::try_from(*forks).unwrap_or(1).max(1),
+            _ => 1,
+        }
+    }
+}
+
+impl PlannedTask {
+    /// On how many of so many hosts it runs, as far as that is known beforehand.
+    pub fn runs_on(&self, hosts: usize) -> usize {
+        match () {
+            () if self.effect == Effect::Never => 0,
+            () if self.run_once => hosts.min(1),
+            () => hosts,
+        }
+    }
 }
 
 /// What a task is done for each of.
@@ -161,23 +188,38 @@ pub struct Dependency {
     pub because: Because,
 }
 
-/// Why a task depends on another.
+/// Why a task depends on another: of several reasons, the one that stands first here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Because {
-    /// One of them may do or change anything, so that their order counts.
-    Order,
-    /// It is in a block that handles failures, where one thing comes after the other.
-    Block,
+    /// The other notifies it.
+    Notify,
     /// It uses a variable that the other sets, or sets one that the other uses.
     Variable,
     /// It uses a path that the other writes.
     Path,
     /// It may use an account that the other makes.
     Resource,
-    /// The other notifies it.
-    Notify,
+    /// It is in a block that handles failures, where one thing comes after the other.
+    Block,
+    /// One of them may do or change anything, so that their order counts.
+    Order,
+}
+
+/// What a task does to its hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// What it says.
+    Applies,
+    /// Nothing: in check mode, it says what it would change.
+    Predicts,
+    /// Nothing: in check mode its module can't say what it would change.
+    Skips,
+    /// Nothing: its conditions hold on no host in this mode.
+    Never,
 }
 
 /// What can go wrong when a module runs.
@@ -207,7 +249,7 @@ pub struct Totals {
     pub tasks: usize,
     /// Handlers.
     pub handlers: usize,
-    /// Tasks times the hosts that they run on.
+    /// Tasks times the hosts that they run on. What never holds does not run.
     pub task_runs: usize,
     /// How long all of it is assumed to take, in milliseconds.
     pub estimate_ms: u64,

@@ -3,7 +3,8 @@
 //! A module that is not here may do anything.
 //! Not here: what follows from that (`graph`).
 
-use super::Risk;
+use super::{Effect, Risk};
+use crate::plain::Mapping;
 use crate::playbook::short_module;
 
 /// What a module does to the order of tasks.
@@ -77,6 +78,106 @@ pub(super) fn known(name: &str) -> Module {
         _ => (Nature::Any, Risk::High, 2_000),
     };
     Module { nature, risk, estimate_ms }
+}
+
+/// What a module does in check mode, by what ansible-core says of each. One that is not known changes nothing either:
+/// Ansible runs none in check mode that does not say that it can.
+pub(super) fn in_check_mode(name: &str, args: &Mapping) -> Effect {
+    match short_module(name) {
+        // They change nothing on a host, and do what they always do.
+        "add_host"
+        | "assert"
+        | "async_status"
+        | "debug"
+        | "fail"
+        | "find"
+        | "gather_facts"
+        | "getent"
+        | "group_by"
+        | "include_role"
+        | "include_tasks"
+        | "include_vars"
+        | "meta"
+        | "mount_facts"
+        | "package_facts"
+        | "pause"
+        | "ping"
+        | "service_facts"
+        | "set_fact"
+        | "set_stats"
+        | "setup"
+        | "slurp"
+        | "stat"
+        | "validate_argument_spec" => Effect::Applies,
+        // What is made or gone by a path can be predicted.
+        "command" | "script" | "shell" if args.get("creates").or(args.get("removes")).is_some() => {
+            Effect::Predicts
+        }
+        "command"
+        | "expect"
+        | "fetch"
+        | "raw"
+        | "script"
+        | "shell"
+        | "tempfile"
+        | "uri"
+        | "wait_for"
+        | "wait_for_connection" => Effect::Skips,
+        _ => Effect::Predicts,
+    }
+}
+
+/// Whether a module shows what it changes where that is asked for, by what ansible-core says of each. One that is not
+/// known may.
+pub(super) fn shows_changes(name: &str) -> bool {
+    !matches!(
+        short_module(name),
+        "add_host"
+            | "apt_key"
+            | "assert"
+            | "async_status"
+            | "command"
+            | "debug"
+            | "expect"
+            | "fail"
+            | "find"
+            | "gather_facts"
+            | "get_url"
+            | "getent"
+            | "group"
+            | "group_by"
+            | "include_role"
+            | "include_tasks"
+            | "include_vars"
+            | "iptables"
+            | "meta"
+            | "mount_facts"
+            | "package_facts"
+            | "pause"
+            | "ping"
+            | "pip"
+            | "raw"
+            | "reboot"
+            | "rpm_key"
+            | "script"
+            | "service_facts"
+            | "set_fact"
+            | "set_stats"
+            | "setup"
+            | "shell"
+            | "slurp"
+            | "stat"
+            | "subversion"
+            | "systemd"
+            | "systemd_service"
+            | "sysvinit"
+            | "tempfile"
+            | "uri"
+            | "user"
+            | "validate_argument_spec"
+            | "wait_for"
+            | "wait_for_connection"
+    )
 }
 
 /// What runs on the controller alone: most of it decides what happens afterwards.

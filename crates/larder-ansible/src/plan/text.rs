@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::{ExecutionPlan, PlannedTask, PlayPlan, Risk};
+use super::{Effect, ExecutionPlan, PlannedTask, PlayPlan, Risk};
 use crate::compiled::Section;
 
 /// The plan as text; ends with a newline.
@@ -48,7 +48,7 @@ fn play(number: usize, play: &PlayPlan, out: &mut String) {
 }
 
 /// One line without the line breaks that a name may have.
-fn described(task: &PlannedTask) -> String {
+pub(super) fn described(task: &PlannedTask) -> String {
     let name = task.name.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut line = if name == task.module { name } else { format!("{name} [{}]", task.module) };
     match task.section {
@@ -68,6 +68,15 @@ fn described(task: &PlannedTask) -> String {
     if let Some(host) = &task.delegate_to {
         let _ = write!(line, " on {host}");
     }
+    line.push_str(match task.effect {
+        Effect::Applies => "",
+        Effect::Predicts => " only predicts",
+        Effect::Skips => " is skipped",
+        Effect::Never => " never runs",
+    });
+    if task.diff {
+        line.push_str(" with its diff");
+    }
     match task.risk {
         Risk::Low | Risk::Medium => {}
         Risk::High => line.push_str(" !"),
@@ -76,12 +85,13 @@ fn described(task: &PlannedTask) -> String {
     line
 }
 
-fn counted(number: usize, one: &str, many: &str) -> String {
+pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-fn duration(ms: u64) -> String {
+pub(super) fn duration(ms: u64) -> String {
     match ms / 1000 {
+        0 if ms > 0 => format!("{ms} ms"),
         seconds @ 0..60 => format!("{seconds} s"),
         seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
         seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),

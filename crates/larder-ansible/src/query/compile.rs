@@ -29,7 +29,7 @@ impl Query for Compile {
     type Output = CompiledPlay;
     type Error = Problem;
     const KIND: &'static str = "ansible.compile";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     async fn compute(&self, cx: &Context) -> Result<CompiledPlay, Problem> {
         let PlayRef { path, index, .. } = &self.play;
@@ -106,7 +106,8 @@ impl Compiling<'_> {
     fn variables(&self) -> Variables {
         let Play { keywords, .. } = self.source;
         let playbook_dir = absolute(parent(&self.query.play.path));
-        let magic: Mapping = [("playbook_dir".into(), Plain::text(playbook_dir))].into_iter().collect();
+        let mut magic: Mapping = [("playbook_dir".into(), Plain::text(playbook_dir))].into_iter().collect();
+        magic.update(&self.query.options.modes.variables());
         let mut own = keywords.vars.clone();
         own.update(&self.query.play.inherited.vars);
         let mut variables = Variables::default();

@@ -26,12 +26,15 @@ pub(crate) use plays::PlayList;
 
 use crate::inventory;
 use crate::plain::Mapping;
+pub use crate::plan::modes::Modes;
 
 /// What changes what a playbook comes to, beside the playbook itself. Paths are relative to the root.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Options {
     /// Variables that win over all others.
     pub extra_vars: Mapping,
+    /// `--check` and `--diff`.
+    pub modes: Modes,
     /// Where roles are looked for after `roles/` beside the playbook.
     pub roles_path: Vec<String>,
     /// Where `ansible_collections/` is looked for after what is beside the playbook.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::problem;
 use super::plays::{PlayList, PlayRef};
-use super::{Compile, Options};
+use super::{Compile, Modes, Options};
 use crate::inventory::{HostsOf, InventoryError, Limit, Source, Sources};
 use crate::plain::Plain;
 use crate::plan::build;
@@ -34,12 +34,13 @@ impl Query for Order {
     type Output = PlayPlan;
     type Error = Problem;
     const KIND: &'static str = "ansible.order";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     async fn compute(&self, cx: &Context) -> Result<PlayPlan, Problem> {
         let compile = Compile { play: self.play.clone(), options: self.options.clone() };
         let compiled = cx.get(compile).await.map_err(problem)?;
-        match build::ordered(&compiled.value, &self.selection, self.start_at.as_deref()) {
+        let modes = self.options.modes;
+        match build::ordered(&compiled.value, &self.selection, self.start_at.as_deref(), modes) {
             Ok(play) => Ok(play),
             Err(Circle(names)) => {
                 let message = format!("handlers notify each other in a circle: {}", names.join(" -> "));
@@ -62,7 +63,7 @@ impl Query for PlanPlay {
     type Output = PlayPlan;
     type Error = Problem;
     const KIND: &'static str = "ansible.play";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     async fn compute(&self, cx: &Context) -> Result<PlayPlan, Problem> {
         let Order { play, options, .. } = &self.order;
@@ -111,7 +112,7 @@ impl Query for PlanRequest {
     type Output = ExecutionPlan;
     type Error = Problem;
     const KIND: &'static str = "ansible.plan";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     async fn compute(&self, cx: &Context) -> Result<ExecutionPlan, Problem> {
         let mut plays: Vec<PlayRef> = Vec::new();
@@ -192,6 +193,10 @@ impl PlanRequest {
             said.insert("start_at_task".to_owned(), Plain::text(task.as_str()));
         }
         said.insert("forks".to_owned(), Plain::Integer(self.forks as i64));
+        let Modes { check, diff } = self.options.modes;
+        for (name, _) in [("check", check), ("diff", diff)].into_iter().filter(|(_, is_on)| *is_on) {
+            said.insert(name.to_owned(), Plain::Bool(true));
+        }
         said
     }
 }

@@ -44,7 +44,7 @@ impl Query for PlayList {
     type Output = Vec<PlayRef>;
     type Error = Problem;
     const KIND: &'static str = "ansible.plays";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     async fn compute(&self, cx: &Context) -> Result<Vec<PlayRef>, Problem> {
         let mut plays = Vec::new();
@@ -100,6 +100,7 @@ impl Walk<'_> {
         let mut variables = Variables::default();
         variables.add(Rank::Play, Arc::new(import.keywords.vars.clone()));
         variables.add(Rank::Extra, Arc::new(self.options.extra_vars.clone()));
+        variables.add(Rank::Magic, Arc::new(self.options.modes.variables()));
         let file = match template::text(&import.file, &variables) {
             Ok(file) => file,
             Err(unknown) => {

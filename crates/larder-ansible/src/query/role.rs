@@ -48,7 +48,7 @@ impl Query for FindRole {
     type Output = Option<FoundRole>;
     type Error = Problem;
     const KIND: &'static str = "ansible.find-role";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     async fn compute(&self, cx: &Context) -> Result<Option<FoundRole>, Problem> {
         for (path, collection) in

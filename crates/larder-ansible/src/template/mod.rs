@@ -63,6 +63,14 @@ pub(crate) fn text(text: &str, variables: &Variables) -> Result<String, Unknown>
     evaluate(text, variables).map(|value| value.shown())
 }
 
+/// Whether a condition holds; `None` if that depends on what is not known.
+pub(crate) fn condition(text: &str, variables: &Variables) -> Option<bool> {
+    match evaluate(&format!("{{{{ {text} }}}}"), variables) {
+        Ok(Plain::Bool(truth)) => Some(truth),
+        _ => None,
+    }
+}
+
 /// Variables as a template sees them: evaluated when they are asked for.
 #[derive(Debug)]
 struct Scope {

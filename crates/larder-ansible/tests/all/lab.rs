@@ -12,7 +12,7 @@ use larder_ansible::listing::{self, Listed};
 use larder_ansible::plain::Mapping;
 use larder_ansible::planner::Planner;
 use larder_ansible::problem::Problem;
-use larder_ansible::query::Options;
+use larder_ansible::query::{Modes, Options};
 
 /// The playbooks that the tests have.
 pub(crate) fn playbooks() -> PathBuf {
@@ -40,22 +40,24 @@ pub(crate) fn plays(
     planner: &Planner,
     root: &Path,
     playbook: &str,
-    extra: &Mapping,
+    options: &Options,
 ) -> Result<Vec<CompiledPlay>, Problem> {
-    let options = Options { extra_vars: extra.clone(), ..Options::default() };
-    wait(async { planner.view(root).plays(playbook, &options).await })
+    wait(async { planner.view(root).plays(playbook, options).await })
 }
 
 /// What `larder plan` prints for these arguments, of which each list of values has a flag of its own.
 pub(crate) fn listing(planner: &Planner, root: &Path, arguments: &[&str]) -> Result<String, Problem> {
     let (mut books, mut tags, mut skip, mut extra) = (Vec::new(), Vec::new(), Vec::new(), Mapping::default());
     let mut listed = Listed::default();
+    let mut modes = Modes::default();
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut value = || *arguments.next().unwrap();
         match *argument {
             "--list-tasks" => listed.tasks = true,
             "--list-tags" => listed.tags = true,
+            "--check" => modes.check = true,
+            "--diff" => modes.diff = true,
             "--tags" => tags.push(value()),
             "--skip-tags" => skip.push(value()),
             "-e" => match ExtraVars::read(value())? {
@@ -67,8 +69,9 @@ pub(crate) fn listing(planner: &Planner, root: &Path, arguments: &[&str]) -> Res
     }
     let selection = listing::selection(listed, &tags, &skip);
     let mut out = String::new();
+    let options = Options { extra_vars: extra, modes, ..Options::default() };
     for playbook in books {
-        let plays = plays(planner, root, playbook, &extra)?;
+        let plays = plays(planner, root, playbook, &options)?;
         out.push_str(&listing::text(playbook, &plays, None, listed, &selection));
     }
     Ok(out)

@@ -105,6 +105,9 @@ fn listings_are_those_of_ansible_playbook() {
         vec!["imports.yml", "-e", "os=plain", "--list-tasks"],
         vec!["imports.yml", "-e", "from_vars_file=tasks/nested/inner.yml", "--list-tasks"],
         vec!["keywords.yml", "-e", "flavour=other", "--list-tasks"],
+        vec!["modes.yml", "--check", "--list-tasks", "--list-tags"],
+        vec!["modes.yml", "--diff", "--list-tasks", "-e", "ansible_check_mode=true"],
+        vec!["modes.yml", "--check", "--diff", "--list-tasks"],
     ]);
     // Without anything to list, Ansible would run the playbook.
     cases.retain(|case| case.iter().any(|argument| argument.starts_with("--list")));

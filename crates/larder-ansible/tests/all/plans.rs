@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use expect_test::expect;
 use larder_ansible::inventory::{Limit, Source};
 use larder_ansible::plan::ExecutionPlan;
-use larder_ansible::query::PlanRequest;
+use larder_ansible::query::{Modes, PlanRequest};
 use larder_ansible::tags::TagSelection;
 use tempfile::TempDir;
 
@@ -87,6 +88,91 @@ fn a_task_depends_on_what_it_may_follow_from() {
         "other <- elsewhere (notify), h (order)",
     ];
     assert_eq!(depends(&plan), expected);
+}
+
+/// Each task with what it does, its risk and its estimate.
+fn effects(plan: &ExecutionPlan) -> Vec<String> {
+    let line = |task: &larder_ansible::plan::PlannedTask| {
+        let diff = if task.diff { " diff" } else { "" };
+        format!("{} {:?} {:?} {}{diff}", task.name, task.effect, task.risk, task.estimate_ms)
+    };
+    plan.plays[0].tasks.iter().map(line).collect()
+}
+
+const MODES: &str = "\
+- hosts: a1:a2
+  tasks:
+    - {name: write, copy: {content: x, dest: /x}, no_log: true}
+    - {name: look, stat: {path: /x}}
+    - {name: run, shell: make}
+    - {name: create, shell: make x creates=/x}
+    - {name: really, shell: make, check_mode: false}
+    - {name: only real, shell: make, when: not ansible_check_mode and ready}
+    - {name: only checked, debug: , when: ansible_check_mode}
+    - {name: as it is, apt: {name: x}, check_mode: '{{ ansible_check_mode }}', diff: true}
+    - {name: as a fact says, apt: {name: x}, check_mode: '{{ careful }}'}
+    - {name: file, template: {src: x, dest: /y}}
+    - {name: elsewhere, some.where.module: , check_mode: true, diff: false}
+";
+
+#[test]
+fn in_check_mode_a_task_predicts_is_skipped_or_runs_all_the_same() {
+    let checked = plan(MODES, |request| request.options.modes = Modes { check: true, diff: true }).unwrap();
+    let expected = [
+        "write Predicts Low 400",
+        "look Applies Low 400",
+        "run Skips Low 400",
+        "create Predicts Low 400",
+        "really Applies Critical 1000",
+        "only real Never Low 0",
+        "only checked Applies Low 20",
+        "as it is Predicts Low 400 diff",
+        "as a fact says Applies High 15000 diff",
+        "file Predicts Low 400 diff",
+        "elsewhere Predicts Low 400",
+    ];
+    assert_eq!(effects(&checked), expected);
+    let shown = |name: &str| checked.metadata.options.get(name).map(|value| value.shown());
+    assert_eq!([shown("check"), shown("diff")], [Some("True".into()), Some("True".into())]);
+    // What never holds runs nowhere.
+    assert_eq!(checked.totals.task_runs, 20);
+
+    let real = plan(MODES, |_| {}).unwrap();
+    let effects = effects(&real);
+    assert_eq!(effects[0], "write Applies Medium 700");
+    assert_eq!(effects[5], "only real Applies Critical 1000");
+    assert_eq!(effects[6], "only checked Never Low 0");
+    assert_eq!(effects[7], "as it is Applies High 15000 diff");
+    assert_eq!(effects[10], "elsewhere Predicts Low 400");
+    assert!(!real.metadata.options.contains_key("check") && !real.metadata.options.contains_key("diff"));
+}
+
+#[test]
+fn an_estimate_is_the_sum_of_its_tasks_by_forks_and_batches() {
+    let text = "\
+- hosts: all
+  serial: [1, 3]
+  tasks:
+    - {name: wide, shell: make}
+    - {name: once, ping: , run_once: true}
+    - {name: never, ping: , when: false}
+  handlers: [{name: again, ping: }]
+";
+    let plan = plan(text, |request| request.forks = 2).unwrap();
+    let estimate = larder_ansible::plan::estimate::estimate(&plan);
+    let tasks: Vec<_> = estimate.plays[0].tasks.iter().map(|task| (task.runs, task.takes_ms)).collect();
+    assert_eq!(tasks, [(4, 3_000), (2, 800), (0, 0)]);
+    assert_eq!((estimate.tasks_ms, estimate.handlers_ms), (plan.totals.estimate_ms, 1_200));
+    expect![[r#"
+        play 1: all
+                   3 s     4 runs  wide [shell] !!
+                800 ms     2 runs  once [ping] once
+                   0 s     0 runs  never [ping] when False never runs
+                   1 s     4 runs  again [ping]
+
+        tasks take about 3 s with 2 forks; all handlers about 1 s more
+    "#]]
+    .assert_eq(&estimate.to_string());
 }
 
 #[test]

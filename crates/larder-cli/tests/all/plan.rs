@@ -131,11 +131,11 @@ fn two_plans_are_told_apart_by_what_their_tasks_are() {
         exit code 2
     "#]],
     );
-    lab.write("project/newer.json", &new.replacen("\"format\": 1", "\"format\": 99", 1));
+    lab.write("project/newer.json", &new.replacen("\"format\": 2", "\"format\": 99", 1));
     lab.check(
         &["plan", "diff", "old.json", "newer.json"],
         expect![[r#"
-        ! error: newer.json has format 99, and this larder reads 1
+        ! error: newer.json has format 99, and this larder reads 2
         ! hint: write one with `larder plan PLAYBOOK -i INVENTORY --format json > FILE`
         exit code 2
     "#]],
@@ -203,8 +203,39 @@ fn programs_are_told_how_a_plan_came_about() {
     let partly = told();
     assert_eq!((&partly["cached"], &partly["incremental"]), (&false.into(), &true.into()));
     assert!(partly["saved_seconds"].is_f64(), "{partly}");
-    let order = serde_json::json!({"kind": "ansible.order@1", "kept": 1, "computed": 0});
+    let order = serde_json::json!({"kind": "ansible.order@2", "kept": 1, "computed": 0});
     assert!(partly["parts"].as_array().unwrap().contains(&order), "{partly}");
+}
+
+#[test]
+fn a_run_that_only_checks_is_planned_as_such() {
+    let lab = lab_with_hosts();
+    let check = ["plan", "p.yml", "-i", "hosts", "--check", "--diff", "-q"];
+    lab.check(
+        &check,
+        expect![[r#"
+            play 1: web* (web*)
+              hosts: web1, web2
+              1  Look [ping]
+              2  Run [shell] is skipped
+
+            1 play, 2 hosts, 2 tasks, 0 handlers, 4 runs of tasks, about [time]
+            1.0 tasks could run at a time on a host, on average
+        "#]],
+    );
+    lab.check(
+        &[&check[..], &["--estimate"]].concat(),
+        expect![[r#"
+            play 1: web*
+                    [time]     2 runs  Look [ping]
+                    [time]     2 runs  Run [shell] is skipped
+
+            tasks take about [time] with 5 forks; all handlers about [time] more
+        "#]],
+    );
+    let json = lab.stdout(&[&check[..], &["--estimate", "--json"]].concat());
+    let estimate: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&estimate["tasks_ms"], &estimate["plays"][0]["tasks"][0]["runs"]), (&800.into(), &2.into()));
 }
 
 #[test]
@@ -240,7 +271,7 @@ fn a_plan_has_several_forms() {
     "#]],
     );
     let binary = lab.run(&["plan", "p.yml", "-i", "hosts", "--format", "binary"]).stdout;
-    assert!(binary.starts_with(b"LPLN\x01\0\0\0"));
+    assert!(binary.starts_with(b"LPLN\x02\0\0\0"));
     let explained = lab.stdout(&["plan", "p.yml", "-i", "hosts", "--explain"]);
     assert!(explained.starts_with("ansible.plan ") && explained.contains("p.yml"), "{explained}");
     lab.check(

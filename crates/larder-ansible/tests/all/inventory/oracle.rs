@@ -3,7 +3,7 @@
 use larder_ansible::compiled::CompiledPlay;
 use larder_ansible::inventory::Chosen;
 use larder_ansible::listing::{self, Listed};
-use larder_ansible::plain::Mapping;
+use larder_ansible::query::Options;
 
 use super::ansible::{Job, run};
 use super::lab::{Lab, block_on, inventories};
@@ -71,7 +71,7 @@ fn the_hosts_of_plays_are_those_that_ansible_playbook_lists() {
         limit.iter().for_each(|limit| arguments.extend(["--limit", limit]));
         Job::new(&inventories(), &arguments)
     };
-    let plays = crate::lab::plays(&planner, &inventories(), "hosts.yml", &Mapping::default()).unwrap();
+    let plays = crate::lab::plays(&planner, &inventories(), "hosts.yml", &Options::default()).unwrap();
     let lab = Lab::at(&inventories());
     for (limit, theirs) in cases.iter().zip(run(&cases.iter().map(job).collect::<Vec<_>>())) {
         let chosen = |play: &CompiledPlay| {

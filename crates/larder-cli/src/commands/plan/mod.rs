@@ -24,7 +24,7 @@ use larder_ansible::plain::Mapping;
 use larder_ansible::plan;
 use larder_ansible::planner::{Planner, View};
 use larder_ansible::problem::Problem;
-use larder_ansible::query::{Options, PlanRequest};
+use larder_ansible::query::{Modes, Options, PlanRequest};
 use larder_ansible::tags::TagSelection;
 use serde::Serialize;
 
@@ -47,6 +47,7 @@ Examples:
   larder plan site.yml -i inventory.ini
   larder plan site.yml -i hosts --format mermaid > plan.mmd
   larder plan site.yml -i hosts --changes old.json
+  larder plan site.yml -i hosts --check --estimate
   larder plan site.yml --list-tasks
   larder plan site.yml --list-tags --tags deploy
   larder plan site.yml -i inventory/ --list-hosts --limit 'web:!web3'
@@ -84,6 +85,15 @@ pub(crate) struct Arguments {
     /// Begin with the task of this name; * and ? stand for any characters
     #[arg(long, value_name = "NAME")]
     start_at_task: Option<String>,
+    /// Plan a run that changes nothing and tells what it would change, as ansible-playbook --check does
+    #[arg(long)]
+    check: bool,
+    /// Plan a run that shows what it changes, as ansible-playbook --diff does
+    #[arg(long)]
+    diff: bool,
+    /// Tell how long each task is assumed to take, instead of printing the plan
+    #[arg(long, conflicts_with_all = ["list_hosts", "list_tasks", "list_tags", "list_inventory", "format", "explain", "changes"])]
+    estimate: bool,
     /// On how many hosts a task runs at once, for estimates
     #[arg(short, long, value_name = "N", default_value = "5")]
     forks: NonZeroUsize,
@@ -156,6 +166,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
 fn options(arguments: &Arguments, place: &Place) -> Result<Options, Failure> {
     Ok(Options {
         extra_vars: extra_vars(&arguments.extra_vars)?,
+        modes: Modes { check: arguments.check, diff: arguments.diff },
         roles_path: place.listed("ANSIBLE_ROLES_PATH"),
         collections_path: place.listed("ANSIBLE_COLLECTIONS_PATH"),
     })
@@ -188,6 +199,10 @@ async fn planned(
     let plan = &*planned.plan;
     if let Some(earlier) = &arguments.changes {
         return diff::shown(&changes(&diff::read(earlier)?, plan), console);
+    }
+    if arguments.estimate {
+        let estimate = plan::estimate::estimate(plan);
+        return if console.json { as_json(&estimate) } else { Ok(estimate.to_string().into_bytes()) };
     }
     Ok(match arguments.format {
         _ if console.json => as_json(plan)?,
