@@ -8,9 +8,17 @@ pub(crate) use parking_lot::Mutex;
 #[cfg(feature = "shuttle")]
 pub(crate) use scheduled::Mutex;
 #[cfg(feature = "shuttle")]
-pub(crate) use shuttle::{hint::spin_loop, sync::atomic::AtomicBool, thread::yield_now};
+pub(crate) use shuttle::{
+    hint::spin_loop,
+    sync::atomic::{AtomicBool, AtomicU64},
+    thread::yield_now,
+};
 #[cfg(not(feature = "shuttle"))]
-pub(crate) use std::{hint::spin_loop, sync::atomic::AtomicBool, thread::yield_now};
+pub(crate) use std::{
+    hint::spin_loop,
+    sync::atomic::{AtomicBool, AtomicU64},
+    thread::yield_now,
+};
 
 #[cfg(feature = "shuttle")]
 mod scheduled {

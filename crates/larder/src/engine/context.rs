@@ -17,7 +17,8 @@ use tokio::task::JoinSet;
 
 use super::Entry;
 use super::flight::Flight;
-use super::observe::{Detail, LookError, Read, Seen, Tool};
+use super::observe::{Detail, Read, Seen};
+use super::outside::{LookError, Tool};
 use super::query::{Query, QueryError};
 use super::session::{Need, Outcome, Session, Settled};
 use super::waits::computing;

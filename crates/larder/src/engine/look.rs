@@ -9,22 +9,28 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, open, openat, stat, statat};
 use rustix::io::Errno;
 
-use super::observe::{Outside, Tool};
+use super::carry::Carry;
+use super::outside::{Outside, Tool};
 use super::tables::Table;
 use crate::clock::{Clock, Timestamp};
 use crate::key::Digest;
 use crate::query::{Fingerprint, Listed, ListedKind, RootPath};
-use crate::source::{Counts, Looked, SourceError, Stat, digest_file, keeps_stamps};
+use crate::source::{
+    Counts, FileSet, Looked, Mark, Scan, ScanOptions, Snapshot, SourceError, Stat, Vigil, digest_file,
+    keeps_stamps,
+};
 
 /// How often a file or directory that changes while it is read is read again before it is given up.
 const ATTEMPTS: usize = 4;
@@ -35,8 +41,34 @@ pub(super) struct Place {
     pub(super) root: PathBuf,
     /// `None` where nothing that is kept may be used.
     pub(super) table: Option<Arc<Table>>,
+    /// What is handed on from one session to the next; `None` where nothing is.
+    pub(super) carry: Option<Arc<Carry>>,
     pub(super) clock: Clock,
     pub(super) counts: Arc<Mutex<Counts>>,
+}
+
+/// A file or a listing of which somebody wants to know the fingerprint.
+pub(super) struct Wanted {
+    pub(super) looked: Looked,
+    pub(super) path: RootPath,
+    /// What a scan that began at this moment has found.
+    pub(super) known: Option<(Fingerprint, Option<Mark>)>,
+    /// Whether what is found is to be handed on.
+    pub(super) is_watched: bool,
+}
+
+impl Wanted {
+    /// One that is looked at whatever was found before, and of which nothing is handed on.
+    pub(super) fn unwatched((looked, path): (Looked, &RootPath)) -> Self {
+        Self { looked, path: path.clone(), known: None, is_watched: false }
+    }
+}
+
+/// What was seen of it.
+pub(super) struct Sight {
+    pub(super) fingerprint: Fingerprint,
+    /// Over what was seen, from before it was.
+    pub(super) vigil: Option<Vigil>,
 }
 
 /// A content and its fingerprint; `None` and [`Fingerprint::Absent`] if it is not there.
@@ -44,23 +76,76 @@ type Found<T> = (Option<T>, Fingerprint);
 
 impl Place {
     /// The fingerprints of files and listings, in order.
-    pub(super) fn fingerprints(
-        &self,
-        wanted: &[(Looked, RootPath)],
-    ) -> Vec<Result<Fingerprint, SourceError>> {
+    pub(super) fn fingerprints(&self, wanted: &[Wanted]) -> Vec<Result<Sight, SourceError>> {
         let began = self.clock.wall();
+        let mut vigils = self.vigils(wanted).into_iter();
         let mut way = Way::to(&self.root);
-        let stats: Vec<Result<Stat, Errno>> = wanted
+        let mut looked_at = 0;
+        let stats: Vec<Option<Result<Stat, Errno>>> = wanted
             .iter()
             .enumerate()
-            .map(|(at, (_, path))| {
-                let next = wanted.get(at + 1).map(|(_, path)| path.below());
-                way.stat(path.below(), next).map(Stat::from)
+            .map(|(at, Wanted { path, known, .. })| {
+                if known.is_some() {
+                    return None;
+                }
+                looked_at += 1;
+                let next = wanted.get(at + 1).map(|next| next.path.below());
+                Some(way.stat(path.below(), next).map(Stat::from))
             })
             .collect();
-        self.counts.lock().looked_at += wanted.len();
-        let looks = wanted.iter().zip(stats);
-        looks.map(|((looked, path), stat)| self.fingerprint(*looked, path, stat, began)).collect()
+        self.counts.lock().looked_at += looked_at;
+        let looks = wanted.iter().zip(stats).map(|(Wanted { looked, path, known, .. }, stat)| {
+            let vigil = vigils.next().flatten();
+            Ok(match (known, stat) {
+                (Some((known, mark)), _) => {
+                    let vigil = vigil.zip(*mark).map(|(vigil, mark)| vigil.since(mark));
+                    Sight { fingerprint: *known, vigil }
+                }
+                (None, stat) => {
+                    let stat = stat.expect("what is not known was looked at");
+                    Sight { fingerprint: self.fingerprint(*looked, path, stat, began)?, vigil }
+                }
+            })
+        });
+        looks.collect()
+    }
+
+    /// Begins a vigil over each of what is wanted, if anything is handed on.
+    fn vigils(&self, wanted: &[Wanted]) -> Vec<Option<Vigil>> {
+        match &self.carry {
+            Some(carry) if wanted.iter().any(|wanted| wanted.is_watched) => {
+                carry.watched.vigils(wanted.iter().map(|wanted| wanted.path.below()))
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Begins a vigil over what is at a path.
+    pub(super) fn vigil(&self, path: &RootPath) -> Option<Vigil> {
+        self.carry.as_ref()?.watched.vigils([path.below()]).pop()?
+    }
+
+    /// Scans a set below the root. Beside the scan, a vigil over which files there are, and when it began.
+    pub(super) fn scan(
+        &self,
+        set: &FileSet,
+        previous: Option<&Arc<Snapshot>>,
+        threads: NonZero<usize>,
+    ) -> Result<(Scan, Option<Vigil>, Option<Mark>), SourceError> {
+        let watched = self.carry.as_ref().map(|carry| &carry.watched);
+        let mark = watched.map(|watched| {
+            // Where files were the last time, they are expected again. Which directories there are is known only
+            // then: those that are new are watched too late for this time, and in time for the next.
+            watched.vigils(previous.iter().flat_map(|previous| previous.directories()));
+            watched.now()
+        });
+        let options = ScanOptions { clock: &self.clock, stop: &AtomicBool::new(false), threads };
+        let scan = set.scan(previous, &options)?;
+        let vigil = watched
+            .zip(mark)
+            .zip(scan.directories())
+            .and_then(|((watched, mark), directories)| Vigil::over_all(watched.vigils(directories), mark));
+        Ok((scan, vigil, mark))
     }
 
     fn fingerprint(

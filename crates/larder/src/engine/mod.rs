@@ -18,12 +18,14 @@
 //! Not here: which entry leaves first (`policy`), where bytes lie (`tier`), what a computation looks at (`source`).
 
 mod answer;
+mod carry;
 mod context;
 mod dependents;
 mod derive;
 mod execute;
 mod explain;
 mod flight;
+mod glob;
 mod ground;
 mod invalidate;
 mod keep;
@@ -32,6 +34,7 @@ mod look;
 mod lookup;
 mod observe;
 mod open;
+mod outside;
 mod query;
 mod reclaim;
 mod refresh;
@@ -52,12 +55,13 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 pub use answer::{Answer, AskError, Computed, Entry, Freshness, Kept, NotKept, Origin};
+pub use carry::Watch;
 pub use context::Context;
 pub use dependents::Dependents;
 pub use invalidate::{Hook, HookError, InvalidationReport};
 pub use kind::{Exclusion, Kind, KindOptions, Validity, Value, Write};
-pub use observe::{LookError, Outside, Tool};
 pub use open::Opened;
+pub use outside::{LookError, Outside, Tool};
 pub use query::{Expiry, Queries, Query, QueryError, RegisterError};
 pub use session::{Derived, Session};
 pub use warm::Warmed;

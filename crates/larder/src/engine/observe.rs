@@ -2,95 +2,28 @@
 //!
 //! Invariant: within a [`View`] a source has one fingerprint, that of the first look. What else is handed out of it
 //! later (a file's content that nobody held any more) either has that fingerprint or is told apart.
-//! Not here: what a look means for an answer (`context`, `derive`).
+//! Not here: what a look means for an answer (`context`, `derive`), how it is done (`look`, `glob`), what one session hands
+//! on to the next (`carry`).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use serde::de::Visitor;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinError;
 
 use super::Kind;
-use super::look::{Place, find_tool};
-use super::tables::id_of;
-use crate::key::{Canonical, Digest, Scope};
-use crate::query::{BadRootName, Fingerprint, Listed, NotBelowRoot, RootPath, Source, root_name, split_root};
-use crate::source::{Counts, EntryKind, FileSet, Looked, ScanOptions, Snapshot, SourceError};
-
-/// What a session sees of the outside.
-///
-/// Paths are spelled relative to the root or, below a directory that has a name, as `/@NAME/PATH`
-/// ([`RootPath`]). Neither where the root is nor where the others are is in any key, so clones share answers.
-///
-/// No path leaves its root through `..`. Links are another matter: they are followed wherever they lead, out of the
-/// root too, as they are for any program that reads the file. What counts is what is found through them, so whatever
-/// changes there shows; what the link says does not count by itself. A root says how things are spelled, and is no
-/// fence against those who may make links below it.
-#[derive(Debug, Clone)]
-pub struct Outside {
-    /// The directory that paths are relative to. It is in no key, so that clones share answers.
-    pub root: PathBuf,
-    /// The environment variables. Only digests of their values are stored.
-    pub environment: BTreeMap<OsString, OsString>,
-    roots: BTreeMap<Box<str>, PathBuf>,
-}
-
-impl Outside {
-    /// A root, and no environment variables.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), environment: BTreeMap::new(), roots: BTreeMap::new() }
-    }
-
-    /// Gives a further directory a name, under which what is below it is found. The name stands in what is kept, the
-    /// directory does not: two machines share answers if they call the same things by the same names.
-    pub fn with_root(mut self, name: &str, directory: impl Into<PathBuf>) -> Result<Self, BadRootName> {
-        self.roots.insert(root_name(name)?, directory.into());
-        Ok(self)
-    }
-
-    /// The directory of a root; `None` is the main one.
-    pub(super) fn directory(&self, root: Option<&str>) -> Option<&Path> {
-        match root {
-            None => Some(&self.root),
-            Some(name) => self.roots.get(name).map(PathBuf::as_path),
-        }
-    }
-}
-
-/// A source can't be looked at. That it is not there is no error.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum LookError {
-    /// The path leads out of the root.
-    #[error(transparent)]
-    Path(#[from] NotBelowRoot),
-    /// No directory of the session has this name.
-    #[error("root {0} is not known")]
-    UnknownRoot(Box<str>),
-    /// The patterns of one glob are below several roots.
-    #[error("patterns of one glob must be below one root")]
-    SeveralRoots,
-    /// Looking failed.
-    #[error("source can't be looked at")]
-    Source(#[source] Arc<SourceError>),
-}
-
-/// A program, by its content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tool {
-    /// Where it is. Differs between machines, and belongs into no answer.
-    pub path: PathBuf,
-    /// Digest of its content.
-    pub digest: Digest,
-}
+use super::carry::Carry;
+use super::glob::{KeptSnapshot, below_one_root};
+use super::look::{Place, Sight, Wanted, find_tool};
+use super::outside::{LookError, Outside, Tool};
+use crate::key::Scope;
+use crate::query::{Fingerprint, Listed, RootPath, Source, split_root};
+use crate::source::{Counts, EntryKind, Looked, Mark, Snapshot, SourceError, Vigil};
 
 /// What was seen of a source.
 #[derive(Debug)]
@@ -129,21 +62,31 @@ const WORTH_A_THREAD: usize = 512;
 const MAX_SCANS: usize = 64;
 
 /// A root's name; `None` is the main one.
-type Name = Option<Box<str>>;
+pub(super) type Name = Option<Box<str>>;
+
+/// What was found, what stands for it, and a vigil that began before.
+type Looking<T> = (Option<Arc<T>>, Fingerprint, Option<Vigil>);
 
 type Cell = Arc<OnceCell<Result<Arc<Seen>, LookError>>>;
 
+/// What a glob found: it has looked at each file that it selected.
+pub(super) struct Scanned {
+    pub(super) root: Name,
+    pub(super) snapshot: Arc<Snapshot>,
+    /// When it began.
+    pub(super) mark: Option<Mark>,
+}
+
 /// The outside as one session sees it.
 pub(super) struct View {
-    outside: Arc<Outside>,
+    pub(super) outside: Arc<Outside>,
     scope: Scope,
-    snapshots: Kind<KeptSnapshot>,
+    pub(super) snapshots: Kind<KeptSnapshot>,
     /// Of each root that was looked below.
     places: Mutex<HashMap<Name, Arc<OnceCell<Arc<Place>>>>>,
     counts: Arc<Mutex<Counts>>,
     cells: Mutex<HashMap<Source, Cell, RandomState>>,
-    /// What globs found: they have looked at each file that they selected.
-    scans: Mutex<Vec<(Name, Arc<Snapshot>)>>,
+    scans: Mutex<Vec<Scanned>>,
     threads: usize,
     /// Bounds how many blocking looks go on at once.
     permits: Semaphore,
@@ -174,7 +117,7 @@ impl View {
         *self.counts.lock()
     }
 
-    async fn place(&self, root: Option<&str>) -> Result<Arc<Place>, LookError> {
+    pub(super) async fn place(&self, root: Option<&str>) -> Result<Arc<Place>, LookError> {
         let Some(directory) = self.outside.directory(root) else {
             return Err(LookError::UnknownRoot(root.unwrap_or_default().into()));
         };
@@ -184,8 +127,16 @@ impl View {
                 true => Some(larder.stat_table(&self.scope, directory).await),
                 false => None,
             };
-            let (root, clock) = (directory.to_owned(), larder.clock().clone());
-            Arc::new(Place { root, table, clock, counts: Arc::clone(&self.counts) })
+            let (root, carry) = match &self.outside.watch {
+                Some(watch) if larder.mode().reads() => {
+                    let carry = watch.carry(directory);
+                    carry.catch_up().await.map(|path| (path, carry)).unzip()
+                }
+                _ => (None, None),
+            };
+            let root = root.unwrap_or_else(|| directory.to_owned());
+            let (clock, counts) = (larder.clock().clone(), Arc::clone(&self.counts));
+            Arc::new(Place { root, table, carry, clock, counts })
         };
         let place = Arc::clone(self.places.lock().entry(root.map(Box::from)).or_default());
         Ok(Arc::clone(place.get_or_init(make).await))
@@ -208,33 +159,80 @@ impl View {
             return seen.clone();
         }
         let cell = self.cell(source.clone());
+        cell.get_or_init(|| self.first_look(source)).await.clone()
+    }
+
+    /// What is seen of a source for the first time.
+    async fn first_look(&self, source: &Source) -> Result<Arc<Seen>, LookError> {
         let look = || async {
-            match self.scanned(source) {
-                Some(known) => Ok(Arc::new(seen_as(Looked::File, known))),
-                None => self.look(source).await.map(Arc::new),
-            }
+            let Some(wanted) = self.wanted(source) else { return self.look(source).await };
+            let looked = wanted.looked;
+            let Sight { fingerprint, vigil } = self.sight(wanted).await?;
+            Ok((seen_as(looked, fingerprint), vigil))
         };
-        cell.get_or_init(look).await.clone()
+        self.unless_carried(source, look).await
+    }
+
+    /// What an earlier session hands on, or else what `look` sees, which is handed on.
+    async fn unless_carried<F>(
+        &self,
+        source: &Source,
+        look: impl FnOnce() -> F,
+    ) -> Result<Arc<Seen>, LookError>
+    where
+        F: Future<Output = Result<(Seen, Option<Vigil>), LookError>>,
+    {
+        let carry = match root_of(source)? {
+            Some(root) => self.place(root).await?.carry.clone(),
+            None => None,
+        };
+        if let Some(seen) = carry.as_ref().and_then(|carry| self.carried(carry, source)) {
+            return Ok(seen);
+        }
+        let (seen, vigil) = look().await?;
+        let seen = Arc::new(seen);
+        if let (Some(carry), Some(vigil)) = (carry, vigil) {
+            carry.keep(source, &seen, vigil);
+        }
+        Ok(seen)
+    }
+
+    /// What an earlier session hands on.
+    fn carried(&self, carry: &Carry, source: &Source) -> Option<Arc<Seen>> {
+        let seen = carry.get(source)?;
+        self.counts.lock().carried += 1;
+        Some(seen)
     }
 
     /// Looks at those files and listings that the session has not looked at, all in one go, so that seeing each is
     /// quick from now on. What goes wrong is told by whoever sees it.
     pub(super) async fn look_ahead(&self, sources: &[&Source]) {
+        let places = self.places_of(sources).await;
+        let carry_of = |root: Option<&str>| {
+            let place = places.iter().find(|place| place.0.as_deref() == root);
+            place.and_then(|(_, place)| place.carry.as_ref())
+        };
         let (mut cells, mut wanted) = (Vec::new(), Vec::new());
         {
             let mut all = self.cells.lock();
             for &source in sources {
-                let Some(look) = as_look(source) else { continue };
+                let Some((looked, path)) = as_look(source) else { continue };
                 if all.get(source).is_some_and(|cell| cell.initialized()) {
                     continue;
                 }
                 let cell = all.entry(source.clone()).or_default();
-                match self.scanned(source) {
+                let carry = carry_of(path.root());
+                let known = match carry {
+                    Some(carry) => self.carried(carry, source),
+                    None if looked == Looked::Listing => None,
+                    None => self.scanned(path).map(|(known, _)| Arc::new(seen_as(looked, known))),
+                };
+                match known {
                     // Whoever looks just now is right too: what is told to all is told by the cell.
-                    Some(known) => drop(cell.set(Ok(Arc::new(seen_as(look.0, known))))),
+                    Some(known) => drop(cell.set(Ok(known))),
                     None => {
-                        cells.push((look.0, Arc::clone(cell)));
-                        wanted.push(look);
+                        cells.push((source, looked, carry, Arc::clone(cell)));
+                        wanted.extend(self.wanted(source));
                     }
                 }
             }
@@ -242,34 +240,82 @@ impl View {
         if wanted.is_empty() {
             return;
         }
-        for ((looked, cell), found) in cells.iter().zip(self.fingerprints(wanted).await) {
-            let seen = found.map(|fingerprint| Arc::new(seen_as(*looked, fingerprint)));
-            cell.get_or_init(|| async { seen }).await;
+        for ((source, looked, carry, cell), found) in cells.iter().zip(self.fingerprints(wanted).await) {
+            let look = || async {
+                let Sight { fingerprint, vigil } = found?;
+                let seen = Arc::new(seen_as(*looked, fingerprint));
+                if let (Some(carry), Some(vigil)) = (carry, vigil) {
+                    carry.keep(source, &seen, vigil);
+                }
+                Ok(seen)
+            };
+            cell.get_or_init(look).await;
         }
+    }
+
+    /// The places that files and listings are below, as far as they are known.
+    async fn places_of(&self, sources: &[&Source]) -> Vec<(Name, Arc<Place>)> {
+        let mut places: Vec<(Name, Arc<Place>)> = Vec::new();
+        for root in sources.iter().filter_map(|source| as_look(source)).map(|(_, path)| path.root()) {
+            if places.iter().all(|place| place.0.as_deref() != root)
+                && let Ok(place) = self.place(root).await
+            {
+                places.push((root.map(Box::from), place));
+            }
+        }
+        places
     }
 
     /// What is seen of sources now, whatever the session has seen.
     pub(super) async fn look_again(&self, sources: &[&Source]) -> Vec<Result<Fingerprint, LookError>> {
-        let wanted: Vec<_> = sources.iter().filter_map(|source| as_look(source)).collect();
+        let caught_up = self.caught_up(sources).await;
+        let unchanged = |source: &Source| {
+            let root = root_of(source).ok()??;
+            let (_, carry) = caught_up.iter().find(|(name, _)| name.as_deref() == root)?;
+            match carry {
+                Ok(carry) => carry.get(source).map(|seen| Ok(seen.fingerprint)),
+                Err(error) => Some(Err(error.clone())),
+            }
+        };
+        let mut known: Vec<_> = sources.iter().map(|source| unchanged(source)).collect();
+        let wanted = sources.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let wanted = wanted.filter_map(|(source, _)| as_look(source));
+        let wanted: Vec<Wanted> = wanted.map(Wanted::unwatched).collect();
         let mut quick =
             if wanted.is_empty() { Vec::new() } else { self.fingerprints(wanted).await }.into_iter();
-        let mut all = Vec::with_capacity(sources.len());
-        for source in sources {
-            all.push(match as_look(source) {
-                Some(_) => quick.next().expect("each was looked at"),
-                None => self.look(source).await.map(|seen| seen.fingerprint),
+        for (source, known) in sources.iter().zip(&mut known).filter(|(_, known)| known.is_none()) {
+            *known = Some(match as_look(source) {
+                Some(_) => quick.next().expect("each was looked at").map(|sight| sight.fingerprint),
+                None => self.look(source).await.map(|(seen, _)| seen.fingerprint),
             });
         }
-        all
+        known.into_iter().map(|known| known.expect("all were looked at")).collect()
+    }
+
+    /// What is handed on below the roots of sources, where there is a watch: by now, not as when the session began.
+    async fn caught_up(&self, sources: &[&Source]) -> Vec<(Name, Result<Arc<Carry>, LookError>)> {
+        let mut roots: Vec<(Name, Result<Arc<Carry>, LookError>)> = Vec::new();
+        for root in sources.iter().filter_map(|source| root_of(source).ok()?) {
+            if roots.iter().any(|(name, _)| name.as_deref() == root) {
+                continue;
+            }
+            let Ok(place) = self.place(root).await else { continue };
+            let Some(carry) = &place.carry else { continue };
+            let name = root.map(Box::from);
+            let still_there = carry.catch_up().await.as_ref() == Some(&place.root);
+            let carry = still_there.then(|| Arc::clone(carry));
+            roots.push((name.clone(), carry.ok_or(LookError::RootMoved(name.unwrap_or_default()))));
+        }
+        roots
     }
 
     /// The fingerprints of files and listings, in order. Where one blocking thread has enough to do, others help.
-    async fn fingerprints(&self, wanted: Vec<(Looked, RootPath)>) -> Vec<Result<Fingerprint, LookError>> {
+    async fn fingerprints(&self, wanted: Vec<Wanted>) -> Vec<Result<Sight, LookError>> {
         let wanted = Arc::<[_]>::from(wanted);
         let most = wanted.len().div_ceil(self.threads).max(WORTH_A_THREAD);
         let (mut from, mut parts) = (0, Vec::new());
-        for below_one in wanted.chunk_by(|(_, a), (_, b)| a.root() == b.root()) {
-            let place = self.place(below_one[0].1.root()).await;
+        for below_one in wanted.chunk_by(|a, b| a.path.root() == b.path.root()) {
+            let place = self.place(below_one[0].path.root()).await;
             for part in below_one.chunks(most) {
                 let (range, wanted) = (from..from + part.len(), Arc::clone(&wanted));
                 from = range.end;
@@ -294,68 +340,72 @@ impl View {
         found
     }
 
-    async fn fingerprint(&self, looked: Looked, path: &RootPath) -> Result<Fingerprint, LookError> {
-        let (place, wanted) = (self.place(path.root()).await?, [(looked, path.clone())]);
+    async fn sight(&self, wanted: Wanted) -> Result<Sight, LookError> {
+        let (place, wanted) = (self.place(wanted.path.root()).await?, [wanted]);
         let mut found = self.blocking(move || Ok(place.fingerprints(&wanted))).await?;
         found.pop().expect("one was looked at").map_err(failed)
     }
 
+    /// A file or a listing as it is looked at for the first time.
+    fn wanted(&self, source: &Source) -> Option<Wanted> {
+        let (looked, path) = as_look(source)?;
+        let known = if looked == Looked::File { self.scanned(path) } else { None };
+        Some(Wanted { looked, path: path.clone(), known, is_watched: true })
+    }
+
     /// What a scan of this session has found out about a file.
-    fn scanned(&self, source: &Source) -> Option<Fingerprint> {
-        let Source::File(path) = source else { return None };
+    fn scanned(&self, path: &RootPath) -> Option<(Fingerprint, Option<Mark>)> {
         let scans = self.scans.lock();
-        let mut scans = scans.iter().filter(|(root, _)| root.as_deref() == path.root());
-        scans.find_map(|(_, scan)| match scan.get(path.below())?.kind {
-            EntryKind::File(digest) => Some(Fingerprint::Is(digest)),
+        let mut scans = scans.iter().filter(|scan| scan.root.as_deref() == path.root());
+        scans.find_map(|scan| match scan.snapshot.get(path.below())?.kind {
+            EntryKind::File(digest) => Some((Fingerprint::Is(digest), scan.mark)),
             _ => None,
         })
     }
 
     /// What is seen of a source now, whatever the session has seen.
-    async fn look(&self, source: &Source) -> Result<Seen, LookError> {
+    async fn look(&self, source: &Source) -> Result<(Seen, Option<Vigil>), LookError> {
         match source {
-            Source::File(path) => Ok(seen_as(Looked::File, self.fingerprint(Looked::File, path).await?)),
-            Source::Listing(path) => {
-                Ok(seen_as(Looked::Listing, self.fingerprint(Looked::Listing, path).await?))
-            }
             Source::Glob(patterns) => {
-                let paths = self.glob(patterns).await?;
-                Ok(Seen { fingerprint: Fingerprint::of_paths(&paths), detail: Detail::Paths(paths) })
+                let (paths, vigil) = self.glob(patterns).await?;
+                let fingerprint = Fingerprint::of_paths(&paths);
+                Ok((Seen { fingerprint, detail: Detail::Paths(paths) }, vigil))
             }
             Source::Tool(name) => {
                 if name.contains('/') {
                     self.place(RootPath::new(&**name)?.root()).await?;
                 }
                 let (outside, name) = (Arc::clone(&self.outside), Arc::clone(name));
-                Ok(match self.blocking(move || find_tool(&outside, &name)).await? {
+                let seen = match self.blocking(move || find_tool(&outside, &name)).await? {
                     None => Seen { fingerprint: Fingerprint::Absent, detail: Detail::None },
                     Some(tool) => {
                         let fingerprint = Fingerprint::Is(tool.digest);
                         Seen { fingerprint, detail: Detail::Tool(Arc::new(tool)) }
                     }
-                })
+                };
+                Ok((seen, None))
             }
             Source::Variable(name) => {
                 let fingerprint = Fingerprint::of_variable(name, self.variable(name));
-                Ok(Seen { fingerprint, detail: Detail::None })
+                Ok((Seen { fingerprint, detail: Detail::None }, None))
             }
+            Source::File(_) | Source::Listing(_) => unreachable!("its stat data is looked at first"),
             Source::Query(_) => unreachable!("a query is asked and not looked at"),
         }
     }
 
     /// A file's content. Where nobody held any more what was read before, it is read again.
     pub(super) async fn read(&self, path: &RootPath) -> Result<Read<[u8]>, LookError> {
-        let cell = self.cell(Source::File(path.clone()));
+        let source = Source::File(path.clone());
+        let cell = self.cell(source.clone());
         let mut first = None;
-        let seen = cell
-            .get_or_init(|| async {
-                let (content, fingerprint) = self.content(path).await?;
-                let held = content.as_ref().map_or_else(no_content, Arc::downgrade);
-                first = Some(content);
-                Ok(Arc::new(Seen { fingerprint, detail: Detail::Content(Mutex::new(held)) }))
-            })
-            .await
-            .clone()?;
+        let look = async {
+            let (content, fingerprint, vigil) = self.content(path).await?;
+            let held = content.as_ref().map_or_else(no_content, Arc::downgrade);
+            first = Some(content);
+            Ok((Seen { fingerprint, detail: Detail::Content(Mutex::new(held)) }, vigil))
+        };
+        let seen = cell.get_or_init(|| self.unless_carried(&source, || look)).await.clone()?;
         if let Some(content) = first {
             return Ok(Read { seen: seen.fingerprint, fingerprint: seen.fingerprint, content });
         }
@@ -364,7 +414,7 @@ impl View {
         if known.is_some() || seen.fingerprint == Fingerprint::Absent {
             return Ok(Read { seen: seen.fingerprint, fingerprint: seen.fingerprint, content: known });
         }
-        let (content, fingerprint) = self.content(path).await?;
+        let (content, fingerprint, _) = self.content(path).await?;
         if let Some(content) = content.as_ref().filter(|_| fingerprint == seen.fingerprint) {
             *held.lock() = Arc::downgrade(content);
         }
@@ -373,18 +423,19 @@ impl View {
 
     /// The names in a directory. Where only their fingerprint is known they are read.
     pub(super) async fn list(&self, path: &RootPath) -> Result<Read<[Listed]>, LookError> {
-        let cell = self.cell(Source::Listing(path.clone()));
+        let source = Source::Listing(path.clone());
+        let cell = self.cell(source.clone());
         let look = || async {
-            let (names, fingerprint) = self.names(path).await?;
-            Ok(Arc::new(Seen { fingerprint, detail: Detail::Listing(Mutex::new(names)) }))
+            let (names, fingerprint, vigil) = self.names(path).await?;
+            Ok((Seen { fingerprint, detail: Detail::Listing(Mutex::new(names)) }, vigil))
         };
-        let seen = cell.get_or_init(look).await.clone()?;
+        let seen = cell.get_or_init(|| self.unless_carried(&source, look)).await.clone()?;
         let Detail::Listing(held) = &seen.detail else { unreachable!("a listing's detail is its names") };
         let known = held.lock().clone();
         if known.is_some() || seen.fingerprint == Fingerprint::Absent {
             return Ok(Read { seen: seen.fingerprint, fingerprint: seen.fingerprint, content: known });
         }
-        let (names, fingerprint) = self.names(path).await?;
+        let (names, fingerprint, _) = self.names(path).await?;
         if fingerprint == seen.fingerprint {
             (*held.lock()).clone_from(&names);
         }
@@ -395,59 +446,35 @@ impl View {
         Arc::clone(self.cells.lock().entry(source).or_default())
     }
 
-    async fn content(&self, path: &RootPath) -> Result<(Option<Arc<[u8]>>, Fingerprint), LookError> {
+    async fn content(&self, path: &RootPath) -> Result<Looking<[u8]>, LookError> {
         let (place, path) = (self.place(path.root()).await?, path.clone());
-        let (content, fingerprint) = self.blocking(move || place.content(&path)).await?;
-        Ok((content.map(Arc::from), fingerprint))
-    }
-
-    async fn names(&self, path: &RootPath) -> Result<(Option<Arc<[Listed]>>, Fingerprint), LookError> {
-        let (place, path) = (self.place(path.root()).await?, path.clone());
-        let (names, fingerprint) = self.blocking(move || place.names(&path)).await?;
-        Ok((names.map(Arc::from), fingerprint))
-    }
-
-    /// The files that match, sorted. A snapshot of an earlier look spares reading them.
-    async fn glob(&self, patterns: &Arc<[Box<str>]>) -> Result<Arc<[RootPath]>, LookError> {
-        let (name, patterns) = below_one_root(patterns)?;
-        let Some(root) = self.outside.directory(name.as_deref()).map(Path::to_owned) else {
-            return Err(LookError::UnknownRoot(name.unwrap_or_default()));
+        let look = move || {
+            let vigil = place.vigil(&path);
+            let (content, fingerprint) = place.content(&path)?;
+            Ok((content.map(Arc::from), fingerprint, vigil))
         };
-        // A snapshot is of one root: those of several clones do not take each other's place.
-        let id = Canonical::new().digest(&(id_of(&root), &patterns));
-        let id = id.expect("a digest and a list of strings have a canonical form");
-        let key = self.snapshots.key_of_digest(id);
-        let previous = self.snapshots.peek(&key).await.map(|(entry, _)| Arc::clone(&entry.value.0));
-        let clock = self.snapshots.larder.clock().clone();
-        let began = clock.now();
-        let scan = self.blocking(move || {
-            let set = FileSet::inputs(root).patterns(patterns).build()?;
-            let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-            set.scan(
-                previous.as_ref(),
-                &ScanOptions { clock: &clock, stop: &AtomicBool::new(false), threads },
-            )
-        });
-        let scan = scan.await?;
-        self.count(&scan.counts);
-        if scan.is_new() {
-            let took = self.snapshots.larder.clock().now().since(began);
-            self.snapshots.put(&key, KeptSnapshot(Arc::clone(&scan.snapshot)), took).await;
-        }
-        let files = scan
-            .snapshot
-            .entries()
-            .filter(|entry| matches!(entry.kind, EntryKind::File(_) | EntryKind::LinkedFile(_)));
-        // A path that a snapshot has is below the root.
-        let paths = files.filter_map(|entry| RootPath::join(name.as_deref(), entry.path).ok()).collect();
+        self.blocking(look).await
+    }
+
+    async fn names(&self, path: &RootPath) -> Result<Looking<[Listed]>, LookError> {
+        let (place, path) = (self.place(path.root()).await?, path.clone());
+        let look = move || {
+            let vigil = place.vigil(&path);
+            let (names, fingerprint) = place.names(&path)?;
+            Ok((names.map(Arc::from), fingerprint, vigil))
+        };
+        self.blocking(look).await
+    }
+
+    /// Goes on to use what a scan found out about files.
+    pub(super) fn note_scan(&self, scan: Scanned) {
         let mut scans = self.scans.lock();
         if scans.len() < MAX_SCANS {
-            scans.push((name, scan.snapshot));
+            scans.push(scan);
         }
-        Ok(paths)
     }
 
-    fn count(&self, more: &Counts) {
+    pub(super) fn count(&self, more: &Counts) {
         let mut counts = self.counts.lock();
         counts.directories += more.directories;
         counts.looked_at += more.looked_at;
@@ -455,7 +482,7 @@ impl View {
         counts.read_bytes += more.read_bytes;
     }
 
-    async fn blocking<T, F>(&self, look: F) -> Result<T, LookError>
+    pub(super) async fn blocking<T, F>(&self, look: F) -> Result<T, LookError>
     where
         T: Send + 'static,
         F: FnOnce() -> Result<T, SourceError> + Send + 'static,
@@ -466,7 +493,7 @@ impl View {
 }
 
 /// What a blocking look came to. A panic in it comes through.
-fn finished<T>(outcome: Result<T, JoinError>) -> T {
+pub(super) fn finished<T>(outcome: Result<T, JoinError>) -> T {
     match outcome {
         Ok(outcome) => outcome,
         Err(error) => match error.try_into_panic() {
@@ -480,30 +507,26 @@ fn failed(error: SourceError) -> LookError {
     LookError::Source(Arc::new(error))
 }
 
-/// The root that all of some patterns are below, and the patterns as they are spelled there.
-fn below_one_root(patterns: &[Box<str>]) -> Result<(Name, Vec<String>), LookError> {
-    let (mut root, mut below) = (None, Vec::with_capacity(patterns.len()));
-    for spelled in patterns {
-        let (taken_back, pattern) =
-            spelled.strip_prefix('!').map_or(("", &**spelled), |pattern| ("!", pattern));
-        let unclear = || LookError::Path(NotBelowRoot(pattern.into()));
-        let (name, rest) = split_root(Path::new(pattern)).ok_or_else(unclear)?;
-        let rest = rest.to_str().ok_or_else(unclear)?;
-        if *root.get_or_insert(name) != name {
-            return Err(LookError::SeveralRoots);
-        }
-        below.push(format!("{taken_back}{rest}"));
-    }
-    Ok((root.flatten().map(Box::from), below))
-}
-
 /// A source that is looked at by its stat data first.
-fn as_look(source: &Source) -> Option<(Looked, RootPath)> {
+fn as_look(source: &Source) -> Option<(Looked, &RootPath)> {
     match source {
-        Source::File(path) => Some((Looked::File, path.clone())),
-        Source::Listing(path) => Some((Looked::Listing, path.clone())),
+        Source::File(path) => Some((Looked::File, path)),
+        Source::Listing(path) => Some((Looked::Listing, path)),
         _ => None,
     }
+}
+
+/// The root that all of a source is below; `None` if there is none.
+fn root_of(source: &Source) -> Result<Option<Option<&str>>, LookError> {
+    Ok(match source {
+        Source::File(path) | Source::Listing(path) => Some(path.root()),
+        Source::Glob(patterns) => {
+            below_one_root(patterns)?;
+            let first = patterns.first().map(|pattern| pattern.strip_prefix('!').unwrap_or(pattern));
+            Some(first.and_then(|first| split_root(Path::new(first))).and_then(|(root, _)| root))
+        }
+        Source::Variable(_) | Source::Tool(_) | Source::Query(_) => None,
+    })
 }
 
 /// What was seen of a file or a listing of which nothing but the fingerprint is known.
@@ -517,31 +540,4 @@ fn seen_as(looked: Looked, fingerprint: Fingerprint) -> Seen {
 
 fn no_content() -> Weak<[u8]> {
     Weak::<[u8; 0]>::new()
-}
-
-/// A snapshot as it is kept, so that a glob reads no file that an earlier one read. It decides no answer.
-pub(super) struct KeptSnapshot(Arc<Snapshot>);
-
-impl Serialize for KeptSnapshot {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0.encode())
-    }
-}
-
-impl<'de> Deserialize<'de> for KeptSnapshot {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = KeptSnapshot;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a stored snapshot")
-            }
-
-            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<KeptSnapshot, E> {
-                Snapshot::decode(bytes).map(|snapshot| KeptSnapshot(Arc::new(snapshot))).map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
-    }
 }

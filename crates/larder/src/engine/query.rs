@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 
 use super::answer::Circle;
 use super::derive::UnderWay;
-use super::observe::{KeptSnapshot, Outside};
+use super::glob::KeptSnapshot;
+use super::outside::Outside;
 use super::session::{Purpose, Session, Verifiable};
 use super::{Context, Kind, KindOptions, Larder, Value};
 use crate::key::{Canonical, CanonicalError, Floats, Key, KeyError, KindName, Scope};

@@ -23,7 +23,8 @@ use tokio::task::JoinHandle;
 
 use super::flight::{Cargo, Flight, Flights, Lead, Seat};
 use super::ground::{Laying, RestsOn, Since};
-use super::observe::{Outside, View};
+use super::observe::View;
+use super::outside::Outside;
 use super::query::{Query, QueryError, Registered, Registry};
 use super::verify::Verified;
 use super::waits::computing;

@@ -32,6 +32,8 @@ pub(super) struct Found {
     pub(super) rows: Vec<Row>,
     pub(super) visits: Vec<Visit>,
     pub(super) counts: Counts,
+    /// Whether what a link leads to had a say in it.
+    pub(super) links: bool,
 }
 
 /// One thread's part in a walk.
@@ -276,6 +278,7 @@ impl<'w> Worker<'w> {
         if stat.file_type() != FileType::Symlink {
             return self.look_at(open, name, stat.file_type(), Some(stat));
         }
+        self.found.links = true;
         let row = previous.find(&self.path);
         let form = match set.role {
             Role::Outputs => Form::Link,

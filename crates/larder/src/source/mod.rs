@@ -26,6 +26,7 @@ mod snapshot;
 mod stat;
 mod table;
 mod walk;
+mod watch;
 mod written;
 
 pub use error::{SourceError, SpecialFile};
@@ -39,4 +40,6 @@ pub use snapshot::{Changes, Entry, EntryKind, Leads, Snapshot};
 pub(crate) use stat::keeps_stamps;
 pub use stat::{Stat, process_umask};
 pub use table::{Looked, StatTable};
+pub use watch::WatchCounts;
+pub(crate) use watch::{Mark, Vigil, WatchedRoot};
 pub use written::Written;

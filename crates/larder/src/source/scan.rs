@@ -4,12 +4,13 @@
 //! the new one is what a scan without any would have made. The previous only spares reading.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::look::Found;
 use super::previous::Previous;
-use super::set::FileSet;
+use super::set::{FileSet, Ignore};
 use super::snapshot::{Form, Row, Snapshot, Span, Visit};
 use super::walk::Walk;
 use super::{Changes, SourceError, Written};
@@ -38,6 +39,9 @@ pub struct Scan {
     /// What it took.
     pub counts: Counts,
     previous: Option<Arc<Snapshot>>,
+    /// Whether which files there are is a matter of the names in the directories that were looked into, and of
+    /// nothing else.
+    names_tell: bool,
 }
 
 /// What a scan took.
@@ -51,12 +55,20 @@ pub struct Counts {
     pub read: usize,
     /// Bytes read and hashed.
     pub read_bytes: u64,
+    /// Sources that were not looked at, as an earlier session had and nothing has happened to them since.
+    pub carried: usize,
 }
 
 impl Scan {
     /// Stands for the content of the set; see [`Snapshot::fingerprint`].
     pub fn fingerprint(&self) -> Digest {
         self.snapshot.fingerprint()
+    }
+
+    /// The directories that were looked into, below the root. As long as no name comes or goes in one of them, the
+    /// same files belong to the set. `None` where that does not follow.
+    pub(crate) fn directories(&self) -> Option<impl Iterator<Item = &Path>> {
+        self.names_tell.then(|| self.snapshot.directories())
     }
 
     /// Whether the snapshot differs from the previous one in anything, be it only stat data.
@@ -118,7 +130,8 @@ impl FileSet {
             }
         };
         let unmatched = self.unmatched(&walk, &snapshot);
-        Ok(Scan { snapshot, unmatched, counts, previous: previous.cloned() })
+        let names_tell = matches!(self.ignore, Ignore::Nothing) && !found.iter().any(|found| found.links);
+        Ok(Scan { snapshot, unmatched, counts, previous: previous.cloned(), names_tell })
     }
 
     fn unmatched(&self, walk: &Walk<'_>, snapshot: &Snapshot) -> Vec<String> {
@@ -142,6 +155,7 @@ impl Counts {
         self.looked_at += other.looked_at;
         self.read += other.read;
         self.read_bytes += other.read_bytes;
+        self.carried += other.carried;
     }
 }
 

@@ -196,6 +196,11 @@ impl Snapshot {
         self.rows.get(at).filter(|row| row.path.of(&self.arena) == path).map(|row| self.entry(row))
     }
 
+    /// The directories that were looked into, in order; the root's path is empty.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.visits.iter().map(|visit| to_path(visit.path.of(&self.arena)))
+    }
+
     /// What differs from `older` in a way that shows in the fingerprint.
     pub fn changes_since(&self, older: &Self) -> Changes {
         let mut changes = Changes::default();

@@ -13,3 +13,5 @@ mod outside;
 mod reuse;
 mod roots;
 mod trouble;
+mod watched_model;
+mod watching;
