@@ -169,6 +169,15 @@ fn play_fields(old: &PlayPlan, new: &PlayPlan) -> Vec<FieldChange> {
         play.batches.iter().map(|batch| batch.hosts.len().to_string()).collect()
     };
     fields.list("batches", &batches(old), &batches(new));
+    let programs = |play: &PlayPlan| {
+        let shipping = play.shipping.as_ref()?;
+        let tasks = shipping.binaries.iter().map(|binary| {
+            let first = binary.tasks.first().map_or("", |&id| &play.tasks[id].name);
+            format!("{} from {first:?} on {}", binary.tasks.len(), binary.hosts.join(" "))
+        });
+        Some(tasks.collect::<Vec<_>>().join(", "))
+    };
+    fields.maybe("programs", programs(old), programs(new));
     fields.0
 }
 

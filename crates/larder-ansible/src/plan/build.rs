@@ -10,6 +10,8 @@ use larder::key::Digest;
 use super::graph::{self, Circle};
 use super::modes::Modes;
 use super::module;
+use super::schedule::{self, Strategy};
+use super::ship::Shipping;
 use super::{
     Batch, Effect, ExecutionPlan, FORMAT, Metadata, PlannedLoop, PlannedTask, PlayPlan, Risk, Totals,
 };
@@ -77,6 +79,7 @@ pub(crate) fn ordered(
     let handlers: Vec<&CompiledTask> = play.handlers.iter().filter(|task| !is_repeated(task)).collect();
     let dependencies = graph::dependencies(&tasks, &handlers, &play.roles)?;
     let stages = graph::stages(&dependencies, tasks.len());
+    let rescued = graph::rescued(play);
     let number_of_tasks = tasks.len();
     let mut by_stage: Vec<Vec<usize>> = vec![Vec::new(); stages.iter().max().map_or(0, |last| last + 1)];
     for (id, stage) in stages.iter().enumerate() {
@@ -86,6 +89,7 @@ pub(crate) fn ordered(
         |(id, ((task, depends_on), stage))| PlannedTask {
             depends_on,
             stage: *stage,
+            blocks: task.blocks.iter().map(|(n, _)| *n).filter(|n| rescued.contains(n)).collect(),
             ..planned(id, task, play, modes)
         },
     );
@@ -102,6 +106,8 @@ pub(crate) fn ordered(
         tasks,
         handlers: all.collect(),
         stages: by_stage,
+        segments: Vec::new(),
+        shipping: None,
     })
 }
 
@@ -133,6 +139,7 @@ fn planned(id: usize, task: &CompiledTask, play: &CompiledPlay, modes: Modes) ->
         run_once: task.settings.get("run_once").and_then(Plain::truth).unwrap_or(false),
         vars: task.vars.clone(),
         settings,
+        blocks: Vec::new(),
         depends_on: Vec::new(),
         stage: 0,
         effect,
@@ -146,8 +153,13 @@ fn planned(id: usize, task: &CompiledTask, play: &CompiledPlay, modes: Modes) ->
     }
 }
 
-/// The same play on hosts, dealt into batches.
-pub(crate) fn on_hosts(play: &PlayPlan, compiled: &CompiledPlay, mut hosts: Vec<String>) -> PlayPlan {
+/// The same play on hosts, dealt into batches: those of `serial`, or else of as many hosts as are rolled at a time.
+pub(crate) fn on_hosts(
+    play: &PlayPlan,
+    compiled: &CompiledPlay,
+    mut hosts: Vec<String>,
+    roll: Option<usize>,
+) -> PlayPlan {
     match compiled.order.as_deref() {
         Some("sorted") => hosts.sort_unstable(),
         Some("reverse_sorted") => hosts.sort_unstable_by(|a, b| b.cmp(a)),
@@ -155,8 +167,17 @@ pub(crate) fn on_hosts(play: &PlayPlan, compiled: &CompiledPlay, mut hosts: Vec<
         // A shuffled order is different each time: the plan keeps that of the inventory.
         _ => {}
     }
-    let batches = batches(&hosts, &compiled.serial);
+    let rolled: Vec<Plain> = roll.iter().map(|&hosts| Plain::Integer(hosts as i64)).collect();
+    let serial = if compiled.serial.is_empty() { &rolled } else { &compiled.serial };
+    let batches = batches(&hosts, serial);
     PlayPlan { hosts, batches, ..play.clone() }
+}
+
+/// The same play by a strategy, with what can be shipped.
+pub(crate) fn scheduled(play: PlayPlan, strategy: Option<Strategy>, shipping: Option<Shipping>) -> PlayPlan {
+    let strategy = strategy.map_or_else(|| play.strategy.clone(), |strategy| strategy.name().to_owned());
+    let play = PlayPlan { strategy, shipping, ..play };
+    PlayPlan { segments: schedule::segments(&play), ..play }
 }
 
 /// Deals hosts into batches as `serial` says: the last size counts for all that follow.
@@ -206,29 +227,30 @@ fn totals(plays: &[PlayPlan], forks: usize) -> Totals {
     let forks = forks.max(1);
     let mut totals = Totals { plays: plays.len(), ..Totals::default() };
     let mut hosts: BTreeSet<&str> = BTreeSet::new();
-    let (mut stages, mut trips) = (0, 0);
+    let (mut stages, mut by_ssh) = (0, 0);
     for play in plays {
         hosts.extend(play.hosts.iter().map(String::as_str));
         totals.tasks += play.tasks.len();
         totals.handlers += play.handlers.len();
         for task in &play.tasks {
             *totals.risks.entry(task.risk).or_default() += 1;
+            let runs = play.batches.iter().map(|batch| task.runs_on(batch.hosts.len()));
+            totals.task_runs += runs.sum::<usize>();
         }
-        let own_stages: BTreeSet<usize> = play.tasks.iter().map(|task| task.stage).collect();
-        stages += own_stages.len();
-        for batch in &play.batches {
-            trips += own_stages.len() * batch.hosts.len();
-            for task in &play.tasks {
-                let runs = task.runs_on(batch.hosts.len());
-                totals.task_runs += runs;
-                totals.estimate_ms += task.estimate_ms * runs.div_ceil(forks) as u64;
-            }
+        stages += play.tasks.iter().map(|task| task.stage).collect::<BTreeSet<usize>>().len();
+        let toll = schedule::toll(play, forks);
+        totals.estimate_ms += toll.takes_ms;
+        totals.round_trips += toll.round_trips;
+        by_ssh += toll.by_ssh;
+        for binary in play.shipping.iter().filter(|_| schedule::ships(play)).flat_map(|one| &one.binaries) {
+            totals.binaries += 1;
+            totals.compile_ms += binary.compile_ms;
         }
     }
     totals.hosts = hosts.len();
     let ratio = |a: usize, b: usize| (b > 0).then(|| a as f64 / b as f64);
     totals.parallelism = ratio(totals.tasks, stages);
-    totals.network_efficiency = ratio(trips, totals.task_runs).map(|share| (1.0 - share).max(0.0));
+    totals.network_efficiency = ratio(totals.round_trips, by_ssh).map(|share| 1.0 - share);
     totals
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::text::{counted, described, duration};
-use super::{ExecutionPlan, PlannedTask, PlayPlan};
+use super::{ExecutionPlan, PlannedTask, PlayPlan, schedule};
 
 /// How long plays are assumed to take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,6 +20,10 @@ pub struct Estimate {
     pub plays: Vec<PlayEstimate>,
     /// All tasks of all plays, in milliseconds.
     pub tasks_ms: u64,
+    /// How much of that programs save that are shipped, in milliseconds.
+    pub shipped_ms: u64,
+    /// How long compiling those takes beforehand, in milliseconds.
+    pub compile_ms: u64,
     /// All handlers, if each is notified on each host, in milliseconds.
     pub handlers_ms: u64,
 }
@@ -52,10 +56,19 @@ pub struct TaskEstimate {
 pub fn estimate(plan: &ExecutionPlan) -> Estimate {
     let forks = plan.forks();
     let plays: Vec<PlayEstimate> = plan.plays.iter().map(|play| of_play(play, forks)).collect();
+    let shipped_ms =
+        plan.plays.iter().map(|play| schedule::toll(play, forks)).map(|toll| toll.by_ssh_ms - toll.takes_ms);
     let sum = |tasks: fn(&PlayEstimate) -> &[TaskEstimate]| {
         plays.iter().flat_map(tasks).map(|task| task.takes_ms).sum()
     };
-    Estimate { forks, tasks_ms: sum(|play| &play.tasks), handlers_ms: sum(|play| &play.handlers), plays }
+    Estimate {
+        forks,
+        tasks_ms: sum(|play| &play.tasks),
+        shipped_ms: shipped_ms.sum(),
+        compile_ms: plan.totals.compile_ms,
+        handlers_ms: sum(|play| &play.handlers),
+        plays,
+    }
 }
 
 fn of_play(play: &PlayPlan, forks: usize) -> PlayEstimate {
@@ -84,6 +97,18 @@ impl fmt::Display for Estimate {
             writeln!(f)?;
         }
         let (tasks, handlers) = (duration(self.tasks_ms), duration(self.handlers_ms));
-        writeln!(f, "tasks take about {tasks} with {} forks; all handlers about {handlers} more", self.forks)
+        writeln!(
+            f,
+            "tasks take about {tasks} with {} forks; all handlers about {handlers} more",
+            self.forks
+        )?;
+        if self.compile_ms > 0 {
+            let (saved, compile) = (duration(self.shipped_ms), duration(self.compile_ms));
+            writeln!(
+                f,
+                "programs save about {saved} of that, and are compiled in about {compile} beforehand"
+            )?;
+        }
+        Ok(())
     }
 }

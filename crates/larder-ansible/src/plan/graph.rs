@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::module::{self, Nature};
 use super::{Because, Dependency};
-use crate::compiled::{CompiledTask, RoleRun, Section};
+use crate::compiled::{CompiledPlay, CompiledTask, RoleRun, Section};
 use crate::plain::{Mapping, Plain};
 use crate::template;
 
@@ -115,7 +115,9 @@ impl Order {
             self.used.entry(name).or_default().push(id);
         }
         for name in names_set(task) {
-            on.extend(self.set.insert(name.clone(), id).map(|setter| Dependency { on: setter, because }));
+            // It may set a variable twice, as its fact and as its result.
+            let setter = self.set.insert(name.clone(), id).filter(|&setter| setter != id);
+            on.extend(setter.map(|setter| Dependency { on: setter, because }));
             let users = self.used.remove(&name).unwrap_or_default();
             on.extend(users.into_iter().filter(|&user| user != id).map(|on| Dependency { on, because }));
         }
@@ -333,6 +335,12 @@ fn circle(edges: &[BTreeSet<usize>]) -> Option<Vec<usize>> {
         }
     }
     None
+}
+
+/// The numbers of blocks that handle failures.
+pub(super) fn rescued(play: &CompiledPlay) -> BTreeSet<u32> {
+    let all = play.tasks.iter().chain(&play.handlers).flat_map(|task| &task.blocks);
+    all.filter(|(_, section)| *section != Section::Block).map(|(number, _)| *number).collect()
 }
 
 /// The innermost part of a block that a task is in.

@@ -17,17 +17,21 @@ pub(crate) mod graph;
 pub mod mermaid;
 pub(crate) mod modes;
 mod module;
+pub mod schedule;
+pub mod ship;
 pub mod text;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use self::schedule::Segment;
+use self::ship::Shipping;
 use crate::compiled::{Phase, Section};
 use crate::plain::{Mapping, Plain};
 
 /// Version of the form of a plan.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// What playbooks would do with an inventory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,7 +73,8 @@ pub struct PlayPlan {
     pub patterns: Vec<String>,
     /// Tags that all of it has.
     pub tags: Vec<String>,
-    /// How hosts go through the tasks: linear, free, host_pinned or a plugin's name.
+    /// How hosts go through the tasks: what was asked for, or else what the play says: linear, free, host_pinned or a
+    /// plugin's name, which counts as linear.
     pub strategy: String,
     /// Whether facts are gathered first.
     pub gather_facts: bool,
@@ -85,6 +90,10 @@ pub struct PlayPlan {
     pub handlers: Vec<PlannedTask>,
     /// Tasks and handlers by stages: what is in one could run at the same time.
     pub stages: Vec<Vec<usize>>,
+    /// Tasks and handlers in the order in which each batch goes through them.
+    pub segments: Vec<Segment>,
+    /// What could be shipped as programs, if that was asked for.
+    pub shipping: Option<Shipping>,
 }
 
 /// Hosts that go through a play together.
@@ -113,6 +122,8 @@ pub struct PlannedTask {
     pub phase: Phase,
     /// The part of a block that it belongs to: what is done only after a failure is in `rescue`.
     pub section: Section,
+    /// The blocks around it that handle failures, outermost first, by numbers that tell them apart.
+    pub blocks: Vec<u32>,
     /// Conditions, all of which have to hold.
     pub when: Vec<String>,
     /// Its tags.
@@ -257,7 +268,14 @@ pub struct Totals {
     pub risks: BTreeMap<Risk, usize>,
     /// Tasks divided by stages: how many could run at a time on a host, on average. `None` without tasks.
     pub parallelism: Option<f64>,
-    /// The share of round trips that would be saved if each stage were one; from 0 to 1. `None` if nothing runs.
+    /// Round trips to hosts.
+    pub round_trips: usize,
+    /// Programs that are shipped in place of some of them.
+    pub binaries: usize,
+    /// How long compiling those is assumed to take beforehand, in milliseconds.
+    pub compile_ms: u64,
+    /// The share of round trips that the strategy saves against one for each task on each host; from 0 to 1. `None` if
+    /// nothing goes to a host.
     pub network_efficiency: Option<f64>,
 }
 

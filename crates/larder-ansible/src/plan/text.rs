@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use super::schedule;
 use super::{Effect, ExecutionPlan, PlannedTask, PlayPlan, Risk};
 use crate::compiled::Section;
 
@@ -23,6 +24,12 @@ pub fn text(plan: &ExecutionPlan) -> String {
         counted(totals.task_runs, "run of a task", "runs of tasks"),
     ];
     let _ = writeln!(out, "{}, about {}", counts.join(", "), duration(totals.estimate_ms));
+    if totals.binaries > 0 {
+        let binaries = counted(totals.binaries, "program", "programs");
+        let trips = counted(totals.round_trips, "round trip", "round trips");
+        let share = totals.network_efficiency.unwrap_or(0.0) * 100.0;
+        let _ = writeln!(out, "{binaries} shipped: {trips}, {share:.0} % fewer");
+    }
     if let Some(parallelism) = totals.parallelism {
         let _ = writeln!(out, "{parallelism:.1} tasks could run at a time on a host, on average");
     }
@@ -37,6 +44,19 @@ fn play(number: usize, play: &PlayPlan, out: &mut String) {
     for (n, batch) in play.batches.iter().enumerate() {
         let what = if play.batches.len() > 1 { format!("batch {}", n + 1) } else { "hosts".to_owned() };
         let _ = writeln!(out, "  {what}: {}", batch.hosts.join(", "));
+    }
+    if play.strategy != "linear" {
+        let _ = writeln!(out, "  strategy: {}", play.strategy);
+    }
+    for binary in play.shipping.iter().filter(|_| schedule::ships(play)).flat_map(|one| &one.binaries) {
+        let tasks: Vec<String> = binary.tasks.iter().map(|task| (task + 1).to_string()).collect();
+        let _ = writeln!(
+            out,
+            "  program {} does {} on {}",
+            binary.program + 1,
+            tasks.join(", "),
+            binary.hosts.join(", ")
+        );
     }
     let width = play.tasks.len().to_string().len();
     for task in &play.tasks {

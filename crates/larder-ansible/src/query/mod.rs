@@ -13,6 +13,7 @@ mod enter;
 mod plan;
 mod plays;
 mod role;
+mod ship;
 mod source;
 mod walk;
 
@@ -27,6 +28,8 @@ pub(crate) use plays::PlayList;
 use crate::inventory;
 use crate::plain::Mapping;
 pub use crate::plan::modes::Modes;
+pub use crate::plan::schedule::Strategy;
+pub use crate::plan::ship::{Force, ShipOptions};
 
 /// What changes what a playbook comes to, beside the playbook itself. Paths are relative to the root.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -54,5 +57,7 @@ pub fn register(queries: Queries) -> Result<Queries, RegisterError> {
         .with::<Compile>()?
         .with::<plan::Order>()?
         .with::<plan::PlanPlay>()?
+        .with::<ship::TargetOf>()?
+        .with::<ship::Ship>()?
         .with::<PlanRequest>()
 }

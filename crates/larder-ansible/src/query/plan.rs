@@ -9,11 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::document::problem;
 use super::plays::{PlayList, PlayRef};
+use super::ship::Ship;
 use super::{Compile, Modes, Options};
 use crate::inventory::{HostsOf, InventoryError, Limit, Source, Sources};
 use crate::plain::Plain;
 use crate::plan::build;
 use crate::plan::graph::Circle;
+use crate::plan::schedule::Strategy;
+use crate::plan::ship::{Force, ShipOptions};
 use crate::plan::{ExecutionPlan, PlayPlan};
 use crate::problem::Problem;
 use crate::tags::TagSelection;
@@ -34,7 +37,7 @@ impl Query for Order {
     type Output = PlayPlan;
     type Error = Problem;
     const KIND: &'static str = "ansible.order";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     async fn compute(&self, cx: &Context) -> Result<PlayPlan, Problem> {
         let compile = Compile { play: self.play.clone(), options: self.options.clone() };
@@ -57,13 +60,15 @@ pub(crate) struct PlanPlay {
     pub(crate) order: Order,
     pub(crate) sources: Sources,
     pub(crate) limit: Option<Vec<Limit>>,
+    /// How many hosts are rolled at a time where the play does not say.
+    pub(crate) roll: Option<usize>,
 }
 
 impl Query for PlanPlay {
     type Output = PlayPlan;
     type Error = Problem;
     const KIND: &'static str = "ansible.play";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     async fn compute(&self, cx: &Context) -> Result<PlayPlan, Problem> {
         let Order { play, options, .. } = &self.order;
@@ -77,12 +82,12 @@ impl Query for PlanPlay {
         };
         let chosen = cx.get(hosts).await.map_err(|error| inventory_problem(InventoryError::from(error)))?;
         let hosts = chosen.value.hosts.iter().map(ToString::to_string).collect();
-        Ok(build::on_hosts(&order.value, &compiled.value, hosts))
+        Ok(build::on_hosts(&order.value, &compiled.value, hosts, self.roll))
     }
 }
 
 /// What went wrong with an inventory.
-fn inventory_problem(error: InventoryError) -> Problem {
+pub(super) fn inventory_problem(error: InventoryError) -> Problem {
     match error {
         InventoryError::Wrong(problem) => problem,
         other => Problem::nowhere(super::document::described(&other)),
@@ -106,13 +111,18 @@ pub struct PlanRequest {
     pub start_at_task: Option<String>,
     /// On how many hosts a task runs at once.
     pub forks: usize,
+    /// How hosts go through the tasks; `None` is what each play says.
+    pub strategy: Option<Strategy>,
+    /// Whether it is told what could be shipped as programs, and what decides that. A strategy that ships tells it
+    /// in any case.
+    pub ship: Option<ShipOptions>,
 }
 
 impl Query for PlanRequest {
     type Output = ExecutionPlan;
     type Error = Problem;
     const KIND: &'static str = "ansible.plan";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     async fn compute(&self, cx: &Context) -> Result<ExecutionPlan, Problem> {
         let mut plays: Vec<PlayRef> = Vec::new();
@@ -130,11 +140,14 @@ impl Query for PlanRequest {
             },
             sources: self.inventory.clone(),
             limit: self.limit.clone(),
+            roll: (self.strategy == Some(Strategy::Rolling)).then_some(self.forks),
         });
+        let plans: Vec<PlanPlay> = plans.collect();
         let mut done = Vec::new();
-        for plan in cx.get_all(plans).await {
+        for plan in cx.get_all(plans.iter().cloned()).await {
             done.push(plan.map_err(problem)?.value.clone());
         }
+        let done = self.scheduled(cx, plans, done).await?;
         Ok(build::whole(done, self.playbooks.clone(), self.named_inventory(), self.said(), self.forks))
     }
 }
@@ -150,7 +163,45 @@ impl PlanRequest {
             selection: TagSelection::new::<&str>(&[], &[]),
             start_at_task: None,
             forks: DEFAULT_FORKS,
+            strategy: None,
+            ship: None,
         }
+    }
+
+    /// The plays by their strategy, with what can be shipped.
+    async fn scheduled(
+        &self,
+        cx: &Context,
+        plans: Vec<PlanPlay>,
+        plays: Vec<PlayPlan>,
+    ) -> Result<Vec<PlayPlan>, Problem> {
+        let is_whole = self.strategy == Some(Strategy::BinaryOnly);
+        let options = match (self.ship.clone(), self.strategy) {
+            (Some(options), _) => Some(options),
+            (None, Some(strategy)) if strategy.ships() => Some(ShipOptions::default()),
+            (None, _) => None,
+        };
+        let Some(mut options) = options else {
+            let scheduled = |play| build::scheduled(play, self.strategy, None);
+            return Ok(plays.into_iter().map(scheduled).collect());
+        };
+        if is_whole {
+            options.force.get_or_insert(Force::Binary);
+        }
+        let ships = plans.into_iter().map(|play| Ship { play, options: options.clone() });
+        let mut scheduled = Vec::with_capacity(plays.len());
+        for (play, shipping) in plays.into_iter().zip(cx.get_all(ships).await) {
+            let shipping = shipping.map_err(problem)?.value.clone();
+            if let Some(reason) = super::ship::left(&play, &shipping).filter(|_| is_whole) {
+                let problem =
+                    Problem::nowhere(format!("play {:?} can't go as programs alone: {reason}", play.name));
+                return Err(
+                    problem.remedy("the strategy `hybrid` ships what can be, and does the rest by ssh")
+                );
+            }
+            scheduled.push(build::scheduled(play, self.strategy, Some(shipping)));
+        }
+        Ok(scheduled)
     }
 
     /// The play to begin with, and the task in it.
@@ -193,6 +244,15 @@ impl PlanRequest {
             said.insert("start_at_task".to_owned(), Plain::text(task.as_str()));
         }
         said.insert("forks".to_owned(), Plain::Integer(self.forks as i64));
+        if let Some(strategy) = self.strategy {
+            said.insert("strategy".to_owned(), Plain::text(strategy.name()));
+        }
+        if let Some(ShipOptions { threshold, force, facts }) = &self.ship {
+            said.insert("binary_threshold".to_owned(), Plain::Integer(*threshold as i64));
+            let force = force.map(|force| if force == Force::Ssh { "force_ssh" } else { "force_binary" });
+            said.extend(force.map(|force| (force.to_owned(), Plain::Bool(true))));
+            said.extend(facts.iter().map(|facts| ("facts".to_owned(), Plain::text(facts.as_str()))));
+        }
         let Modes { check, diff } = self.options.modes;
         for (name, _) in [("check", check), ("diff", diff)].into_iter().filter(|(_, is_on)| *is_on) {
             said.insert(name.to_owned(), Plain::Bool(true));

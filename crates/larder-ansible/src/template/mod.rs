@@ -8,6 +8,7 @@
 mod filters;
 mod variables;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use minijinja::value::{Object, ObjectRepr};
@@ -69,6 +70,13 @@ pub(crate) fn condition(text: &str, variables: &Variables) -> Option<bool> {
         Ok(Plain::Bool(truth)) => Some(truth),
         _ => None,
     }
+}
+
+/// Names that a text's templates use and do not set themselves; `None` if they can't be read.
+pub(crate) fn names(text: &str) -> Option<BTreeSet<String>> {
+    let environment = environment();
+    let template = environment.template_from_str(text).ok()?;
+    Some(template.undeclared_variables(false).into_iter().collect())
 }
 
 /// Variables as a template sees them: evaluated when they are asked for.

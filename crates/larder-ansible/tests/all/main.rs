@@ -11,3 +11,4 @@ mod oracle;
 mod plans;
 mod problems;
 mod reuse;
+mod ship;

@@ -176,6 +176,12 @@ fn an_estimate_is_the_sum_of_its_tasks_by_forks_and_batches() {
 }
 
 #[test]
+fn a_task_that_sets_a_variable_twice_does_not_depend_on_itself() {
+    let text = "- hosts: all\n  tasks:\n    - {name: both, set_fact: {x: 1}, register: x}\n    - {name: use, debug: {var: x}}\n";
+    assert_eq!(depends(&plan(text, |_| {}).unwrap()), ["both <- ", "use <- both (variable)"]);
+}
+
+#[test]
 fn stages_keep_every_dependency() {
     let planner = planner();
     for playbook in ["plays.yml", "blocks.yml", "roles.yml", "keywords.yml", "imports.yml", "collection.yml"]

@@ -131,11 +131,11 @@ fn two_plans_are_told_apart_by_what_their_tasks_are() {
         exit code 2
     "#]],
     );
-    lab.write("project/newer.json", &new.replacen("\"format\": 2", "\"format\": 99", 1));
+    lab.write("project/newer.json", &new.replacen("\"format\": 3", "\"format\": 99", 1));
     lab.check(
         &["plan", "diff", "old.json", "newer.json"],
         expect![[r#"
-        ! error: newer.json has format 99, and this larder reads 2
+        ! error: newer.json has format 99, and this larder reads 3
         ! hint: write one with `larder plan PLAYBOOK -i INVENTORY --format json > FILE`
         exit code 2
     "#]],
@@ -203,7 +203,7 @@ fn programs_are_told_how_a_plan_came_about() {
     let partly = told();
     assert_eq!((&partly["cached"], &partly["incremental"]), (&false.into(), &true.into()));
     assert!(partly["saved_seconds"].is_f64(), "{partly}");
-    let order = serde_json::json!({"kind": "ansible.order@2", "kept": 1, "computed": 0});
+    let order = serde_json::json!({"kind": "ansible.order@3", "kept": 1, "computed": 0});
     assert!(partly["parts"].as_array().unwrap().contains(&order), "{partly}");
 }
 
@@ -239,6 +239,76 @@ fn a_run_that_only_checks_is_planned_as_such() {
 }
 
 #[test]
+fn what_could_be_shipped_is_listed_and_strategies_are_planned() {
+    let lab = lab_with_hosts();
+    lab.write("project/hosts", "web1 ansible_architecture=x86_64\nweb2 ansible_architecture=x86_64\n");
+    lab.write(
+        "project/p.yml",
+        "- hosts: web*\n  tasks:\n    - {name: Look, ping: }\n    - {name: Run, shell: make}\n    - {name: Copy, copy: {content: x, dest: /x}}\n",
+    );
+    let plan = ["plan", "p.yml", "-i", "hosts", "-q"];
+    let ask = |more: &[&'static str]| [&plan[..], more].concat();
+    lab.check(
+        &ask(&["--list-binaries", "--binary-threshold", "2"]),
+        expect![[r#"
+        play 1: web*
+          program 1 for linux-x86_64: web1, web2
+            2 Run [shell] !!
+            3 Copy [copy]
+            about 2240 KiB, saves 2 round trips
+          by ssh 1 Look [ping]: `ping` is no module that a program can do
+
+        1 program, compiled in about [time]
+        2 of 6 round trips saved
+    "#]],
+    );
+    lab.check(
+        &ask(&["--strategy", "hybrid", "--force-binary"]),
+        expect![[r#"
+        play 1: web* (web*)
+          hosts: web1, web2
+          strategy: hybrid
+          program 1 does 2, 3 on web1, web2
+          1  Look [ping]
+          2  Run [shell] !!
+          3  Copy [copy]
+
+        1 play, 2 hosts, 3 tasks, 0 handlers, 6 runs of tasks, about [time]
+        1 program shipped: 4 round trips, 33 % fewer
+        1.0 tasks could run at a time on a host, on average
+    "#]],
+    );
+    let json = lab.stdout(&ask(&["--list-binaries", "--force-binary", "--json"]));
+    let listing: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&listing["binaries"], &listing["round_trips_saved"]), (&1.into(), &2.into()));
+    assert_eq!(listing["plays"][0]["by_ssh"][0]["why"], "module");
+    let free = lab.stdout(&ask(&["--strategy", "free"]));
+    assert!(free.contains("  strategy: free\n"), "{free}");
+    lab.check(&ask(&["--strategy", "binary-only"]), expect![[r#"
+        ! error: the playbook can't be planned
+        ! play "web*" can't go as programs alone: the task "Look" can't be shipped: `ping` is no module that a program can do
+        !  = help: the strategy `hybrid` ships what can be, and does the rest by ssh
+        exit code 2
+    "#]]);
+    lab.check(
+        &ask(&["--force-ssh"]),
+        expect![[r#"
+        ! error: --force-ssh says how programs are shipped, and nothing asks for any
+        ! hint: add --list-binaries or --strategy hybrid
+        exit code 2
+    "#]],
+    );
+    lab.check(
+        &ask(&["--list-binaries", "--facts", "nowhere"]),
+        expect![[r#"
+        ! error: nowhere is no directory with facts of hosts
+        ! hint: set fact_caching=jsonfile and fact_caching_connection for Ansible
+        exit code 2
+    "#]],
+    );
+}
+
+#[test]
 fn a_plan_has_several_forms() {
     let lab = lab_with_hosts();
     let json = lab.stdout(&["plan", "p.yml", "-i", "hosts", "--json"]);
@@ -271,7 +341,7 @@ fn a_plan_has_several_forms() {
     "#]],
     );
     let binary = lab.run(&["plan", "p.yml", "-i", "hosts", "--format", "binary"]).stdout;
-    assert!(binary.starts_with(b"LPLN\x02\0\0\0"));
+    assert!(binary.starts_with(b"LPLN\x03\0\0\0"));
     let explained = lab.stdout(&["plan", "p.yml", "-i", "hosts", "--explain"]);
     assert!(explained.starts_with("ansible.plan ") && explained.contains("p.yml"), "{explained}");
     lab.check(

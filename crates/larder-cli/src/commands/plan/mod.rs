@@ -4,6 +4,7 @@ mod diff;
 mod inventory;
 mod outcome;
 mod place;
+mod shipping;
 
 use std::fs;
 use std::io::Write as _;
@@ -30,6 +31,7 @@ use serde::Serialize;
 
 use self::inventory::{Asked, InventoryArguments};
 use self::place::Place;
+use self::shipping::ShippingArguments;
 use crate::arguments::Global;
 use crate::configuration;
 use crate::console::{Console, WARNING, styled};
@@ -48,6 +50,7 @@ Examples:
   larder plan site.yml -i hosts --format mermaid > plan.mmd
   larder plan site.yml -i hosts --changes old.json
   larder plan site.yml -i hosts --check --estimate
+  larder plan site.yml -i hosts --list-binaries --facts facts/
   larder plan site.yml --list-tasks
   larder plan site.yml --list-tags --tags deploy
   larder plan site.yml -i inventory/ --list-hosts --limit 'web:!web3'
@@ -94,6 +97,8 @@ pub(crate) struct Arguments {
     /// Tell how long each task is assumed to take, instead of printing the plan
     #[arg(long, conflicts_with_all = ["list_hosts", "list_tasks", "list_tags", "list_inventory", "format", "explain", "changes"])]
     estimate: bool,
+    #[command(flatten)]
+    shipping: ShippingArguments,
     /// On how many hosts a task runs at once, for estimates
     #[arg(short, long, value_name = "N", default_value = "5")]
     forks: NonZeroUsize,
@@ -134,7 +139,8 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         return diff::run(arguments, console);
     }
     let current = Surroundings::look()?.current;
-    let place = Place::of(&arguments.playbooks, &arguments.inventory.paths(), &current)?;
+    let others = [arguments.inventory.paths(), arguments.shipping.paths()].concat();
+    let place = Place::of(&arguments.playbooks, &others, &current)?;
     let opened = open(&place, global, console)?;
     let planner = Planner::new(&opened.larder, &scope(place.root())).context("cannot plan")?;
     let bytes = store::block_on(async {
@@ -189,6 +195,8 @@ async fn planned(
         selection: TagSelection::new(&arguments.tags, &arguments.skip_tags),
         start_at_task: arguments.start_at_task.clone(),
         forks: arguments.forks.get(),
+        strategy: arguments.shipping.strategy(),
+        ship: arguments.shipping.options(place)?,
     };
     if arguments.explain {
         let explanation = view.explain(request).await.map_err(|problem| wrong(&problem))?;
@@ -203,6 +211,10 @@ async fn planned(
     if arguments.estimate {
         let estimate = plan::estimate::estimate(plan);
         return if console.json { as_json(&estimate) } else { Ok(estimate.to_string().into_bytes()) };
+    }
+    if arguments.shipping.is_listed() {
+        let listing = plan::ship::listing(plan);
+        return if console.json { as_json(&listing) } else { Ok(listing.to_string().into_bytes()) };
     }
     Ok(match arguments.format {
         _ if console.json => as_json(plan)?,
