@@ -242,6 +242,67 @@ mod scheduled {
         }
     }
 
+    /// Asks for one key in several tasks, of which the first to lead gives up if `gives_up`, and returns how often it
+    /// was computed.
+    fn ask_together(gives_up: bool) -> u64 {
+        let key = Key::parse("lab/number@1/a").expect("well formed");
+        let (flights, given_up) = (Arc::<Flights>::default(), Arc::new(Mutex::new(!gives_up)));
+        let (kept, computed) = (Arc::new(Mutex::new(None)), Arc::new(AtomicU64::new(0)));
+        let inside = Arc::new(AtomicU64::new(0));
+        let tasks: Vec<_> = (0..3)
+            .map(|_| {
+                let (flights, key, given_up) = (Arc::clone(&flights), key.clone(), Arc::clone(&given_up));
+                let (kept, computed, inside) =
+                    (Arc::clone(&kept), Arc::clone(&computed), Arc::clone(&inside));
+                shuttle::future::spawn(async move {
+                    loop {
+                        if let Some(value) = *kept.lock() {
+                            return value;
+                        }
+                        let lead = match flights.board(&key) {
+                            Seat::Lead(lead) => lead,
+                            Seat::Follow(follow) => match follow.landed().await {
+                                Some(cargo) => return *cargo.downcast::<u64>().expect("a number"),
+                                None => continue,
+                            },
+                        };
+                        // Another flight may have landed between the look and the boarding.
+                        let known = *kept.lock();
+                        let value = match known {
+                            Some(value) => value,
+                            None => {
+                                assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two compute at once");
+                                shuttle::future::yield_now().await;
+                                inside.fetch_sub(1, Ordering::SeqCst);
+                                if !std::mem::replace(&mut *given_up.lock(), true) {
+                                    continue;
+                                }
+                                computed.fetch_add(1, Ordering::SeqCst);
+                                7
+                            }
+                        };
+                        *kept.lock() = Some(value);
+                        lead.land(Arc::new(value));
+                        return value;
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            let answer = shuttle::future::block_on(task).expect("no task panics");
+            assert_eq!(answer, 7);
+        }
+        computed.load(Ordering::SeqCst)
+    }
+
+    #[test]
+    fn scheduled_all_who_wait_are_woken_and_one_computes_once_also_after_another_gave_up() {
+        for gives_up in [false, true] {
+            shuttle::check_random(move || assert_eq!(ask_together(gives_up), 1), 10_000);
+            shuttle::check_pct(move || assert_eq!(ask_together(gives_up), 1), 10_000, 3);
+        }
+    }
+
     #[test]
     fn scheduled_nothing_from_before_an_invalidation_is_kept_after_it() {
         shuttle::check_random(check, 20_000);

@@ -26,6 +26,8 @@
 #[cfg(target_os = "linux")]
 mod kernel;
 mod root;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub use root::WatchCounts;

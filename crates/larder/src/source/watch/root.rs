@@ -89,11 +89,14 @@ impl WatchCounts {
     }
 }
 
+/// Opens a feed, if there can be one.
+type Make = dyn Fn() -> Option<Box<dyn Feed>> + Send + Sync;
+
 /// A directory below which is watched what is looked at.
 pub(crate) struct WatchedRoot {
     root: PathBuf,
     limit: usize,
-    make: fn() -> Option<Box<dyn Feed>>,
+    make: Box<Make>,
     state: Mutex<State>,
 }
 
@@ -119,8 +122,12 @@ impl WatchedRoot {
         Self::with(root, limit, make)
     }
 
-    fn with(root: &Path, limit: usize, make: fn() -> Option<Box<dyn Feed>>) -> Self {
-        Self { root: root.to_owned(), limit, make, state: Mutex::default() }
+    pub(super) fn with(
+        root: &Path,
+        limit: usize,
+        make: impl Fn() -> Option<Box<dyn Feed>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { root: root.to_owned(), limit, make: Box::new(make), state: Mutex::default() }
     }
 
     /// Learns of all that happened before the call, and returns the root's path without links in it; `None` if it
