@@ -5,8 +5,6 @@
 //! changed after they were made. Their inputs are known to whoever makes them, so the key is a name and the digest of
 //! all inputs: a plan under it holds for ever, and other inputs are another key.
 //!
-//! In memory a plan is kept in its binary form, so that memory counts what it really takes, and read anew for each hit.
-//!
 //! Invariant: what is kept under a key reads back as a plan of this [`FORMAT`]; of another, it is not found.
 //! Not here: how plans are made (`query`), in which bytes they are kept (`plan::binary`).
 
@@ -21,7 +19,8 @@ use larder::stats::Figures;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::plan::{ExecutionPlan, FORMAT, binary};
+use crate::plan::binary::Packed;
+use crate::plan::{ExecutionPlan, FORMAT};
 
 /// What a plan is kept under.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -139,14 +138,14 @@ impl Given {
 #[derive(Debug, Clone)]
 pub struct KeptPlans {
     larder: Larder,
-    plans: Kind<Packed>,
+    plans: Kind<Checked>,
 }
 
 impl KeptPlans {
     /// Plans that are kept in `larder` under `scope`.
     pub fn new(larder: &Larder, scope: &Scope) -> Self {
         let options =
-            KindOptions { weigh: Some(|plan: &Packed| plan.0.len() as u64), ..KindOptions::default() };
+            KindOptions { weigh: Some(|plan: &Checked| plan.0.len() as u64), ..KindOptions::default() };
         let plans = larder.kind(scope, "ansible.kept", FORMAT, options).expect("the name is well formed");
         Self { larder: larder.clone(), plans }
     }
@@ -166,7 +165,7 @@ impl Plans for KeptPlans {
     }
 
     async fn store_plan(&self, key: &PlanKey, plan: &ExecutionPlan, cost: Duration) -> Kept {
-        self.plans.put(&self.key(key), Packed::new(plan), cost).await
+        self.plans.put(&self.key(key), Checked(Packed::new(plan)), cost).await
     }
 
     async fn get_or_compute<E, F, M>(&self, key: &PlanKey, make: M) -> Result<Given, AskError<E>>
@@ -175,7 +174,7 @@ impl Plans for KeptPlans {
         F: Future<Output = Result<ExecutionPlan, E>> + Send + 'static,
         M: FnOnce() -> F + Send + 'static,
     {
-        let make = || async { make().await.map(|plan| Computed::new(Packed::new(&plan))) };
+        let make = || async { make().await.map(|plan| Computed::new(Checked(Packed::new(&plan)))) };
         let Answer { entry, origin, kept, .. } = self.plans.get_or_compute(&self.key(key), make).await?;
         Ok(Given { plan: entry.value.plan(), origin, cost: entry.record.cost, kept })
     }
@@ -200,31 +199,27 @@ impl Plans for KeptPlans {
     }
 }
 
-/// A plan in its binary form.
+/// A plan's bytes, which are known to be those of a plan.
 #[derive(Debug)]
-struct Packed(Box<[u8]>);
+struct Checked(Packed);
 
-impl Packed {
-    fn new(plan: &ExecutionPlan) -> Self {
-        Self(binary::encode(plan).into())
-    }
-
+impl Checked {
     fn plan(&self) -> ExecutionPlan {
-        binary::decode(&self.0).expect("read once before it was taken in")
+        self.0.plan().expect("read once before it was taken in")
     }
 }
 
-impl Serialize for Packed {
+impl Serialize for Checked {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+        self.0.serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Packed {
+impl<'de> Deserialize<'de> for Checked {
     /// What does not read back as a plan is none, and to the engine a miss.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes = <&[u8]>::deserialize(deserializer)?;
-        binary::decode(bytes).map_err(D::Error::custom)?;
-        Ok(Self(bytes.into()))
+        let packed = Packed::deserialize(deserializer)?;
+        packed.plan().map_err(D::Error::custom)?;
+        Ok(Self(packed))
     }
 }

@@ -3,9 +3,10 @@
 //! Not here: what is asked (`query`), how answers are printed.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use larder::engine::{Derived, Kind, KindOptions, Larder, Outside, Queries, RegisterError, Session};
+use larder::engine::{Kind, KindOptions, Larder, Outside, Queries, RegisterError, Session};
 use larder::key::{Key, Scope};
 use larder::query::{ExplainedOutcome, Explanation, Why};
 
@@ -73,14 +74,15 @@ impl View {
     pub async fn plan(&self, request: &PlanRequest) -> Result<Planned, Problem> {
         let clock = self.planner.larder.clock();
         let begun = clock.now();
-        let plan = self.session.get(request.clone()).await.map_err(query::problem)?;
+        let packed = self.session.get(request.clone()).await.map_err(query::problem)?;
+        let plan = packed.plan().map_err(|error| Problem::nowhere(format!("the kept plan is {error}")))?;
         let took = clock.now().since(begun);
-        let reuse = match &*plan.why {
+        let reuse = match &*packed.why {
             Why::Computed(_) => Reuse::of(&self.explain(request).await?),
             _ => Reuse::Whole,
         };
         let saved = self.saved(request, &reuse, took).await;
-        Ok(Planned { plan, reuse, took, saved })
+        Ok(Planned { plan: Arc::new(plan), reuse, took, saved })
     }
 
     /// How much longer making the plan took when it was made of more, as far as that is known.
@@ -106,7 +108,7 @@ impl View {
 #[derive(Debug)]
 pub struct Planned {
     /// The plan.
-    pub plan: Derived<ExecutionPlan>,
+    pub plan: Arc<ExecutionPlan>,
     /// What of it was kept.
     pub reuse: Reuse,
     /// What finding or making it took.

@@ -1,6 +1,10 @@
 //! The binary form of a plan: eight bytes that say what it is and in which version, then postcard.
 //!
+//! It is also the form in which plans are kept, in memory too: there a plan itself takes several times as much.
+//!
 //! Not here: JSON, which the types have by themselves.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ExecutionPlan, FORMAT};
 
@@ -34,5 +38,38 @@ pub fn decode(bytes: &[u8]) -> Result<ExecutionPlan, BinaryError> {
     match u32::from_le_bytes(*format) {
         FORMAT => postcard::from_bytes(rest).map_err(BinaryError::Damaged),
         other => Err(BinaryError::Format(other)),
+    }
+}
+
+/// A plan's bytes, as an answer that is kept.
+#[derive(Debug)]
+pub struct Packed(Box<[u8]>);
+
+impl Packed {
+    /// A plan's bytes.
+    pub fn new(plan: &ExecutionPlan) -> Self {
+        Self(encode(plan).into())
+    }
+
+    /// The plan of these bytes.
+    pub fn plan(&self) -> Result<ExecutionPlan, BinaryError> {
+        decode(&self.0)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Serialize for Packed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Packed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(|bytes| Self(bytes.into()))
     }
 }

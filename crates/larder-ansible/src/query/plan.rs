@@ -13,11 +13,12 @@ use super::ship::Ship;
 use super::{Compile, Modes, Options};
 use crate::inventory::{HostsOf, InventoryError, Limit, Source, Sources};
 use crate::plain::Plain;
+use crate::plan::PlayPlan;
+use crate::plan::binary::Packed;
 use crate::plan::build;
 use crate::plan::graph::Circle;
 use crate::plan::schedule::Strategy;
 use crate::plan::ship::{Force, ShipOptions};
-use crate::plan::{ExecutionPlan, PlayPlan};
 use crate::problem::Problem;
 use crate::tags::TagSelection;
 
@@ -119,12 +120,12 @@ pub struct PlanRequest {
 }
 
 impl Query for PlanRequest {
-    type Output = ExecutionPlan;
+    type Output = Packed;
     type Error = Problem;
     const KIND: &'static str = "ansible.plan";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
 
-    async fn compute(&self, cx: &Context) -> Result<ExecutionPlan, Problem> {
+    async fn compute(&self, cx: &Context) -> Result<Packed, Problem> {
         let mut plays: Vec<PlayRef> = Vec::new();
         for path in &self.playbooks {
             let list = PlayList { path: path.clone(), options: self.options.clone() };
@@ -148,7 +149,8 @@ impl Query for PlanRequest {
             done.push(plan.map_err(problem)?.value.clone());
         }
         let done = self.scheduled(cx, plans, done).await?;
-        Ok(build::whole(done, self.playbooks.clone(), self.named_inventory(), self.said(), self.forks))
+        let (playbooks, inventory) = (self.playbooks.clone(), self.named_inventory());
+        Ok(Packed::new(&build::whole(done, playbooks, inventory, self.said(), self.forks)))
     }
 }
 

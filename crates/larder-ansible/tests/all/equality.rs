@@ -1,19 +1,24 @@
 //! The promise above all: after any edits, a plan equals one that is made from nothing, byte for byte, also in
 //! another process.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use larder::clock::Clock;
-use larder::config::{Machine, Settings};
-use larder::engine::{Larder, Opened};
+use larder::config::{Machine, Mode, Settings};
+use larder::engine::{Larder, LarderOptions, Opened};
 use larder::key::Scope;
+use larder::stats::{Level, Stats, StatsOptions};
 use larder_ansible::inventory::Source;
 use larder_ansible::plan::binary;
-use larder_ansible::planner::{Planner, Reuse};
-use larder_ansible::query::PlanRequest;
+use larder_ansible::planner::{Planned, Planner, Reuse};
+use larder_ansible::problem::Problem;
+use larder_ansible::query::{PlanRequest, Strategy};
 use larder_ansible::tags::TagSelection;
-use proptest::prelude::*;
+use proptest::prelude::{Just, ProptestConfig, any, prop_assert_eq, prop_oneof};
+use proptest::strategy::Strategy as Drawn;
+use proptest::test_runner::TestRunner;
 use tempfile::TempDir;
 
 use crate::lab::{planner, wait};
@@ -25,17 +30,22 @@ fn request() -> PlanRequest {
     }
 }
 
-/// A plan's bytes, or what is wrong in words.
-fn plan(planner: &Planner, root: &Path) -> (Vec<u8>, Option<Reuse>) {
-    wait(async {
-        match planner.view(root).plan(&request()).await {
-            Ok(planned) => {
-                assert_eq!(binary::decode(&binary::encode(&planned.plan)).as_ref(), Ok(&*planned.plan));
-                (binary::encode(&planned.plan), Some(planned.reuse))
-            }
-            Err(problem) => (problem.render().into_bytes(), None),
+/// A plan's bytes and what of it was kept, or what is wrong in words.
+fn plan(planner: &Planner, root: &Path, request: &PlanRequest) -> (Vec<u8>, Option<Reuse>) {
+    let planned = wait(async { planner.view(root).plan(request).await });
+    let reuse = planned.as_ref().ok().map(|planned| planned.reuse.clone());
+    (bytes(planned), reuse)
+}
+
+fn bytes(planned: Result<Planned, Problem>) -> Vec<u8> {
+    match planned {
+        Ok(planned) => {
+            let bytes = binary::encode(&planned.plan);
+            assert_eq!(binary::decode(&bytes).as_ref(), Ok(&*planned.plan));
+            bytes
         }
-    })
+        Err(problem) => problem.render().into_bytes(),
+    }
 }
 
 /// A larder on a disk, as each process opens it.
@@ -104,11 +114,16 @@ impl Line {
 }
 
 impl Project {
-    fn write(&self, root: &Path) {
-        let put = |path: String, text: String| {
-            let path = root.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
+    /// Writes what is not there as it should be.
+    fn write(&self, root: &Path, written: &mut BTreeMap<String, String>) {
+        let mut put = |path: String, text: String| {
+            if written.get(&path) == Some(&text) {
+                return;
+            }
+            let file = root.join(&path);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, &text).unwrap();
+            written.insert(path, text);
         };
         let mut site = String::new();
         for (n, play) in self.plays.iter().enumerate() {
@@ -133,11 +148,12 @@ impl Project {
             put(format!("roles/r{n}/tasks/main.yml"), text);
             put(format!("roles/r{n}/defaults/main.yml"), format!("value: {}\n", self.defaults));
         }
-        put("hosts".to_owned(), (0..=self.hosts).map(|n| format!("h{n}\n")).collect());
+        let host = |n: usize| format!("h{n} ansible_architecture=arch{}\n", n % 2);
+        put("hosts".to_owned(), (0..=self.hosts).map(host).collect());
     }
 }
 
-fn lines() -> impl Strategy<Value = Vec<Line>> {
+fn lines() -> impl Drawn<Value = Vec<Line>> {
     let task = (0..6_u8, 0..4_u8, 0..40_u8).prop_map(|(name, module, extra)| {
         // A task that is wrong is rare, so that most plans are made.
         let extra = if extra == 6 { 6 } else { extra % 6 };
@@ -159,10 +175,11 @@ enum Edit {
     Role(usize, Vec<Line>),
     Hosts(usize),
     Defaults(usize),
+    Options(bool, usize),
     Restart,
 }
 
-fn edit() -> impl Strategy<Value = Edit> {
+fn edit() -> impl Drawn<Value = Edit> {
     prop_oneof![
         3 => (0..4_usize, lines()).prop_map(|(n, lines)| Edit::Play(n, lines)),
         1 => (0..4_usize, lines()).prop_map(|(n, lines)| Edit::Insert(n, lines)),
@@ -171,6 +188,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         2 => (0..3_usize, lines()).prop_map(|(n, lines)| Edit::Role(n, lines)),
         1 => (0..5_usize).prop_map(Edit::Hosts),
         1 => (0..3_usize).prop_map(Edit::Defaults),
+        1 => (any::<bool>(), 0..8_usize).prop_map(|(check, strategy)| Edit::Options(check, strategy)),
         1 => Just(Edit::Restart),
     ]
 }
@@ -186,41 +204,76 @@ impl Project {
             Edit::Role(n, lines) => self.roles[*n].clone_from(lines),
             Edit::Hosts(n) => self.hosts = *n,
             Edit::Defaults(n) => self.defaults = *n,
-            Edit::Remove(_) | Edit::Restart => {}
+            Edit::Remove(_) | Edit::Options(..) | Edit::Restart => {}
         }
     }
 }
 
-fn project() -> impl Strategy<Value = Project> {
+fn project() -> impl Drawn<Value = Project> {
     let three = || proptest::collection::vec(lines(), 3);
     (proptest::collection::vec(lines(), 1..4), three(), three(), 0..4_usize, 0..3_usize)
         .prop_map(|(plays, files, roles, hosts, defaults)| Project { plays, files, roles, hosts, defaults })
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+/// A planner that keeps nothing.
+fn forgetful() -> Planner {
+    let clock = Clock::system();
+    let stats = Stats::new(StatsOptions { level: Level::Off, ..StatsOptions::default() }, clock.clone());
+    let larder =
+        Larder::new(LarderOptions { mode: Mode::Off, memory: None, ..LarderOptions::new(clock, stats) });
+    Planner::new(&larder, &Scope::new("test").unwrap()).unwrap()
+}
 
-    #[test]
-    fn a_plan_after_edits_is_the_plan_from_nothing(mut project in project(), edits in proptest::collection::vec(edit(), 1..8)) {
+/// The plan of several views that ask at the same time, which is the same for all of them.
+fn plan_at_once(planner: &Planner, root: &Path, request: &PlanRequest) -> Vec<u8> {
+    let ask = || async { bytes(planner.view(root).plan(request).await) };
+    let (a, b, c) = wait(async { tokio::join!(ask(), ask(), ask()) });
+    assert_eq!((&a, &b), (&b, &c));
+    a
+}
+
+#[test]
+fn a_plan_after_edits_is_the_plan_from_nothing() {
+    // One engine for all cases, as opening one takes longer than planning; each case has a scope of its own.
+    let disk = TempDir::new().unwrap();
+    let opened_now = std::cell::RefCell::new(opened(disk.path()));
+    let case = std::cell::Cell::new(0);
+    let fresh = forgetful();
+    let mut runner =
+        TestRunner::new(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() });
+    let edits = proptest::collection::vec(edit(), 1..8);
+    let outcome = runner.run(&(project(), edits), |(mut project, edits)| {
+        case.set(case.get() + 1);
+        let scope = Scope::new(&format!("case{}", case.get())).unwrap();
         let root = TempDir::new().unwrap();
-        let disk = TempDir::new().unwrap();
-        let scope = Scope::new("test").unwrap();
-        let mut larder = opened(disk.path());
-        let mut kept = Planner::new(&larder.larder, &scope).unwrap();
-        project.write(root.path());
-        prop_assert_eq!(plan(&kept, root.path()).0, plan(&planner(), root.path()).0);
+        let kept_by = |opened: &Opened| Planner::new(&opened.larder, &scope).unwrap();
+        let mut kept = kept_by(&opened_now.borrow());
+        let mut written = BTreeMap::new();
+        let mut request = request();
+        project.write(root.path(), &mut written);
+        prop_assert_eq!(plan_at_once(&kept, root.path(), &request), plan(&fresh, root.path(), &request).0);
         for edit in edits {
             project.apply(&edit);
-            project.write(root.path());
-            if matches!(edit, Edit::Restart) {
-                wait(larder.close());
-                larder = opened(disk.path());
-                kept = Planner::new(&larder.larder, &scope).unwrap();
+            project.write(root.path(), &mut written);
+            match edit {
+                Edit::Restart => {
+                    wait(opened_now.borrow().close());
+                    opened_now.replace(opened(disk.path()));
+                    kept = kept_by(&opened_now.borrow());
+                }
+                Edit::Options(check, strategy) => {
+                    request.options.modes.check = check;
+                    request.strategy = Strategy::ALL.get(strategy).copied();
+                }
+                _ => {}
             }
-            prop_assert_eq!(plan(&kept, root.path()).0, plan(&planner(), root.path()).0);
+            let now = plan_at_once(&kept, root.path(), &request);
+            prop_assert_eq!(now, plan(&fresh, root.path(), &request).0);
         }
-        wait(larder.close());
-    }
+        Ok(())
+    });
+    outcome.unwrap();
+    wait(opened_now.borrow().close());
 }
 
 #[test]
@@ -234,8 +287,10 @@ fn a_line_above_and_a_comment_change_nothing_that_is_built_on_them() {
         hosts: 3,
         defaults: 0,
     };
-    project.write(root.path());
+    let mut written = BTreeMap::new();
+    project.write(root.path(), &mut written);
     let planner = planner();
+    let plan = |planner, root| plan(planner, root, &request());
     let before = plan(&planner, root.path()).0;
     assert_eq!(plan(&planner, root.path()), (before.clone(), Some(Reuse::Whole)));
 
@@ -245,7 +300,7 @@ fn a_line_above_and_a_comment_change_nothing_that_is_built_on_them() {
     assert_eq!((after, reuse), (before.clone(), Some(Reuse::Whole)));
 
     project.plays[1] = vec![task(9)];
-    project.write(root.path());
+    project.write(root.path(), &mut written);
     let (after, reuse) = plan(&planner, root.path());
     assert_ne!(after, before);
     let Some(Reuse::Parts(parts)) = reuse else { panic!("the plan was kept as a whole") };
