@@ -4,6 +4,7 @@
 //! that the message points at the line all the same.
 //! Not here: how a problem looks (`problem`).
 
+use crate::playbook::PLAYS;
 use crate::problem::{Problem, nearest};
 use crate::yaml::{self, Node, Position};
 
@@ -107,6 +108,10 @@ impl Fault {
 /// The position of what the steps lead to. What is not there any more is looked for no further.
 fn find(document: &Node, steps: &[Step], of_key: bool) -> Option<Position> {
     let mut node = document;
+    // In the JSON form the plays stand under a key, and are known by their numbers all the same.
+    if let (Some(Step::Index(_)), Some(plays)) = (steps.first(), document.get(PLAYS)) {
+        node = plays;
+    }
     for (n, step) in steps.iter().enumerate() {
         let next = match step {
             Step::Index(index) => node.as_sequence().and_then(|items| items.get(*index)),

@@ -13,7 +13,10 @@ use larder::query::{ExplainedOutcome, Explanation, Why};
 use serde::Serialize;
 
 use crate::compiled::CompiledPlay;
+use crate::inventory::Source;
+use crate::plain::Plain;
 use crate::plan::ExecutionPlan;
+use crate::playbook::{INVENTORY, PLAYS};
 use crate::problem::Problem;
 use crate::query::{self, Compile, Options, PlanRequest, PlayList};
 
@@ -67,6 +70,15 @@ impl View {
             plays.push((*self.session.get(compile).await.map_err(query::problem)?).clone());
         }
         Ok(plays)
+    }
+
+    /// The inventory that a playbook in the JSON form has in it; `None` if it has none.
+    pub async fn inventory_in(&self, playbook: &str) -> Result<Option<Source>, Problem> {
+        let document = query::Document { path: playbook.to_owned() };
+        let document = self.session.get(document).await.map_err(query::problem)?;
+        let form = document.as_ref().and_then(Plain::as_map).filter(|form| form.get(PLAYS).is_some());
+        let inventory = form.and_then(|form| form.get(INVENTORY)).filter(|inventory| !inventory.is_null());
+        Ok(inventory.map(|_| Source::Path(playbook.to_owned())))
     }
 
     /// The plan: the kept one if nothing that it was made of has changed, else a new one, made of what is kept of

@@ -11,7 +11,7 @@ use crate::yaml::{Node, Position, Value};
 const START: Position = Position { line: 1, column: 1 };
 
 /// The document that a text is, if it is JSON with braces or brackets around it.
-pub(super) fn parse(bytes: &[u8]) -> Option<Node> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<Node> {
     let begins = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
     if !matches!(begins, Some(b'{' | b'[')) {
         return None;

@@ -10,7 +10,7 @@ mod build;
 mod files;
 mod glob;
 mod ini;
-mod json;
+pub(crate) mod json;
 mod list;
 mod literal;
 mod model;

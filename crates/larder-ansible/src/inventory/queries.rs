@@ -61,7 +61,7 @@ impl Query for Parsed {
     type Output = Inventory;
     type Error = InventoryError;
     const KIND: &'static str = "ansible.inventory";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     async fn compute(&self, cx: &Context) -> Result<Inventory, InventoryError> {
         let mut parts: Vec<Part> = Vec::new();

@@ -3,6 +3,7 @@
 use super::build::{Building, Text};
 use super::json;
 use super::value::Value;
+use crate::playbook::{INVENTORY, PLAYS};
 use crate::problem::Problem;
 use crate::yaml::{self, Node};
 
@@ -35,6 +36,10 @@ impl Document {
     fn of(document: Node) -> Self {
         match document.as_mapping() {
             None | Some([]) => Self::Other,
+            // A playbook in the JSON form, of which this is the inventory.
+            Some(_) if document.get(PLAYS).is_some_and(|plays| plays.as_sequence().is_some()) => {
+                document.get(INVENTORY).map_or(Self::Other, |inventory| Self::of(inventory.clone()))
+            }
             Some(_) => match document.get("plugin") {
                 Some(plugin) if !Value::is_falsy(plugin) => Self::Plugin(plugin.clone()),
                 _ => Self::Groups(document),

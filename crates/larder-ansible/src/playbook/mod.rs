@@ -7,6 +7,7 @@
 
 mod action;
 mod fields;
+mod form;
 mod keywords;
 mod play;
 mod role;
@@ -17,9 +18,11 @@ use serde::{Deserialize, Serialize};
 
 pub use action::{Action, ActionKind, RoleCall};
 pub(crate) use fields::is_variable_name;
+pub use form::FORM_VERSION;
+pub(crate) use form::{INVENTORY, PLAYS, entries, nth};
 pub(crate) use keywords::short_module;
+pub(crate) use play::entry;
 pub use play::{Entry, Play, PlaybookImport, RoleReference};
-pub(crate) use play::{entries, entry};
 pub use role::RoleMeta;
 pub(crate) use task::items;
 pub use task::{Block, Item, Loop, Task};

@@ -77,19 +77,6 @@ pub struct RoleReference {
     pub params: Mapping,
 }
 
-/// The entries of a playbook, each of them not read yet.
-pub(crate) fn entries(document: &Plain) -> Result<&[Plain], Fault> {
-    let way = Way::ROOT;
-    match document {
-        Plain::List(entries) if entries.is_empty() => {
-            Err(way.fault("a playbook must contain at least one play"))
-        }
-        Plain::List(entries) => Ok(entries),
-        Plain::Null => Err(way.fault("the playbook is empty")),
-        other => Err(way.fault(format!("a playbook must be a list of plays, not {}", other.described()))),
-    }
-}
-
 /// An entry of a playbook.
 pub(crate) fn entry(value: &Plain, way: &Way<'_>) -> Result<Entry, Fault> {
     Entry::read(value, way)

@@ -29,7 +29,7 @@ impl Query for Compile {
     type Output = CompiledPlay;
     type Error = Problem;
     const KIND: &'static str = "ansible.compile";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     async fn compute(&self, cx: &Context) -> Result<CompiledPlay, Problem> {
         let PlayRef { path, index, .. } = &self.play;
@@ -108,7 +108,8 @@ impl Compiling<'_> {
         let playbook_dir = absolute(parent(&self.query.play.path));
         let mut magic: Mapping = [("playbook_dir".into(), Plain::text(playbook_dir))].into_iter().collect();
         magic.update(&self.query.options.modes.variables());
-        let mut own = keywords.vars.clone();
+        let mut own = self.query.play.inherited.defaults.clone();
+        own.update(&keywords.vars);
         own.update(&self.query.play.inherited.vars);
         let mut variables = Variables::default();
         variables.add(Rank::Play, Arc::new(own));

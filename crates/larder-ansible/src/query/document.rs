@@ -4,6 +4,7 @@ use larder::engine::{Context, Query, QueryError};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
+use crate::inventory::json;
 use crate::plain::Plain;
 use crate::problem::Problem;
 use crate::yaml;
@@ -23,7 +24,7 @@ impl Query for Document {
     type Output = Option<Plain>;
     type Error = Problem;
     const KIND: &'static str = "ansible.document";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     async fn compute(&self, cx: &Context) -> Result<Option<Plain>, Problem> {
         let read =
@@ -31,6 +32,10 @@ impl Query for Document {
         let Some(text) = read else { return Ok(None) };
         if text.starts_with(b"$ANSIBLE_VAULT;") {
             return Ok(Some(Plain::Vault(String::from_utf8_lossy(&text).into())));
+        }
+        // As Ansible does: some escapes of JSON mean something else in YAML.
+        if let Some(document) = json::parse(&text) {
+            return Ok(Some(Plain::from(&document)));
         }
         let documents = yaml::parse(&self.path, &text)?;
         match &documents[..] {

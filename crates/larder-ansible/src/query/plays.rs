@@ -35,6 +35,8 @@ pub(crate) struct PlayRef {
 /// What `import_playbook` hands on.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Inherited {
+    /// What plays see that say nothing else themselves.
+    pub(crate) defaults: Mapping,
     pub(crate) vars: Mapping,
     pub(crate) tags: Vec<String>,
     pub(crate) when: Vec<String>,
@@ -44,7 +46,7 @@ impl Query for PlayList {
     type Output = Vec<PlayRef>;
     type Error = Problem;
     const KIND: &'static str = "ansible.plays";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     async fn compute(&self, cx: &Context) -> Result<Vec<PlayRef>, Problem> {
         let mut plays = Vec::new();
@@ -74,13 +76,15 @@ impl Walk<'_> {
                 return Err(Problem::nowhere(format!("the playbook {path} could not be found")));
             };
             self.active.push(path.to_owned());
-            for (index, head) in heads.iter().enumerate() {
+            let mut inherited = inherited.clone();
+            inherited.defaults.update(&heads.variables);
+            for (index, head) in heads.entries.iter().enumerate() {
                 match head {
                     Head::Play => {
                         let inherited = inherited.clone();
                         self.plays.push(PlayRef { path: path.to_owned(), index, inherited });
                     }
-                    Head::Import(import) => self.import(path, index, import, inherited).await?,
+                    Head::Import(import) => self.import(path, index, import, &inherited).await?,
                 }
             }
             self.active.pop();
@@ -98,6 +102,7 @@ impl Walk<'_> {
         let way = Way::ROOT;
         let entry = way.index(index);
         let mut variables = Variables::default();
+        variables.add(Rank::Play, Arc::new(inherited.defaults.clone()));
         variables.add(Rank::Play, Arc::new(import.keywords.vars.clone()));
         variables.add(Rank::Extra, Arc::new(self.options.extra_vars.clone()));
         variables.add(Rank::Magic, Arc::new(self.options.modes.variables()));

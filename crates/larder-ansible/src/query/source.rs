@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::{document, located, problem};
 use crate::fault::{Fault, Way};
-use crate::plain::Plain;
+use crate::plain::{Mapping, Plain};
 use crate::playbook::{self, Entry, Item, Play, PlaybookImport};
 use crate::problem::Problem;
 
@@ -47,18 +47,27 @@ pub(crate) enum Head {
     Import(PlaybookImport),
 }
 
+/// What decides which plays a playbook has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Heads {
+    pub(crate) entries: Vec<Head>,
+    /// Variables of all plays, which its JSON form may have.
+    pub(crate) variables: Mapping,
+}
+
 impl Query for PlaybookHeads {
-    type Output = Option<Vec<Head>>;
+    type Output = Option<Heads>;
     type Error = Problem;
     const KIND: &'static str = "ansible.heads";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
-    async fn compute(&self, cx: &Context) -> Result<Option<Vec<Head>>, Problem> {
+    async fn compute(&self, cx: &Context) -> Result<Option<Heads>, Problem> {
         let document = cx.get(super::Document { path: self.path.clone() }).await.map_err(problem)?;
         let Some(document) = &document.value else { return Ok(None) };
         let heads = || {
-            let entries = playbook::entries(document)?;
-            entries.iter().enumerate().map(|(n, entry)| head(entry, n)).collect::<Result<Vec<Head>, Fault>>()
+            let (entries, variables) = playbook::entries(document)?;
+            let entries = entries.iter().enumerate().map(|(n, entry)| head(entry, n));
+            Ok::<_, Fault>(Heads { entries: entries.collect::<Result<_, Fault>>()?, variables })
         };
         match heads() {
             Ok(heads) => Ok(Some(heads)),
@@ -91,12 +100,12 @@ impl Query for PlaySource {
     type Output = Play;
     type Error = Problem;
     const KIND: &'static str = "ansible.source";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     async fn compute(&self, cx: &Context) -> Result<Play, Problem> {
         let gone = || Problem::of_file(&self.path, format!("there is no play {}", self.index + 1));
         let document = document(cx, &self.path).await?.ok_or_else(gone)?;
-        let entry = document.as_list().and_then(|entries| entries.get(self.index)).ok_or_else(gone)?;
+        let entry = playbook::nth(&document, self.index).ok_or_else(gone)?;
         match playbook::entry(entry, &Way::ROOT.index(self.index)) {
             Ok(Entry::Play(play)) => Ok(*play),
             Ok(Entry::Import(_)) => Err(gone()),

@@ -4,6 +4,7 @@
 
 mod changes;
 mod equality;
+mod form;
 mod inventory;
 mod kept;
 mod lab;

@@ -203,7 +203,7 @@ fn programs_are_told_how_a_plan_came_about() {
     let partly = told();
     assert_eq!((&partly["cached"], &partly["incremental"]), (&false.into(), &true.into()));
     assert!(partly["saved_seconds"].is_f64(), "{partly}");
-    let order = serde_json::json!({"kind": "ansible.order@3", "kept": 1, "computed": 0});
+    let order = serde_json::json!({"kind": "ansible.order@4", "kept": 1, "computed": 0});
     assert!(partly["parts"].as_array().unwrap().contains(&order), "{partly}");
 }
 
@@ -236,6 +236,18 @@ fn a_run_that_only_checks_is_planned_as_such() {
     let json = lab.stdout(&[&check[..], &["--estimate", "--json"]].concat());
     let estimate: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&estimate["tasks_ms"], &estimate["plays"][0]["tasks"][0]["runs"]), (&800.into(), &2.into()));
+}
+
+#[test]
+fn a_playbook_in_json_brings_its_inventory_unless_another_is_named() {
+    let lab = lab_with_hosts();
+    lab.write(
+        "project/p.json",
+        "{\"metadata\": {\"format\": 1}, \"plays\": [{\"hosts\": \"all\", \"tasks\": [{\"ping\": null}]}],\n\"inventory\": {\"all\": {\"hosts\": {\"own1\": null}}}}\n",
+    );
+    assert!(lab.stdout(&["plan", "p.json"]).contains("  hosts: own1\n"));
+    assert!(lab.stdout(&["plan", "p.json", "--list-hosts"]).contains("    hosts (1):\n      own1\n"));
+    assert!(lab.stdout(&["plan", "p.json", "-i", "hosts"]).contains("  hosts: web1, web2\n"));
 }
 
 #[test]

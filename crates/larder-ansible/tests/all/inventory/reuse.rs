@@ -38,7 +38,7 @@ async fn computed(session: &Session) -> String {
             let of = of.or_else(|| {
                 ["web", "db", "prod", "all"].iter().find(|group| parameters.contains(&format!("\"{group}\"")))
             });
-            let kind = query.kind.trim_end_matches("@1").trim_start_matches("ansible.");
+            let kind = query.kind.split('@').next().unwrap().trim_start_matches("ansible.");
             computed.insert(format!("{kind} {}", of.unwrap_or(&"")).trim_end().to_owned());
         }
     }

@@ -102,6 +102,17 @@ impl Asked {
         &self.sources
     }
 
+    /// Where none is named, takes the inventories that playbooks have in them.
+    pub(super) async fn adopt(&mut self, view: &View, playbooks: &[String]) -> Result<(), Failure> {
+        if self.sources.sources.is_empty() {
+            for playbook in playbooks {
+                let found = view.inventory_in(playbook).await.map_err(|problem| super::wrong(&problem))?;
+                self.sources.sources.extend(found);
+            }
+        }
+        Ok(())
+    }
+
     /// What `--limit` leaves.
     pub(super) fn limit(&self) -> Option<&[Limit]> {
         self.limit.as_deref()

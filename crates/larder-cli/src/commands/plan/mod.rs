@@ -51,6 +51,7 @@ Examples:
   larder plan site.yml -i hosts --changes old.json
   larder plan site.yml -i hosts --check --estimate
   larder plan site.yml -i hosts --list-binaries --facts facts/
+  larder plan site.json
   larder plan site.yml --list-tasks
   larder plan site.yml --list-tags --tags deploy
   larder plan site.yml -i inventory/ --list-hosts --limit 'web:!web3'
@@ -146,6 +147,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     let bytes = store::block_on(async {
         let mut asked = Asked::new(&arguments.inventory, &place)?;
         let view = asked.view(&planner, place.root())?;
+        asked.adopt(&view, place.playbooks()).await?;
         let is_listing = arguments.list_hosts || arguments.list_tasks || arguments.list_tags;
         if arguments.list_inventory || arguments.list_hosts || arguments.inventory.is_given() {
             asked.settle(&view, place.root(), console).await?;
