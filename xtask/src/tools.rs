@@ -61,6 +61,8 @@ pub(crate) const ALL: &[Tool] = &[
     Tool { name: "git", probe: &["--version"], sources: &[Source::Apt("git")] },
     Tool { name: "cc", probe: &["--version"], sources: &[Source::Apt("gcc")] },
     Tool { name: "unshare", probe: &["--version"], sources: &[Source::Apt("util-linux")] },
+    // Shared tiers are tested on real servers.
+    Tool { name: "redis-server", probe: &["--version"], sources: &[Source::Apt("redis-server")] },
     TYPOS,
     ANSIBLE,
 ];

@@ -2,13 +2,14 @@
 
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use larder::clock::Clock;
 use larder::config::{Config, Machine, Mode, Settings};
 use larder::engine::{Larder, Opened};
-use larder::tier::TierError;
 use larder::tier::disk::Disk;
+use larder::tier::{Tier, TierError};
 
 use crate::arguments::Global;
 use crate::configuration;
@@ -22,8 +23,17 @@ pub(crate) struct Store {
     pub(crate) disk: Disk,
 }
 
+/// Which tiers a verb is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tiers {
+    /// Those of this machine.
+    Local,
+    /// The shared one too.
+    All,
+}
+
 /// Opens the disk tier. Switched off is a mistake of whoever asks for what is in it.
-pub(crate) fn open(global: &Global) -> Result<Store, Failure> {
+pub(crate) fn open(global: &Global, tiers: Tiers) -> Result<Store, Failure> {
     let root = configuration::project_root(&Surroundings::look()?.current);
     let config = configuration::load(global, root.as_deref())?;
     if !config.settings().disk.enabled {
@@ -31,13 +41,25 @@ pub(crate) fn open(global: &Global) -> Result<Store, Failure> {
         return Err(Failure::usage(error).hint("`larder config show --origin disk.enabled` tells where"));
     }
     let settings = Settings { mode: Mode::ReadWrite, ..config.settings().clone() };
-    let mut opened =
-        Larder::open(&settings, &Machine::probe(Path::new("/")), Clock::system(), &producer(&settings));
+    let shared = if tiers == Tiers::All { shared(&settings)? } else { None };
+    let machine = Machine::probe(Path::new("/"));
+    let mut opened = Larder::open_sharing(&settings, &machine, Clock::system(), &producer(&settings), shared);
     match (opened.disk.clone(), opened.problem.take()) {
         (Some(disk), _) => Ok(Store { config, opened, disk }),
         (None, Some(error)) => Err(cannot_open(error, &settings)),
         (None, None) => Err(anyhow!("the disk tier is not open").into()),
     }
+}
+
+/// The tier that a team shares, if one is configured. Nothing is connected to yet.
+pub(crate) fn shared(settings: &Settings) -> Result<Option<Arc<dyn Tier>>, Failure> {
+    let Some(url) = &settings.shared.url else { return Ok(None) };
+    let options = larder_shared::Options { max_age: settings.shared.max_age, clock: Clock::system() };
+    let tier = larder_shared::open(url, options).map_err(|error| {
+        Failure::usage(error)
+            .hint("write it as redis://HOST:PORT; `larder config show --origin` tells where it stands")
+    })?;
+    Ok(Some(tier))
 }
 
 /// Says what to do about a tier that does not open.
@@ -48,6 +70,16 @@ pub(crate) fn cannot_open(error: TierError, settings: &Settings) -> Failure {
     };
     let context = format!("cannot open the cache in {}", settings.dir.display());
     Failure::from(anyhow::Error::from(error).context(context)).hint(hint)
+}
+
+/// A tier that could not be told of an invalidation.
+pub(crate) fn untold(tier: &'static str, error: TierError) -> Failure {
+    let failure =
+        Failure::from(anyhow::Error::from(error).context(format!("the {tier} tier could not be told")));
+    if tier == "disk" {
+        return failure;
+    }
+    failure.hint("what is on this machine is removed; `--local` leaves the shared tier out")
 }
 
 /// A failure of the disk tier while it was used.

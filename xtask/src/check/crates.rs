@@ -11,7 +11,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("larder", &[]),
     ("larder-tasks", &["larder"]),
     ("larder-ansible", &["larder"]),
-    ("larder-cli", &["larder", "larder-ansible", "larder-tasks"]),
+    // Its own tests take it with its test servers.
+    ("larder-shared", &["larder", "larder-shared"]),
+    ("larder-cli", &["larder", "larder-ansible", "larder-shared", "larder-tasks"]),
     ("larder-sim", &["larder", "larder-ansible", "larder-tasks"]),
     ("xtask", &[]),
 ];

@@ -11,5 +11,6 @@ mod plan;
 mod plan_inventory;
 mod reference;
 mod run;
+mod shared;
 mod shell;
 mod tasks;

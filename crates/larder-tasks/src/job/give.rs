@@ -86,8 +86,8 @@ impl Inner {
             let (done, answer) = match (reads, mode.writes()) {
                 (true, true) => self.ask(at, prepared, keyed, run, false).await,
                 (false, true) => self.ask(at, prepared, keyed, run, true).await,
-                (true, false) => match self.kind.get(&keyed.engine_key).await {
-                    Some(entry) => (None, Some(Found { entry, from: Place::Disk })),
+                (true, false) => match self.kind.get_from(&keyed.engine_key).await {
+                    Some((entry, from)) => (None, Some(Found { entry, from })),
                     None => break,
                 },
                 (false, false) => break,

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use larder::clock::Clock;
 use larder::config::{Mode, processors};
-use larder::engine::{Exclusion, Kind, KindOptions, Larder, Write};
+use larder::engine::{Exclusion, Kind, KindOptions, Larder, Reach, Write};
 use larder::key::{Digest, Key, KeyError, Scope};
 use larder::source::process_umask;
 use larder::tier::disk::{Disk, Lease};
@@ -135,8 +135,13 @@ impl Tasks {
         disk: Option<Disk>,
         environment: Vec<(OsString, OsString)>,
     ) -> Result<Self, KeyError> {
-        let options =
-            KindOptions { write: Write::Through, exclusion: Exclusion::Machine, ..KindOptions::default() };
+        // A task's key is the same in two clones on two machines, and its result names nothing of either.
+        let options = KindOptions {
+            write: Write::Through,
+            exclusion: Exclusion::Machine,
+            reach: Reach::Team,
+            ..KindOptions::default()
+        };
         let kind = larder.kind(&scope(&workspace)?, "task", VERSION, options)?;
         let clock = larder.clock().clone();
         let umask = process_umask();

@@ -220,6 +220,46 @@ pub static SETTINGS: &[Setting] = &[
         |s| s.disk.policy.to_string()
     ),
     plain!(
+        "shared",
+        Text,
+        "a URL or \"none\"",
+        "the tier that a team shares",
+        |s, given| shared_url(given.text).map(|url| s.shared.url = url),
+        |s| s.shared.shown_url().unwrap_or_else(|| "none".to_owned())
+    ),
+    plain!(
+        "shared_read",
+        Switch,
+        "true or false",
+        "whether kept answers are taken from the shared tier",
+        |s, given| parse_switch(given.text).map(|on| s.shared.reads = on),
+        |s| s.shared.reads.to_string()
+    ),
+    plain!(
+        "shared_write",
+        Switch,
+        "true or false",
+        "whether new answers are sent to the shared tier",
+        |s, given| parse_switch(given.text).map(|on| s.shared.writes = on),
+        |s| s.shared.writes.to_string()
+    ),
+    plain!(
+        "shared_patience",
+        Text,
+        "a duration",
+        "how long a run waits for the shared tier in vain, all waits added up, before it leaves it alone",
+        |s, given| parse_duration(given.text).map(|patience| s.shared.patience = patience),
+        |s| duration_text(s.shared.patience)
+    ),
+    plain!(
+        "shared_max_age",
+        Text,
+        "a duration",
+        "how long after it was sent an entry stays in the shared tier",
+        |s, given| parse_duration(given.text).map(|age| s.shared.max_age = age),
+        |s| duration_text(s.shared.max_age)
+    ),
+    plain!(
         "stats.level",
         Text,
         "off, counters, sampled or full",
@@ -283,6 +323,14 @@ fn producer(text: &str) -> Result<Option<String>, Fault> {
     match text {
         "" => Err(Fault::Empty { setting: "producer".to_owned() }),
         "auto" => Ok(None),
+        text => Ok(Some(text.to_owned())),
+    }
+}
+
+fn shared_url(text: &str) -> Result<Option<String>, Fault> {
+    match text {
+        "" => Err(Fault::Empty { setting: "shared".to_owned() }),
+        "none" => Ok(None),
         text => Ok(Some(text.to_owned())),
     }
 }

@@ -31,6 +31,8 @@ pub struct Settings {
     pub memory: MemorySettings,
     /// The disk tier.
     pub disk: DiskSettings,
+    /// The tier that a team shares.
+    pub shared: SharedSettings,
     /// Statistics.
     pub stats: StatsSettings,
     /// What differs for one kind, by the kind's name without its version.
@@ -87,6 +89,46 @@ pub struct DiskSettings {
     pub policy: PolicyName,
 }
 
+/// The tier that a team shares.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SharedSettings {
+    /// Where it is; `None` if there is none.
+    pub url: Option<String>,
+    /// Whether kept answers are taken from it.
+    pub reads: bool,
+    /// Whether new ones are sent to it.
+    pub writes: bool,
+    /// How long a process waits for it in vain before leaving it alone.
+    pub patience: Duration,
+    /// How long an entry stays there after it was sent.
+    pub max_age: Duration,
+}
+
+impl SharedSettings {
+    /// The URL as it may be shown: without its password.
+    pub fn shown_url(&self) -> Option<String> {
+        let url = self.url.as_ref()?;
+        let masked = || {
+            let (scheme, rest) = url.split_once("://")?;
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            let (account, host) = rest[..end].rsplit_once('@')?;
+            let (user, _) = account.split_once(':')?;
+            Some(format!("{scheme}://{user}:***@{host}{}", &rest[end..]))
+        };
+        Some(masked().unwrap_or_else(|| url.clone()))
+    }
+}
+
+impl fmt::Debug for SharedSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url: _, reads, writes, patience, max_age } = self;
+        let url = self.shown_url();
+        let mut all = f.debug_struct("SharedSettings");
+        all.field("url", &url).field("reads", reads).field("writes", writes);
+        all.field("patience", patience).field("max_age", max_age).finish()
+    }
+}
+
 /// Statistics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatsSettings {
@@ -130,6 +172,13 @@ impl Settings {
                 min_free: Amount::Share(500),
                 compression: 1,
                 policy: PolicyName::Cost,
+            },
+            shared: SharedSettings {
+                url: None,
+                reads: true,
+                writes: true,
+                patience: Duration::from_millis(75),
+                max_age: Duration::from_secs(30 * 86_400),
             },
             stats: StatsSettings { level: Level::Full, history: Duration::from_secs(30 * 86_400) },
             kinds: BTreeMap::new(),

@@ -69,7 +69,7 @@ impl Session {
     async fn compute<Q: Query>(&self, asked: &Asked<Q>, miss: Miss, flight: &Arc<Flight>) -> Outcome<Q> {
         let traces = &asked.kind.traces;
         traces.miss(&asked.key, miss.watch);
-        let began = Began { at: self.larder().clock().now(), epochs: self.larder().epochs().await };
+        let began = traces.began().await;
         let began_at = self.larder().clock().wall();
         let computation = Computation::begin(traces, &asked.key, began.at);
         let cx = Context::new(self.clone(), Arc::clone(flight));

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::flight::{Cargo, Follow, Lead, Seat};
-use super::keep::Began;
 use super::lookup::{InMemory, Watch};
 use super::waits::{Wait, computing};
 use super::{Answer, AskError, Computed, Exclusion, Freshness, Kept, Kind, Origin, Value, downcast};
@@ -211,8 +210,7 @@ impl<T: Value> Kind<T> {
         F: Future<Output = Result<Computed<T>, E>> + Send + 'static,
         C: FnOnce() -> F + Send + 'static,
     {
-        let shared = &self.larder.shared;
-        let began = Began { at: shared.clock.now(), epochs: self.larder.epochs().await };
+        let began = self.began().await;
         let computation = Computation::begin(self, key, began.at);
         let computing = computing(Arc::clone(lead.flight()), compute());
         let outcome = match self.options.timeout {

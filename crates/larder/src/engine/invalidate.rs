@@ -19,6 +19,7 @@ use crate::entry::Record;
 use crate::key::{Key, Selector};
 use crate::stats::SelectorForm;
 use crate::tier::memory::{Seen, Verdict};
+use crate::tier::stack::Waits;
 use crate::tier::{Epoch, Invalidations, TierError};
 
 /// How many soft invalidations are remembered; what comes on top is a hard one.
@@ -84,7 +85,7 @@ impl Larder {
         let mut keys = Vec::new();
         for part in &parts {
             keys.extend(self.forget(part));
-            for guarded in &self.shared.tiers {
+            for guarded in self.shared.tiers.iter().chain(&self.shared.far) {
                 match guarded.invalidate(part).await {
                     Ok(invalidated) => {
                         keys.extend(invalidated.keys);
@@ -95,6 +96,9 @@ impl Larder {
             }
             keys.extend(self.forget(part));
         }
+        // What somebody brought from the far tier before that was told is removed here too, and what is removed here
+        // already is not removed again the next time.
+        self.catch_up_afar(Waits::Nobody).await;
         keys.sort_unstable();
         keys.dedup();
         self.count_invalidated(&keys);
@@ -150,7 +154,7 @@ impl Larder {
         for (nth, guarded) in self.shared.tiers.iter().enumerate() {
             let seen = self.shared.followed.get().and_then(|followed| followed.lock()[nth]);
             let since = match seen {
-                Some(seen) => guarded.invalidated_since(seen).await,
+                Some(seen) => guarded.invalidated_since(Waits::Caller, seen).await,
                 // Nothing is known of the time before: anything may have been invalidated.
                 None => guarded.epoch().await.map(|epoch| Invalidations { epoch, selectors: None }),
             };
@@ -161,6 +165,7 @@ impl Larder {
             }
             self.follow().await.lock()[nth] = Some(since.epoch);
         }
+        self.catch_up_afar(Waits::Nobody).await;
     }
 
     /// Notes each tier's epoch, once, before anything that depends on it can be in memory.
@@ -190,7 +195,7 @@ impl Larder {
     }
 
     /// Takes from computations under way the right to store, and from memory what it holds.
-    fn forget(&self, selector: &Selector) -> Vec<Key> {
+    pub(super) fn forget(&self, selector: &Selector) -> Vec<Key> {
         self.shared.generation.fetch_add(1, Ordering::AcqRel);
         self.shared.flights.revoke(selector);
         let sessions = self.shared.sessions.lock().clone();
@@ -208,7 +213,7 @@ impl Larder {
         keys
     }
 
-    fn count_invalidated(&self, keys: &[Key]) {
+    pub(super) fn count_invalidated(&self, keys: &[Key]) {
         for same in keys.chunk_by(|a, b| a.scope() == b.scope() && a.kind() == b.kind()) {
             self.shared.stats.series(same[0].scope(), same[0].kind()).invalidated(same.len() as u64);
         }

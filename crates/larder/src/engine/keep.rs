@@ -28,6 +28,8 @@ const BESIDE_VALUE: u64 = Memory::<Key, Held>::OVERHEAD_BYTES + size_of::<Entry<
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Footprint {
     pub(super) weight: u64,
+    /// Length of the value as it is encoded.
+    pub(super) encoded_bytes: u64,
     pub(super) lifetime: Option<Duration>,
 }
 
@@ -37,17 +39,22 @@ pub(super) struct Began {
     pub(super) at: Instant,
     /// `None` for a tier that did not answer, and is not written to then.
     pub(super) epochs: Vec<Option<Epoch>>,
+    /// The same of the far tier, for kinds whose answers may go there.
+    pub(super) far: Option<Epoch>,
 }
 
 /// An entry on its way into the tiers.
-#[derive(Debug)]
-struct Outgoing {
-    key: Key,
-    record: Record,
-    envelope: Vec<u8>,
-    encoded_bytes: u64,
-    epochs: Vec<Option<Epoch>>,
-    series: Arc<Series>,
+#[derive(Debug, Clone)]
+pub(super) struct Outgoing {
+    pub(super) key: Key,
+    pub(super) record: Record,
+    pub(super) envelope: Vec<u8>,
+    pub(super) encoded_bytes: u64,
+    /// Those of the near tiers.
+    pub(super) epochs: Vec<Option<Epoch>>,
+    /// That of the far tier; `None` if it is not to go there.
+    pub(super) far: Option<Epoch>,
+    pub(super) series: Arc<Series>,
 }
 
 impl<T: Value> Kind<T> {
@@ -56,7 +63,7 @@ impl<T: Value> Kind<T> {
     pub async fn put(&self, key: &Key, value: impl Into<Computed<T>>, cost: Duration) -> Kept {
         let shared = &self.larder.shared;
         shared.flights.revoke(&Selector::key(key));
-        let began = Began { at: shared.clock.now(), epochs: self.larder.epochs().await };
+        let began = self.began().await;
         loop {
             // A flight of its own, so that an invalidation in between finds something to revoke.
             match shared.flights.board(key) {
@@ -107,12 +114,14 @@ impl<T: Value> Kind<T> {
         };
         let weight = self.options.weigh.map_or(payload.len() as u64, |weigh| weigh(&value));
         let entry = Arc::new(Entry { value, record, fresh_until });
-        let held = flight.unless_revoked(|| self.hold(key, &entry, Footprint { weight, lifetime }));
+        let footprint = Footprint { weight, encoded_bytes: payload.len() as u64, lifetime };
+        let held = flight.unless_revoked(|| self.hold(key, &entry, footprint));
         let Some(held) = held else {
             self.series.refused(Place::Memory, RefusalCause::Revoked);
             return self.computed(entry, Kept::No(NotKept::Revoked));
         };
         let kept = if shared.tiers.is_empty() {
+            self.send_far(key, &entry.record, &payload, began);
             held.map_or_else(Kept::No, |()| Kept::Yes)
         } else {
             match (self.send_down(key, &entry.record, &payload, began).await, held) {
@@ -136,7 +145,7 @@ impl<T: Value> Kind<T> {
         E: Send + Sync + 'static,
     {
         if self.larder.shared.mode.writes() {
-            let footprint = Footprint { weight: 0, lifetime: Some(lifetime) };
+            let footprint = Footprint { weight: 0, encoded_bytes: 0, lifetime: Some(lifetime) };
             // Where there is no room for it, the next caller computes.
             let _ = flight.unless_revoked(|| self.hold_any(key, Arc::new(error), footprint, Duration::ZERO));
         }
@@ -178,32 +187,73 @@ impl<T: Value> Kind<T> {
         began: &Began,
     ) -> Result<(), NotKept> {
         let shared = &self.larder.shared;
-        let envelope = entry::seal(key, record, Codec::Postcard, payload, shared.level)
+        let outgoing = self.outgoing(key, record, payload, began)?;
+        match self.options.write {
+            Write::Through => {
+                let sent = outgoing.far.is_some().then(|| outgoing.clone());
+                match shared.store(vec![outgoing]).await.into_iter().next().flatten() {
+                    None => {
+                        // What the nearest tier refuses, as it is not whole or no longer right, nobody gets.
+                        sent.into_iter().for_each(|outgoing| self.larder.send_behind(outgoing));
+                        Ok(())
+                    }
+                    Some(why_not) => Err(why_not),
+                }
+            }
+            Write::Behind => {
+                if outgoing.far.is_some() {
+                    self.larder.send_behind(outgoing.clone());
+                }
+                match self.larder.write_behind(outgoing) {
+                    Enqueued::Waiting => Ok(()),
+                    Enqueued::Full => Err(NotKept::QueueFull),
+                }
+            }
+        }
+    }
+
+    /// Sends an entry to the far tier where there is no near one.
+    fn send_far(&self, key: &Key, record: &Record, payload: &[u8], began: &Began) {
+        if began.far.is_some()
+            && let Ok(outgoing) = self.outgoing(key, record, payload, began)
+        {
+            self.larder.send_behind(outgoing);
+        }
+    }
+
+    fn outgoing(
+        &self,
+        key: &Key,
+        record: &Record,
+        payload: &[u8],
+        began: &Began,
+    ) -> Result<Outgoing, NotKept> {
+        let envelope = entry::seal(key, record, Codec::Postcard, payload, self.larder.shared.level)
             .map_err(|error| NotKept::Encoding(error.to_string()))?;
-        let outgoing = Outgoing {
+        Ok(Outgoing {
             key: key.clone(),
             record: record.clone(),
             envelope,
             encoded_bytes: payload.len() as u64,
             epochs: began.epochs.clone(),
+            far: began.far,
             series: Arc::clone(&self.series),
+        })
+    }
+
+    /// The moment at which a computation begins.
+    pub(super) async fn began(&self) -> Began {
+        let shared = &self.larder.shared;
+        let at = shared.clock.now();
+        let far = self.far().filter(|far| far.writes() && shared.mode.writes());
+        let far = match far {
+            Some(far) => {
+                self.larder.follow_afar().await;
+                far.epoch().await.ok()
+            }
+            None => None,
         };
-        match self.options.write {
-            Write::Through => match shared.store(vec![outgoing]).await.into_iter().next().flatten() {
-                None => Ok(()),
-                Some(why_not) => Err(why_not),
-            },
-            Write::Behind => match shared.queue.push(outgoing) {
-                Enqueued::Waiting => {
-                    self.larder.drain_behind();
-                    Ok(())
-                }
-                Enqueued::Full => {
-                    self.series.dropped(shared.tiers.first().map_or(Place::Disk, Guarded::place));
-                    Err(NotKept::QueueFull)
-                }
-            },
-        }
+        Began { at, epochs: self.larder.epochs().await, far }
     }
 }
 
@@ -218,6 +268,17 @@ impl Larder {
             }
         }
         epochs
+    }
+
+    /// Puts an entry into the queue to the near tiers, and sees to it that it is drained.
+    pub(super) fn write_behind(&self, outgoing: Outgoing) -> Enqueued {
+        let series = Arc::clone(&outgoing.series);
+        let enqueued = self.shared.queue.push(outgoing);
+        match enqueued {
+            Enqueued::Waiting => self.drain_behind(),
+            Enqueued::Full => series.dropped(self.shared.tiers.first().map_or(Place::Disk, Guarded::place)),
+        }
+        enqueued
     }
 
     /// Writes what waits in the queue, in a task of its own, unless one is at it already.
@@ -292,7 +353,7 @@ fn memory_cause(refusal: memory::Refusal) -> RefusalCause {
     }
 }
 
-fn cause(refusal: &Refusal) -> RefusalCause {
+pub(super) fn cause(refusal: &Refusal) -> RefusalCause {
     match refusal {
         Refusal::Revoked => RefusalCause::Revoked,
         Refusal::MissingBlob(_) => RefusalCause::MissingBlob,
@@ -302,8 +363,8 @@ fn cause(refusal: &Refusal) -> RefusalCause {
 }
 
 /// What became of an entry that was to be queued.
-#[derive(Debug, PartialEq, Eq)]
-enum Enqueued {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Enqueued {
     Waiting,
     Full,
 }
@@ -328,7 +389,7 @@ impl Queue {
         Self { limit_bytes, state: Mutex::default(), idle: watch::Sender::new(true) }
     }
 
-    fn push(&self, outgoing: Outgoing) -> Enqueued {
+    pub(super) fn push(&self, outgoing: Outgoing) -> Enqueued {
         let mut state = self.state.lock();
         let bytes = outgoing.envelope.len() as u64;
         if state.bytes + bytes > self.limit_bytes {
@@ -340,7 +401,7 @@ impl Queue {
     }
 
     /// Whether the caller is the one to drain it.
-    fn begin_draining(&self) -> bool {
+    pub(super) fn begin_draining(&self) -> bool {
         let mut state = self.state.lock();
         let begins = !std::mem::replace(&mut state.draining, true);
         if begins {
@@ -350,7 +411,7 @@ impl Queue {
     }
 
     /// What to write next; `None` ends the draining.
-    fn next_batch(&self) -> Option<Vec<Outgoing>> {
+    pub(super) fn next_batch(&self) -> Option<Vec<Outgoing>> {
         let mut state = self.state.lock();
         let count = state.waiting.len().min(BATCH);
         if count == 0 {
@@ -361,6 +422,13 @@ impl Queue {
         let batch: Vec<Outgoing> = state.waiting.drain(..count).collect();
         state.bytes -= batch.iter().map(|one| one.envelope.len() as u64).sum::<u64>();
         Some(batch)
+    }
+
+    /// Gives up what waits.
+    pub(super) fn abandon(&self) -> Vec<Outgoing> {
+        let mut state = self.state.lock();
+        state.bytes = 0;
+        state.waiting.drain(..).collect()
     }
 
     /// Waits until nothing is waiting and nothing is being written.

@@ -66,6 +66,18 @@ pub enum Exclusion {
     Machine,
 }
 
+/// How far answers go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reach {
+    /// They stay on this machine.
+    #[default]
+    Machine,
+    /// They go to the tier that a team shares, and come from there: for kinds whose keys and values are the same
+    /// wherever they are computed, and tell nothing that the team must not know. No id may hold a secret or an
+    /// absolute path.
+    Team,
+}
+
 /// What the engine has to know about a kind. `KindOptions::default()` keeps answers for ever, writes them
 /// behind, has no time limit and keeps no errors.
 pub struct KindOptions<T> {
@@ -77,6 +89,8 @@ pub struct KindOptions<T> {
     pub write: Write,
     /// Whose computations a computation waits for.
     pub exclusion: Exclusion,
+    /// How far its answers go.
+    pub reach: Reach,
     /// How long a computation may take; above that it is cancelled.
     pub timeout: Option<Duration>,
     /// How long an error is kept, in memory only, and given to whoever asks again.
@@ -92,6 +106,7 @@ impl<T> Default for KindOptions<T> {
             idle_after: None,
             write: Write::default(),
             exclusion: Exclusion::default(),
+            reach: Reach::default(),
             timeout: None,
             keep_errors_for: None,
             weigh: None,
@@ -114,6 +129,7 @@ impl<T> fmt::Debug for KindOptions<T> {
             .field("idle_after", &self.idle_after)
             .field("write", &self.write)
             .field("exclusion", &self.exclusion)
+            .field("reach", &self.reach)
             .field("timeout", &self.timeout)
             .field("keep_errors_for", &self.keep_errors_for)
             .finish_non_exhaustive()

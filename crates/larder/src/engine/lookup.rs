@@ -28,6 +28,11 @@ pub(super) enum InMemory<T> {
 impl<T: Value> Kind<T> {
     /// Returns the kept answer, if there is one that holds. Looks in memory without waiting, then in the tiers.
     pub async fn get(&self, key: &Key) -> Option<Arc<Entry<T>>> {
+        self.get_from(key).await.map(|(entry, _)| entry)
+    }
+
+    /// Like [`Kind::get`], and tells where the answer was kept.
+    pub async fn get_from(&self, key: &Key) -> Option<(Arc<Entry<T>>, Place)> {
         if !self.larder.shared.mode.reads() {
             return None;
         }
@@ -35,7 +40,7 @@ impl<T: Value> Kind<T> {
         match self.in_memory(key) {
             InMemory::Fresh(entry) => {
                 self.hit(Place::Memory, key, &entry, watch);
-                return Some(entry);
+                return Some((entry, Place::Memory));
             }
             // Nobody offers to compute it anew here, so what is stale is no answer.
             InMemory::Stale(_) | InMemory::Other(_) | InMemory::Absent => {}
@@ -49,7 +54,7 @@ impl<T: Value> Kind<T> {
         match found {
             Some((entry, place)) if self.freshness(key, &entry) == Freshness::Fresh => {
                 self.hit(place, key, &entry, watch);
-                Some(entry)
+                Some((entry, place))
             }
             _ => {
                 self.miss(key, watch);
@@ -119,13 +124,17 @@ impl<T: Value> Kind<T> {
         if fresh && !shared.soft.covers(key, &entry.record) { Freshness::Fresh } else { Freshness::Stale }
     }
 
-    /// Looks in each tier. What is found is put into memory and into the tiers that missed it.
+    /// Looks in each tier, nearest first. What is found is put into memory, and into the near tiers if it comes from
+    /// afar.
     pub(super) async fn in_tiers(&self, key: &Key, flight: &Arc<Flight>) -> Option<(Arc<Entry<T>>, Place)> {
         let shared = &self.larder.shared;
         if !shared.mode.reads() {
             return None;
         }
         self.larder.follow().await;
+        if self.far().is_some() {
+            self.larder.follow_afar().await;
+        }
         for guarded in &shared.tiers {
             let place = guarded.place();
             let watch = self.watch();
@@ -144,10 +153,10 @@ impl<T: Value> Kind<T> {
             let _ = flight.unless_revoked(|| self.hold(key, &entry, footprint));
             return Some((entry, place));
         }
-        None
+        self.bring(key, flight).await
     }
 
-    async fn open(
+    pub(super) async fn open(
         &self,
         key: &Key,
         envelope: &[u8],
@@ -173,7 +182,8 @@ impl<T: Value> Kind<T> {
                 let left = self.time_left(&record, wall)?;
                 let weight = self.options.weigh.map_or(encoded_bytes, |weigh| weigh(&value));
                 let fresh_until = left.fresh.map(|fresh| self.larder.shared.clock.now().plus(fresh));
-                Some((Entry { value, record, fresh_until }, Footprint { weight, lifetime: left.whole }))
+                let footprint = Footprint { weight, encoded_bytes, lifetime: left.whole };
+                Some((Entry { value, record, fresh_until }, footprint))
             }
             Err(reason) => {
                 tracing::warn!(tier = guarded.name(), %key, reason, "entry is damaged and set aside");

@@ -18,6 +18,7 @@
 //! Not here: which entry leaves first (`policy`), where bytes lie (`tier`), what a computation looks at (`source`).
 
 mod answer;
+mod bring;
 mod carry;
 mod context;
 mod dependents;
@@ -25,6 +26,7 @@ mod derive;
 mod execute;
 mod explain;
 mod flight;
+mod follow;
 mod glob;
 mod ground;
 mod invalidate;
@@ -38,6 +40,7 @@ mod outside;
 mod query;
 mod reclaim;
 mod refresh;
+mod send;
 mod session;
 mod tables;
 mod verify;
@@ -59,7 +62,7 @@ pub use carry::Watch;
 pub use context::Context;
 pub use dependents::Dependents;
 pub use invalidate::{Hook, HookError, InvalidationReport};
-pub use kind::{Exclusion, Kind, KindOptions, Validity, Value, Write};
+pub use kind::{Exclusion, Kind, KindOptions, Reach, Validity, Value, Write};
 pub use open::Opened;
 pub use outside::{LookError, Outside, Tool};
 pub use query::{Expiry, Queries, Query, QueryError, RegisterError};
@@ -74,8 +77,8 @@ use crate::key::{Key, KeyError, KindName, Scope};
 use crate::stats::{EvictionCause, Place, Stats, TierUsage};
 use crate::tier::breaker::BreakerOptions;
 use crate::tier::memory::{Cause, Config, Departed, Group, Limits, Memory};
-use crate::tier::stack::Guarded;
-use crate::tier::{Tier, TierError};
+use crate::tier::stack::{FarOptions, GuardOptions, Guarded};
+use crate::tier::{Epoch, Tier, TierError};
 
 /// What is limited for one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,15 +104,18 @@ pub struct LarderOptions {
     pub scopes: BTreeMap<String, u64>,
     /// How hard values are compressed on their way into the tiers.
     pub level: Level,
-    /// The tiers below memory, nearest first.
+    /// The tiers below memory on this machine, nearest first.
     pub tiers: Vec<Arc<dyn Tier>>,
+    /// The tier that a team shares, and how it is used.
+    pub shared: Option<(Arc<dyn Tier>, FarOptions)>,
     /// Where everything is counted.
     pub stats: Stats,
     /// Who computes here, in words for people; stands in each record.
     pub producer: Arc<str>,
     /// How many bytes may wait to be written; what comes on top is dropped and counted.
     pub queue_bytes: u64,
-    /// How long an operation of a tier may take before it counts as failed.
+    /// How long an operation of a tier may take before it counts as failed. For a shared one that holds where nobody
+    /// waits; callers have its patience.
     pub tier_timeout: Duration,
     /// When a failing tier is left alone.
     pub breaker: BreakerOptions,
@@ -126,6 +132,7 @@ impl LarderOptions {
             scopes: BTreeMap::new(),
             level: Level::FAST,
             tiers: Vec::new(),
+            shared: None,
             stats,
             producer: "".into(),
             queue_bytes: 64 << 20,
@@ -192,11 +199,22 @@ struct Shared {
     mode: Mode,
     memory: Option<Memory<Key, Held>>,
     tiers: Vec<Guarded>,
+    far: Option<Guarded>,
     stats: Stats,
     producer: Arc<str>,
     flights: Arc<flight::Flights>,
     waits: Arc<waits::Waits>,
     queue: Arc<keep::Queue>,
+    /// What waits to be sent to the far tier.
+    sending: keep::Queue,
+    /// Steps of sending, so that it can be seen whether anything moves.
+    moved: AtomicU64,
+    /// How many answers were not sent that were to be.
+    unsent: AtomicU64,
+    /// Whether the far tier's log was followed once.
+    followed_afar: OnceCell<()>,
+    /// Up to where memory has followed the far tier's log.
+    seen_afar: Mutex<Option<Epoch>>,
     soft: invalidate::SoftMarks,
     hooks: Mutex<Vec<Arc<dyn Hook>>>,
     followed: OnceCell<invalidate::Followed>,
@@ -223,17 +241,25 @@ impl Larder {
     /// the runtime of whoever asked.
     pub fn new(options: LarderOptions) -> Self {
         let clock = options.clock;
-        let guarded = |tier| Guarded::new(tier, options.breaker, options.tier_timeout, clock.clone());
+        let (breaker, limit) = (options.breaker, options.tier_timeout);
+        let guarded = |tier, far| Guarded::new(tier, GuardOptions { breaker, limit, far }, clock.clone());
+        let far = options.shared.map(|(tier, far)| guarded(tier, Some(far)));
         let larder = Self {
             shared: Arc::new(Shared {
                 mode: options.mode,
                 memory: options.memory.map(Memory::new),
-                tiers: options.tiers.into_iter().map(guarded).collect(),
+                tiers: options.tiers.into_iter().map(|tier| guarded(tier, None)).collect(),
+                far,
                 stats: options.stats,
                 producer: options.producer,
                 flights: Arc::default(),
                 waits: Arc::default(),
                 queue: Arc::new(keep::Queue::new(options.queue_bytes)),
+                sending: keep::Queue::new(options.queue_bytes),
+                moved: AtomicU64::new(0),
+                unsent: AtomicU64::new(0),
+                followed_afar: OnceCell::new(),
+                seen_afar: Mutex::new(None),
                 soft: invalidate::SoftMarks::default(),
                 hooks: Mutex::default(),
                 followed: OnceCell::new(),
@@ -350,6 +376,7 @@ impl Larder {
     pub async fn close(&self) {
         self.save_stat_tables().await;
         self.shared.queue.drained().await;
+        self.close_far().await;
         for guarded in &self.shared.tiers {
             if let Err(error) = guarded.tier().flush().await {
                 tracing::warn!(
@@ -361,14 +388,37 @@ impl Larder {
         }
     }
 
+    /// Whether a shared tier is in use.
+    pub(crate) fn shares(&self) -> bool {
+        self.shared.followed_afar.initialized()
+    }
+
+    /// What came of the shared tier so far; `None` where there is none.
+    pub fn sharing(&self) -> Option<Sharing> {
+        let far = self.shared.far.as_ref()?;
+        let unsent = self.shared.unsent.load(std::sync::atomic::Ordering::Relaxed);
+        Some(Sharing { tier: far.name(), trouble: far.trouble(), unsent })
+    }
+
     /// Asks each tier whether it answers.
     pub async fn ping(&self) -> Vec<(&'static str, Result<(), TierError>)> {
         let mut answers = Vec::with_capacity(self.shared.tiers.len());
-        for guarded in &self.shared.tiers {
+        for guarded in self.shared.tiers.iter().chain(&self.shared.far) {
             answers.push((guarded.name(), guarded.tier().ping().await));
         }
         answers
     }
+}
+
+/// What came of the shared tier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sharing {
+    /// What people call the tier.
+    pub tier: &'static str,
+    /// Why it was left alone, if it was.
+    pub trouble: Option<String>,
+    /// How many answers were to be sent and were not.
+    pub unsent: u64,
 }
 
 /// How full the memory tier is.

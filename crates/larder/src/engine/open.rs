@@ -9,12 +9,13 @@ use tokio::time::MissedTickBehavior;
 
 use super::{KindLimits, Larder, LarderOptions};
 use crate::clock::Clock;
-use crate::config::{Machine, Mode, Settings};
+use crate::config::{Machine, Mode, Settings, SharedSettings};
 use crate::entry::compress::Level;
 use crate::key::{KindName, Scope};
 use crate::stats::{self, Place, Report, Stats, StatsOptions, TierUsage};
 use crate::tier::disk::{Disk, DiskOptions};
 use crate::tier::memory::{Config, Limits};
+use crate::tier::stack::{FarOptions, Waits};
 use crate::tier::{Tier, TierError};
 
 /// Under which names the disk tier keeps statistics.
@@ -22,6 +23,8 @@ const STATS: (&str, &str) = ("stats", "all");
 
 /// How often what was counted is filed: the history's finest resolution.
 const TICK: Duration = Duration::from_secs(1);
+/// How often it is looked whether somebody invalidated anything in the shared tier.
+const FOLLOW: Duration = Duration::from_millis(250);
 /// After how many of those it is written to the disk tier, and that is kept within its limits.
 const TICKS_A_SAVE: u32 = 60;
 
@@ -45,6 +48,17 @@ impl Larder {
     /// Blocks for as long as opening the disk tier takes, about a millisecond. A disk tier that can't be opened is
     /// no error: it is told, and the engine keeps answers in memory only.
     pub fn open(settings: &Settings, machine: &Machine, clock: Clock, producer: &str) -> Opened {
+        Self::open_sharing(settings, machine, clock, producer, None)
+    }
+
+    /// The same with the tier that a team shares. Nothing of that is touched before it is asked.
+    pub fn open_sharing(
+        settings: &Settings,
+        machine: &Machine,
+        clock: Clock,
+        producer: &str,
+        shared: Option<Arc<dyn Tier>>,
+    ) -> Opened {
         let stats_options = StatsOptions {
             level: settings.stats.level,
             history: settings.stats.history,
@@ -72,6 +86,9 @@ impl Larder {
             Some(Err(error)) => (None, Some(error)),
         };
         options.tiers.extend(disk.iter().map(|disk| Arc::new(disk.clone()) as Arc<dyn Tier>));
+        let SharedSettings { reads, writes, patience, .. } = settings.shared;
+        let far = FarOptions { reads, writes, patience };
+        options.shared = shared.filter(|_| settings.mode != Mode::Off).map(|tier| (tier, far));
         Opened { larder: Self::new(options), disk, problem, settings: Arc::new(settings.clone()) }
     }
 }
@@ -119,8 +136,16 @@ impl Opened {
         // A process that slept has nothing to catch up on.
         seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut ticks = 0;
+        let mut follows = tokio::time::interval(FOLLOW);
+        follows.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            seconds.tick().await;
+            tokio::select! {
+                _ = seconds.tick() => {}
+                _ = follows.tick(), if self.larder.shares() => {
+                    self.larder.catch_up_afar(Waits::Nobody).await;
+                    continue;
+                }
+            }
             self.larder.stats().tick();
             ticks += 1;
             if ticks % TICKS_A_SAVE == 0 {

@@ -259,3 +259,24 @@ pub async fn a_tier_that_is_well_answers_a_ping_and_flushes(tier: &dyn Tier) {
     tier.flush().await.expect("flush");
     assert!(!tier.name().is_empty());
 }
+
+/// Runs the suite of tiers that lease keys among processes and machines.
+pub async fn check_leases(tier: &dyn Tier) {
+    a_lease_has_one_holder_at_a_time_and_ends_with_it(tier).await;
+}
+
+/// While one holds the lease on a key no other gets it, that of another key is free, and its end frees it.
+pub async fn a_lease_has_one_holder_at_a_time_and_ends_with_it(tier: &dyn Tier) {
+    let (one, other) = (key("lease", "k@1/one"), key("lease", "k@1/other"));
+    let held = tier.try_lease(&one).await.expect("try_lease").expect("a lease that is free");
+    assert!(tier.try_lease(&one).await.expect("try_lease").is_none(), "it is held");
+    assert!(tier.try_lease(&other).await.expect("try_lease").is_some(), "another key's is free");
+    drop(held);
+    let freed = async {
+        // A tier that is far away hears of the end a moment later.
+        while tier.try_lease(&one).await.expect("try_lease").is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), freed).await.expect("the lease is free again");
+}

@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::key::{Key, Selector};
+use crate::key::{Digest, Key, Selector};
 use crate::stats::Place;
-use crate::tier::{Answer, Epoch, Invalidated, Invalidations, Lease, PutOutcome, Sealed, Tier, TierError};
+use crate::tier::{
+    Answer, BlobForm, BlobSink, BlobSource, Epoch, Invalidated, Invalidations, Lease, PutOutcome, Sealed,
+    Tier, TierError,
+};
 
 /// How a tier misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +29,7 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct Faulty {
     inner: Arc<dyn Tier>,
+    place: Place,
     fault: Mutex<Fault>,
     asked: AtomicU64,
 }
@@ -33,7 +37,12 @@ pub struct Faulty {
 impl Faulty {
     /// A tier that works like `inner`.
     pub fn new(inner: Arc<dyn Tier>) -> Arc<Self> {
-        Arc::new(Self { inner, fault: Mutex::new(Fault::None), asked: AtomicU64::new(0) })
+        Self::at(inner.place(), inner)
+    }
+
+    /// The same, counted as if it were at another place.
+    pub fn at(place: Place, inner: Arc<dyn Tier>) -> Arc<Self> {
+        Arc::new(Self { inner, place, fault: Mutex::new(Fault::None), asked: AtomicU64::new(0) })
     }
 
     /// Misbehaves so from now on.
@@ -63,7 +72,7 @@ impl Tier for Faulty {
     }
 
     fn place(&self) -> Place {
-        self.inner.place()
+        self.place
     }
 
     fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Vec<u8>>> {
@@ -105,6 +114,34 @@ impl Tier for Faulty {
 
     fn try_lease<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Lease>> {
         Box::pin(self.run(self.inner.try_lease(key)))
+    }
+
+    fn missing_blobs<'a>(&'a self, blobs: &'a [Digest]) -> Answer<'a, Vec<Digest>> {
+        Box::pin(self.run(self.inner.missing_blobs(blobs)))
+    }
+
+    fn open_blob(&self, digest: Digest) -> Answer<'_, Option<Box<dyn BlobSource>>> {
+        Box::pin(self.run(self.inner.open_blob(digest)))
+    }
+
+    fn make_blob(&self, digest: Digest, form: BlobForm) -> Answer<'_, Option<Box<dyn BlobSink>>> {
+        Box::pin(self.run(self.inner.make_blob(digest, form)))
+    }
+
+    fn quarantine_blob(&self, digest: Digest) -> Answer<'_, ()> {
+        Box::pin(self.run(self.inner.quarantine_blob(digest)))
+    }
+
+    fn log(&self) -> String {
+        self.inner.log()
+    }
+
+    fn followed<'a>(&'a self, log: &'a str) -> Answer<'a, Option<Epoch>> {
+        Box::pin(self.run(self.inner.followed(log)))
+    }
+
+    fn note_followed<'a>(&'a self, log: &'a str, epoch: Epoch) -> Answer<'a, ()> {
+        Box::pin(self.run(self.inner.note_followed(log, epoch)))
     }
 
     fn ping(&self) -> Answer<'_, ()> {

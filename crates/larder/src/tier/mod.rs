@@ -4,9 +4,11 @@
 //! holds envelopes, may be slow and may fail, and a failure of it is a miss to whoever asks the engine.
 //! Not here: which entry leaves first (`policy`), what to do after a miss (`engine`).
 
+pub mod blob;
 pub mod breaker;
 pub mod disk;
 pub mod memory;
+mod patience;
 pub mod stack;
 
 use std::any::Any;
@@ -14,6 +16,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use self::blob::{BlobForm, BlobSink, BlobSource};
 use crate::entry::Record;
 use crate::key::{Digest, Key, Selector};
 use crate::stats::Place;
@@ -184,6 +187,47 @@ pub trait Tier: fmt::Debug + Send + Sync + 'static {
     fn try_lease<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Lease>> {
         let _ = key;
         Box::pin(async { Ok(Some(Lease::default())) })
+    }
+
+    /// Which of `blobs` are not there, or not whole. Those that are stay at least as long as an entry that is put
+    /// next. A tier that takes no blobs has none.
+    fn missing_blobs<'a>(&'a self, blobs: &'a [Digest]) -> Answer<'a, Vec<Digest>> {
+        Box::pin(async { Ok(blobs.to_vec()) })
+    }
+
+    /// Begins to read a blob; `None` if it is not there.
+    fn open_blob(&self, digest: Digest) -> Answer<'_, Option<Box<dyn BlobSource>>> {
+        let _ = digest;
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Begins to store a blob that comes in this form; `None` if the tier does not take it.
+    fn make_blob(&self, digest: Digest, form: BlobForm) -> Answer<'_, Option<Box<dyn BlobSink>>> {
+        let _ = (digest, form);
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Removes a blob whose bytes proved bad, and keeps it aside for whoever looks into it.
+    fn quarantine_blob(&self, digest: Digest) -> Answer<'_, ()> {
+        let _ = digest;
+        Box::pin(async { Ok(()) })
+    }
+
+    /// What its invalidation log is called, the same for all who share it.
+    fn log(&self) -> String {
+        self.name().to_owned()
+    }
+
+    /// Up to where this tier has followed the invalidation log of another one; `None` if it never did.
+    fn followed<'a>(&'a self, log: &'a str) -> Answer<'a, Option<Epoch>> {
+        let _ = log;
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Notes up to where this tier has followed the log of another one.
+    fn note_followed<'a>(&'a self, log: &'a str, epoch: Epoch) -> Answer<'a, ()> {
+        let _ = (log, epoch);
+        Box::pin(async { Ok(()) })
     }
 
     /// Checks that the tier answers.

@@ -2,21 +2,62 @@
 //!
 //! Invariants: a tier that fails costs its caller a bounded time and nothing else; a tier that could not be told
 //! of an invalidation answers nothing that the invalidation covers until it has been told.
+//!
+//! A near tier is tried again by whoever asks after a pause. A far one, which is over a network, has a bounded
+//! patience besides (`patience`), is tried again by a probe in the background, for which no caller waits, and may be
+//! closed to reading or writing.
 //! Not here: memory, which holds values and not envelopes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::breaker::{Admission, Breaker, BreakerOptions, Tripped};
-use super::{Epoch, Invalidated, Invalidations, Lease, PutOutcome, Sealed, Tier, TierError};
+use super::patience::Patience;
+use super::{Answer, Epoch, Invalidated, Invalidations, Lease, PutOutcome, Sealed, Tier, TierError};
 use crate::clock::Clock;
 use crate::key::{Key, Selector};
 use crate::stats::Place;
 
 /// How many invalidations a failing tier may owe; above that it is not read any more.
 const MAX_OWED: usize = 1024;
+/// How many operations for which callers wait may be under way in a far tier.
+const MAX_AT_ONCE: usize = 32;
+
+/// How a tier is guarded.
+#[derive(Debug, Clone, Copy)]
+pub struct GuardOptions {
+    /// When it is left alone.
+    pub breaker: BreakerOptions,
+    /// How long an operation may take.
+    pub limit: Duration,
+    /// What holds for a tier that is far away.
+    pub far: Option<FarOptions>,
+}
+
+/// How a tier over a network is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FarOptions {
+    /// Whether answers are taken from it.
+    pub reads: bool,
+    /// Whether answers are sent to it.
+    pub writes: bool,
+    /// How long all callers together wait for it in vain before it is left alone.
+    pub patience: Duration,
+}
+
+/// Who waits for an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// Whoever asked for an answer.
+    Caller,
+    /// Nobody: it happens behind everybody's back.
+    Nobody,
+}
 
 /// A tier behind a breaker and a time limit.
 #[derive(Debug)]
@@ -26,12 +67,41 @@ pub struct Guarded {
     limit: Duration,
     clock: Clock,
     owed: Mutex<Vec<Selector>>,
+    far: Option<Arc<Far>>,
+}
+
+/// What is known of a tier that is far away.
+#[derive(Debug)]
+struct Far {
+    options: FarOptions,
+    pauses: BreakerOptions,
+    patience: Patience,
+    /// Whether it failed, and nobody is to ask.
+    open: AtomicBool,
+    failures: Mutex<u32>,
+    probed: AtomicBool,
+    permits: Semaphore,
+    /// Why it was left alone the last time.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Guarded {
-    /// Puts `tier` behind a breaker; an operation that takes longer than `limit` has failed.
-    pub fn new(tier: Arc<dyn Tier>, options: BreakerOptions, limit: Duration, clock: Clock) -> Self {
-        Self { tier, breaker: Breaker::new(options), limit, clock, owed: Mutex::default() }
+    /// Puts `tier` behind a breaker and a time limit.
+    pub fn new(tier: Arc<dyn Tier>, options: GuardOptions, clock: Clock) -> Self {
+        let GuardOptions { breaker, limit, far } = options;
+        let far = far.map(|options| {
+            Arc::new(Far {
+                options,
+                pauses: breaker,
+                patience: Patience::new(options.patience),
+                open: AtomicBool::new(false),
+                failures: Mutex::new(0),
+                probed: AtomicBool::new(false),
+                permits: Semaphore::new(MAX_AT_ONCE),
+                trouble: Mutex::new(None),
+            })
+        });
+        Self { tier, breaker: Breaker::new(breaker), limit, clock, owed: Mutex::default(), far }
     }
 
     /// What people call it.
@@ -44,9 +114,38 @@ impl Guarded {
         self.tier.place()
     }
 
-    /// Whether the tier is left alone at the moment.
-    pub fn is_open(&self) -> bool {
-        matches!(self.breaker.admit(self.clock.now()), Admission::Refused(_))
+    /// Whether answers are taken from it.
+    pub fn reads(&self) -> bool {
+        self.far.as_ref().is_none_or(|far| far.options.reads)
+    }
+
+    /// Whether answers are put there.
+    pub fn writes(&self) -> bool {
+        self.far.as_ref().is_none_or(|far| far.options.writes)
+    }
+
+    /// Why a far tier was left alone, if it was, in words for people.
+    pub fn trouble(&self) -> Option<String> {
+        self.far.as_ref().and_then(|far| far.trouble.lock().clone())
+    }
+
+    /// Counts that an answer of a far tier saved so much.
+    pub(crate) fn gained(&self, saved: Duration) {
+        if let Some(far) = &self.far {
+            far.patience.gained(saved);
+        }
+    }
+
+    /// How long somebody may still wait for a far tier; `None` for as long as it takes.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.far.as_ref().map(|far| far.patience.left())
+    }
+
+    /// Leaves a far tier alone from now on.
+    pub(crate) fn give_up(&self, why: &str) {
+        if let Some(far) = &self.far {
+            far.leave_alone(&self.tier, why, true);
+        }
     }
 
     /// Returns the envelope filed under `key`.
@@ -55,7 +154,12 @@ impl Guarded {
         if self.owes(key) {
             return Ok(None);
         }
+        let began = Instant::now();
         let envelope = self.run(self.tier.get(key)).await?;
+        if let (None, Some(far)) = (&envelope, &self.far) {
+            far.patience.missed(began.elapsed());
+            far.look_at_patience(&self.tier);
+        }
         // An invalidation that failed while the answer was on its way covers it too.
         Ok(if self.owes(key) { None } else { envelope })
     }
@@ -63,13 +167,13 @@ impl Guarded {
     /// Stores entries.
     pub async fn put(&self, entries: Vec<Sealed>) -> Result<Vec<PutOutcome>, TierError> {
         self.settle().await;
-        self.run(self.tier.put(entries)).await
+        self.run_for(self.behind(), self.tier.put(entries)).await
     }
 
     /// Removes what `selector` selects. If the tier can't be told now it is told before it is asked again.
     pub async fn invalidate(&self, selector: &Selector) -> Result<Invalidated, TierError> {
         self.settle().await;
-        let outcome = self.run(self.tier.invalidate(selector)).await;
+        let outcome = self.run_for(self.behind(), self.tier.invalidate(selector)).await;
         if outcome.is_err() {
             let mut owed = self.owed.lock();
             if owed.len() < MAX_OWED {
@@ -98,8 +202,8 @@ impl Guarded {
     }
 
     /// What was invalidated after `epoch`.
-    pub async fn invalidated_since(&self, epoch: Epoch) -> Result<Invalidations, TierError> {
-        self.run(self.tier.invalidated_since(epoch)).await
+    pub async fn invalidated_since(&self, waits: Waits, epoch: Epoch) -> Result<Invalidations, TierError> {
+        self.run_for(waits, self.tier.invalidated_since(epoch)).await
     }
 
     /// Takes the right to compute `key`, unless another process holds it.
@@ -130,7 +234,20 @@ impl Guarded {
         }
     }
 
-    async fn run<T>(&self, operation: super::Answer<'_, T>) -> Result<T, TierError> {
+    /// Nobody waits for what is written to a far tier, and whoever tells of an invalidation wants it told.
+    fn behind(&self) -> Waits {
+        if self.far.is_some() { Waits::Nobody } else { Waits::Caller }
+    }
+
+    async fn run<T>(&self, operation: Answer<'_, T>) -> Result<T, TierError> {
+        self.run_for(Waits::Caller, operation).await
+    }
+
+    /// Runs an operation of the tier, or of something that it gave, under the guard.
+    pub(crate) async fn run_for<T>(&self, waits: Waits, operation: Answer<'_, T>) -> Result<T, TierError> {
+        if let Some(far) = &self.far {
+            return far.run(&self.tier, self.limit, waits, operation).await;
+        }
         if let Admission::Refused(_) = self.breaker.admit(self.clock.now()) {
             return Err(TierError::Open);
         }
@@ -149,5 +266,114 @@ impl Guarded {
             }
         }
         outcome
+    }
+}
+
+impl Far {
+    async fn run<T>(
+        self: &Arc<Self>,
+        tier: &Arc<dyn Tier>,
+        limit: Duration,
+        waits: Waits,
+        operation: Answer<'_, T>,
+    ) -> Result<T, TierError> {
+        if self.open.load(Ordering::Acquire) {
+            return Err(TierError::Open);
+        }
+        let is_waited_for = waits == Waits::Caller;
+        let began = Instant::now();
+        let limit = if is_waited_for { limit.min(self.patience.left()) } else { limit };
+        if limit.is_zero() {
+            return Err(TierError::Open);
+        }
+        let permitted = async {
+            // The semaphore is never closed.
+            let permit = if is_waited_for { self.permits.acquire().await.ok() } else { None };
+            let outcome = operation.await;
+            drop(permit);
+            outcome
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = tokio::time::timeout(limit, permitted) => {
+                outcome.unwrap_or_else(|_| Err(TierError::Io(std::io::ErrorKind::TimedOut.into())))
+            }
+            // Others have lost what there was to lose, while this one waited.
+            () = self.patience.gone(), if is_waited_for => return Err(TierError::Open),
+        };
+        let Err(error) = &outcome else {
+            *self.failures.lock() = 0;
+            return outcome;
+        };
+        // Failing once is what a network does; whoever runs something hears of it when it is left alone.
+        tracing::debug!(tier = tier.name(), error = error as &dyn std::error::Error, "tier failed");
+        if is_waited_for {
+            self.patience.lost(began.elapsed());
+        }
+        let failures = {
+            let mut failures = self.failures.lock();
+            *failures += 1;
+            *failures
+        };
+        if failures >= self.pauses.failures || self.patience.left().is_zero() {
+            self.leave_alone(tier, &words(error), true);
+        }
+        outcome
+    }
+
+    /// Tells, once, when callers have lost all that they may by misses that took long. What nobody waits for goes on.
+    fn look_at_patience(self: &Arc<Self>, tier: &Arc<dyn Tier>) {
+        if self.patience.left().is_zero() {
+            self.leave_alone(tier, "it answers too slowly", false);
+        }
+    }
+
+    fn leave_alone(self: &Arc<Self>, tier: &Arc<dyn Tier>, why: &str, open: bool) {
+        if open {
+            self.open.store(true, Ordering::Release);
+        }
+        if self.probed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tracing::info!(tier = tier.name(), why, "tier is left alone");
+        *self.trouble.lock() = Some(why.to_owned());
+        let (far, tier, pauses) = (Arc::downgrade(self), Arc::clone(tier), self.pauses);
+        // Half-open: one probe at a time, ever more rarely.
+        tokio::spawn(async move {
+            let mut pause = pauses.pause;
+            loop {
+                tokio::time::sleep(pause).await;
+                let began = Instant::now();
+                let pinged = tokio::time::timeout(pauses.pause, tier.ping()).await;
+                let Some(far) = far.upgrade() else { return };
+                if let Ok(Ok(())) = pinged {
+                    *far.failures.lock() = 0;
+                    far.open.store(false, Ordering::Release);
+                    if far.patience.is_quick(began.elapsed()) {
+                        far.patience.restore();
+                        far.probed.store(false, Ordering::Release);
+                        tracing::info!(tier = tier.name(), "tier is back");
+                        return;
+                    }
+                }
+                pause = (pause * 2).min(pauses.longest_pause);
+            }
+        });
+    }
+}
+
+/// An error with its causes in one line.
+fn words(error: &TierError) -> String {
+    let first: &dyn std::error::Error = error;
+    // What a tier's error says of itself is that the tier failed; the cause says why.
+    let mut causes = std::iter::successors(first.source(), |error| error.source()).peekable();
+    match causes.peek() {
+        None => error.to_string(),
+        Some(_) => {
+            let mut words: Vec<String> = causes.map(ToString::to_string).collect();
+            // Some errors say what their cause says.
+            words.dedup();
+            words.join(": ")
+        }
     }
 }

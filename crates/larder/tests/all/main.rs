@@ -11,5 +11,6 @@ mod keeping;
 mod limits;
 mod losing;
 mod queries;
+mod sharing;
 mod source;
 mod stats;

@@ -13,13 +13,14 @@ use super::gc;
 use crate::arguments::Global;
 use crate::console::{Console, GOOD, counted, rounded, styled};
 use crate::failure::{Code, Failure};
-use crate::store;
+use crate::store::{self, Tiers};
 
 /// Remove everything that is kept, or all that fits each of these
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   larder cache clear
+  larder cache clear --local
   larder cache clear --kind task --older-than '30 d'")]
 pub(crate) struct Arguments {
     /// Only this kind, or this version of it
@@ -31,9 +32,16 @@ pub(crate) struct Arguments {
     /// Only what was not used for so long: 30 d, 12 h, 90 min
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     older_than: Option<Duration>,
+    /// Only on this machine, and not in the tier that a team shares
+    #[arg(long)]
+    local: bool,
 }
 
 impl Arguments {
+    fn tiers(&self) -> Tiers {
+        if self.local { Tiers::Local } else { Tiers::All }
+    }
+
     fn selector(&self) -> Result<Selector, Failure> {
         let mut selector = Selector::all();
         if let Some(kind) = &self.kind {
@@ -65,14 +73,14 @@ struct Shown {
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
     let selector = arguments.selector()?;
-    let store = store::open(global)?;
+    let store = store::open(global, arguments.tiers())?;
     let report = store::block_on(async {
         let report = store.opened.larder.invalidate(&selector).await;
         store.opened.close().await;
         report
     })?;
-    if let Some((_, error)) = report.failed_tiers.into_iter().next() {
-        return Err(store::failed(error));
+    if let Some((tier, error)) = report.failed_tiers.into_iter().next() {
+        return Err(store::untold(tier, error));
     }
     // Blobs that nothing names any more go as well, young ones too. Whoever stores a blob now finds it gone when
     // storing its entry, and then keeps nothing: no harm is done.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::arguments::Global;
 use crate::console::{Console, GOOD, counted, rounded, styled};
 use crate::failure::{Code, Failure};
-use crate::store;
+use crate::store::{self, Tiers};
 
 /// Remove what has expired or exceeds a limit, now instead of when it is due
 #[derive(Debug, Args)]
@@ -46,7 +46,7 @@ impl From<&Reclaimed> for Shown {
 }
 
 pub(crate) fn run(global: &Global, console: Console) -> Result<Code, Failure> {
-    let store = store::open(global)?;
+    let store = store::open(global, Tiers::Local)?;
     let Some(reclaimed) = done(store.opened.collect())? else {
         console.note(format_args!("another process is at it"));
         return Ok(Code::Done);

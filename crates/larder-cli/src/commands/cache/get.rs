@@ -14,7 +14,7 @@ use larder::stats::Place;
 use crate::arguments::Global;
 use crate::console::Console;
 use crate::failure::{Code, Failure};
-use crate::store::{self, Store};
+use crate::store::{self, Store, Tiers};
 
 /// Write the value of one entry to stdout; exit code 1 if there is none
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
-    let store = store::open(global)?;
+    let store = store::open(global, Tiers::Local)?;
     let found = find(&arguments.key, &store);
     store::block_on(store.opened.close())?;
     let opened = match found? {

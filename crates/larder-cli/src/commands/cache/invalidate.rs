@@ -12,7 +12,7 @@ use super::SELECTORS;
 use crate::arguments::Global;
 use crate::console::{Console, GOOD, counted, rounded, styled};
 use crate::failure::{Code, Failure};
-use crate::store::{self, Store};
+use crate::store::{self, Store, Tiers};
 
 /// Remove entries, and revoke what is being computed from before
 #[derive(Debug, Args)]
@@ -24,6 +24,15 @@ pub(crate) struct Arguments {
     /// Print what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
+    /// Only on this machine, and not in the tier that a team shares
+    #[arg(long)]
+    local: bool,
+}
+
+impl Arguments {
+    fn tiers(&self) -> Tiers {
+        if self.local { Tiers::Local } else { Tiers::All }
+    }
 }
 
 #[derive(Default, Serialize)]
@@ -34,7 +43,7 @@ struct Outcome {
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
-    let store = store::open(global)?;
+    let store = store::open(global, arguments.tiers())?;
     let outcome = if arguments.dry_run {
         look(&store, &arguments.selector)?
     } else {
@@ -71,8 +80,8 @@ async fn remove(store: &Store, selectors: &[Selector]) -> Result<Outcome, Failur
     let mut outcome = Outcome::default();
     for selector in selectors {
         let report = store.opened.larder.invalidate(selector).await;
-        if let Some((_, error)) = report.failed_tiers.into_iter().next() {
-            return Err(store::failed(error));
+        if let Some((tier, error)) = report.failed_tiers.into_iter().next() {
+            return Err(store::untold(tier, error));
         }
         outcome.removed.extend(report.keys.iter().map(ToString::to_string));
         outcome.bytes += report.bytes;

@@ -13,7 +13,7 @@ use super::SELECTORS;
 use crate::arguments::Global;
 use crate::console::{Console, FAINT, NAME, ago, brief, rounded, styled};
 use crate::failure::{Code, Failure};
-use crate::store;
+use crate::store::{self, Tiers};
 
 /// List entries
 #[derive(Debug, Args)]
@@ -79,7 +79,7 @@ impl From<&Listed> for Shown {
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
-    let disk = store::open(global)?.disk;
+    let disk = store::open(global, Tiers::Local)?.disk;
     let order = match arguments.sort {
         Sort::Used => Order::Used,
         Sort::Created => Order::Created,

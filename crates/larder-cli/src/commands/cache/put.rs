@@ -16,7 +16,7 @@ use larder::tier::{PutOutcome, Sealed};
 
 use crate::arguments::Global;
 use crate::failure::{Code, Failure};
-use crate::store::{self, Store};
+use crate::store::{self, Store, Tiers};
 
 /// Keep a value from stdin or a file
 #[derive(Debug, Args)]
@@ -42,7 +42,7 @@ fn tag(text: &str) -> Result<String, larder::key::SelectorError> {
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<Code, Failure> {
-    let store = store::open(global)?;
+    let store = store::open(global, Tiers::Local)?;
     let (settings, disk) = (store.config.settings(), &store.disk);
     if !settings.mode.writes() {
         let error = anyhow!("nothing is kept, as the mode is {}", settings.mode);

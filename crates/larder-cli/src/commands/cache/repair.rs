@@ -8,7 +8,7 @@ use super::gc;
 use crate::arguments::Global;
 use crate::console::{Console, GOOD, counted, rounded, styled};
 use crate::failure::{Code, Failure};
-use crate::store;
+use crate::store::{self, Tiers};
 
 /// Drop what is damaged and put right what can be derived from the rest
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ struct Repaired {
 }
 
 pub(crate) fn run(global: &Global, console: Console) -> Result<Code, Failure> {
-    let store = store::open(global)?;
+    let store = store::open(global, Tiers::Local)?;
     let repaired = store.disk.repair().map_err(store::failed)?;
     if console.json {
         console.json(&Repaired {

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::arguments::Global;
 use crate::console::{Console, NAME, ago, brief, counted, grouped, rounded, styled};
 use crate::failure::{Code, Failure};
-use crate::store::{self, Store};
+use crate::store::{self, Store, Tiers};
 
 /// Show what is kept and what it saved, by all processes that used this cache
 #[derive(Debug, Args)]
@@ -70,7 +70,7 @@ struct DiskShown {
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
-    let store = store::open(global)?;
+    let store = store::open(global, Tiers::Local)?;
     let usage = store.disk.usage().map_err(store::failed)?;
     let report = store.opened.report().map_err(store::failed)?;
     if console.json {
@@ -133,6 +133,9 @@ fn kept(text: &mut String, store: &Store, usage: &Usage) -> fmt::Result {
     let size = rounded(ByteSize(usage.entry_bytes + usage.blob_bytes));
     writeln!(text, "{}  {entries}, {size} of {}", label("kept"), settings.disk.budget)?;
     writeln!(text, "{}  {}", label("in"), settings.dir.display())?;
+    if let Some(url) = settings.shared.shown_url() {
+        writeln!(text, "{}  {url}", label("shared"))?;
+    }
     if usage.quarantine.0 > 0 {
         let files = counted(usage.quarantine.0, "file", "files");
         writeln!(text, "{}  {files}, {}", label("set aside"), rounded(ByteSize(usage.quarantine.1)))?;
@@ -157,6 +160,14 @@ fn asked(text: &mut String, total: &Figures, report: &Report) -> fmt::Result {
         grouped(total.hits + total.stale),
         places.join(", ")
     )?;
+    if let Some(shared) = total.tiers.get(&Place::Shared).filter(|shared| shared.puts + shared.failures > 0) {
+        let failed = if shared.failures > 0 {
+            format!(", {} failed", grouped(shared.failures))
+        } else {
+            String::new()
+        };
+        writeln!(text, "{}  {}{failed}", label("sent"), counted(shared.puts, "entry", "entries"))?;
+    }
     if let Some(saved) = total.saved_seconds {
         let computing = seconds(total.computing_seconds);
         let asking = seconds(total.asking_seconds);

@@ -12,7 +12,7 @@ use super::SELECTORS;
 use crate::arguments::Global;
 use crate::console::{Console, GOOD, counted, rounded, styled};
 use crate::failure::{Code, Failure};
-use crate::store;
+use crate::store::{self, Tiers};
 
 /// Write entries with all that belongs to them into one file
 #[derive(Debug, Args)]
@@ -41,13 +41,13 @@ struct Shown {
 }
 
 pub(crate) fn export(arguments: &Export, global: &Global, console: Console) -> Result<Code, Failure> {
-    let store = store::open(global)?;
+    let store = store::open(global, Tiers::Local)?;
     let done = store.disk.export(&arguments.selector, &arguments.file);
     show(&done.map_err(|error| failed(error, &arguments.file))?, "wrote", console)
 }
 
 pub(crate) fn import(arguments: &Import, global: &Global, console: Console) -> Result<Code, Failure> {
-    let store = store::open(global)?;
+    let store = store::open(global, Tiers::Local)?;
     let done = store.disk.import(&arguments.file);
     show(&done.map_err(|error| failed(error, &arguments.file))?, "took in", console)
 }

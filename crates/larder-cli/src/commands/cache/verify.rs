@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::arguments::Global;
 use crate::console::{BAD, Console, GOOD, counted, rounded, styled};
 use crate::failure::{Code, Failure};
-use crate::store;
+use crate::store::{self, Tiers};
 
 /// Read and check everything that is kept; exit code 1 if something is damaged
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ struct Verified {
 }
 
 pub(crate) fn run(global: &Global, console: Console) -> Result<Code, Failure> {
-    let store = store::open(global)?;
+    let store = store::open(global, Tiers::Local)?;
     let verified = store.disk.verify().map_err(store::failed)?;
     let code = if verified.found == 0 { Code::Done } else { Code::Failed };
     let problems: Vec<String> = verified.problems.iter().map(ToString::to_string).collect();

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use larder::clock::Clock;
 use larder::config::{ByteSize, Machine, Mode, Settings};
-use larder::engine::{Larder, Opened};
+use larder::engine::{Larder, Opened, Sharing};
 use larder::tier::disk::Collected;
 use larder_tasks::Stop;
 use larder_tasks::event::{Event, How, NotRun, Summary, TaskEnd};
@@ -166,7 +166,8 @@ impl Session {
             settings.mode = if settings.mode.writes() { Mode::Write } else { Mode::Off };
         }
         let machine = Machine::probe(Path::new("/"));
-        let opened = Larder::open(&settings, &machine, Clock::system(), &producer(&settings));
+        let shared = store::shared(&settings)?;
+        let opened = Larder::open_sharing(&settings, &machine, Clock::system(), &producer(&settings), shared);
         if let Some(problem) = &opened.problem {
             let dir = settings.dir.display();
             let problem = anyhow_chain(problem);
@@ -232,7 +233,7 @@ impl Session {
             self.opened.close().await;
             outcome
         })??;
-        show.end(graph, &summary, output)?;
+        show.end(graph, &summary, self.opened.larder.sharing().as_ref(), output)?;
         self.tidy(&summary);
         Ok((summary, signal))
     }
@@ -345,7 +346,13 @@ impl Show {
     }
 
     /// What remains to be said when everything is over.
-    fn end(&mut self, graph: &Graph, summary: &Summary, output: Output) -> Result<()> {
+    fn end(
+        &mut self,
+        graph: &Graph,
+        summary: &Summary,
+        sharing: Option<&Sharing>,
+        output: Output,
+    ) -> Result<()> {
         self.progress.end();
         for (task, end) in summary.ends.iter().enumerate() {
             if Verdict::of(end) == Verdict::Failed && output == Output::ErrorsOnly {
@@ -367,11 +374,14 @@ impl Show {
             }
         }
         if self.console.json {
-            self.console.json(&summary::shown(graph, summary))?;
+            self.console.json(&summary::shown(graph, summary, sharing))?;
         }
         // Of a single task everything was said.
         if summary.ends.len() != 1 || summary.stopped {
             self.progress.note(&summary::line(summary));
+        }
+        for line in sharing.map(summary::sharing).unwrap_or_default() {
+            self.progress.note(&line);
         }
         Ok(())
     }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use larder::clock::Timestamp;
+use larder::engine::Sharing;
 use larder::key::Digest;
 use larder_tasks::event::{How, Summary};
 use larder_tasks::graph::Graph;
 use serde::Serialize;
 
 use super::status::Verdict;
-use crate::console::{BAD, FAINT, GOOD, brief, counted, styled};
+use crate::console::{BAD, FAINT, GOOD, WARNING, brief, counted, styled};
 
 /// How many tasks ended how.
 #[derive(Debug, Default, Clone, Copy)]
@@ -67,6 +68,20 @@ pub(super) fn line(summary: &Summary) -> String {
     format!("{tasks}: {} in {}{saved}", parts.join(", "), brief(summary.took))
 }
 
+/// What is to be said of the shared tier: nothing where all went well.
+pub(super) fn sharing(sharing: &Sharing) -> Vec<String> {
+    let warning = styled(WARNING, "warning:");
+    let mut lines = Vec::new();
+    if let Some(trouble) = &sharing.trouble {
+        lines.push(format!("{warning} the shared tier {} is left alone: {trouble}", sharing.tier));
+    }
+    if sharing.unsent > 0 {
+        let results = counted(sharing.unsent, "result was", "results were");
+        lines.push(format!("{warning} {results} not sent to the shared tier"));
+    }
+    lines
+}
+
 /// The whole run.
 #[derive(Serialize)]
 pub(super) struct Shown {
@@ -78,7 +93,19 @@ pub(super) struct Shown {
     ran: u64,
     failed: u64,
     not_run: u64,
+    /// What came of the shared tier; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared: Option<ShownSharing>,
     tasks: Vec<ShownTask>,
+}
+
+#[derive(Serialize)]
+struct ShownSharing {
+    tier: &'static str,
+    /// Why it was left alone, if it was.
+    trouble: Option<String>,
+    /// How many results were to be sent and were not.
+    unsent: u64,
 }
 
 #[derive(Serialize)]
@@ -110,7 +137,7 @@ struct ShownHit {
 }
 
 /// The run for programs.
-pub(super) fn shown(graph: &Graph, summary: &Summary) -> Shown {
+pub(super) fn shown(graph: &Graph, summary: &Summary, sharing: Option<&Sharing>) -> Shown {
     let counts = Counts::of(summary);
     let tasks = graph.nodes().iter().zip(&summary.ends).enumerate().map(|(at, (node, end))| ShownTask {
         task: node.task().id.to_string(),
@@ -150,6 +177,11 @@ pub(super) fn shown(graph: &Graph, summary: &Summary) -> Shown {
         ran: counts.ran,
         failed: counts.failed,
         not_run: counts.not_run,
+        shared: sharing.map(|Sharing { tier, trouble, unsent }| ShownSharing {
+            tier,
+            trouble: trouble.clone(),
+            unsent: *unsent,
+        }),
         tasks: tasks.collect(),
     }
 }

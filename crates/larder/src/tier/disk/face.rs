@@ -1,9 +1,9 @@
 //! The async face: each operation on one of the runtime's blocking threads, look-ups several at once (`gather`).
 
 use super::open::Disk;
-use crate::key::{Key, Selector};
+use crate::key::{Digest, Key, Selector};
 use crate::stats::Place;
-use crate::tier::{Answer, Epoch, Lease, Sealed, Tier, TierError};
+use crate::tier::{Answer, BlobForm, BlobSink, BlobSource, Epoch, Lease, Sealed, Tier, TierError};
 
 /// Runs `work` where blocking is allowed. It goes on to its end even if nobody waits for it any more.
 pub(super) async fn blocking<T: Send + 'static>(
@@ -61,6 +61,36 @@ impl Tier for Disk {
     fn try_lease<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Lease>> {
         let (disk, key) = (self.clone(), key.clone());
         Box::pin(blocking(move || Ok(disk.blocking_try_lease(&key)?.map(Lease::holding))))
+    }
+
+    fn missing_blobs<'a>(&'a self, blobs: &'a [Digest]) -> Answer<'a, Vec<Digest>> {
+        let (disk, blobs) = (self.clone(), blobs.to_vec());
+        Box::pin(blocking(move || disk.blocking_missing_blobs(&blobs)))
+    }
+
+    fn open_blob(&self, digest: Digest) -> Answer<'_, Option<Box<dyn BlobSource>>> {
+        let disk = self.clone();
+        Box::pin(blocking(move || disk.blocking_open_blob(digest)))
+    }
+
+    fn make_blob(&self, digest: Digest, form: BlobForm) -> Answer<'_, Option<Box<dyn BlobSink>>> {
+        let disk = self.clone();
+        Box::pin(blocking(move || disk.blocking_make_blob(digest, form)))
+    }
+
+    fn quarantine_blob(&self, digest: Digest) -> Answer<'_, ()> {
+        let disk = self.clone();
+        Box::pin(blocking(move || disk.blocking_quarantine_blob(digest)))
+    }
+
+    fn followed<'a>(&'a self, log: &'a str) -> Answer<'a, Option<Epoch>> {
+        let (disk, log) = (self.clone(), log.to_owned());
+        Box::pin(blocking(move || disk.blocking_followed(&log)))
+    }
+
+    fn note_followed<'a>(&'a self, log: &'a str, epoch: Epoch) -> Answer<'a, ()> {
+        let (disk, log) = (self.clone(), log.to_owned());
+        Box::pin(blocking(move || disk.blocking_note_followed(&log, epoch)))
     }
 
     fn ping(&self) -> Answer<'_, ()> {

@@ -22,8 +22,10 @@
 
 mod ballast;
 mod blobs;
+mod convey;
 mod face;
 mod fault;
+mod follow;
 mod gather;
 mod gc;
 mod get;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use larder::key::Digest;
 use larder::tier::disk::{BlobError, Restored};
+use larder::tier::{BlobForm, Tier as _};
 
 use super::{Lab, files_under, noise};
 
@@ -228,4 +229,49 @@ fn no_file_is_made_from_a_blob_that_is_gone_or_damaged() {
         assert!(!to.exists() && !file.exists(), "set aside");
     }
     assert_eq!(disk.quarantined(), 2);
+}
+
+#[test]
+fn a_blob_from_elsewhere_is_taken_only_if_it_is_what_its_digest_says() {
+    let lab = Lab::new();
+    let disk = lab.open();
+    let content = b"words, words, words; ".repeat(20_000);
+    let digest = Digest::of(&content);
+    let frame = zstd::bulk::compress(&content, 1).unwrap();
+    let other = zstd::bulk::compress(&content[1..], 1).unwrap();
+    let unstated = zstd::stream::encode_all(&content[..], 1).unwrap();
+    let mut flipped = frame.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    let followed = [&frame[..], b"more"].concat();
+    let twice = [&frame[..], &frame[..]].concat();
+    let take = |packed: bool, stored: &[u8]| {
+        super::run(async {
+            let form = BlobForm { packed, bytes: stored.len() as u64 };
+            let mut sink = disk.make_blob(digest, form).await.unwrap().unwrap();
+            for piece in stored.chunks(1000) {
+                sink.write(piece.to_vec()).await.unwrap();
+            }
+            sink.finish().await.unwrap()
+        })
+    };
+    let bad: [(&str, bool, &[u8]); 8] = [
+        ("other content", false, &content[1..]),
+        ("nothing", false, b""),
+        ("content that is said to be packed", true, &content),
+        ("another frame", true, &other),
+        ("a frame that is damaged", true, &flipped),
+        ("a frame that is cut", true, &frame[..frame.len() - 1]),
+        ("a frame with something after it", true, &followed),
+        ("two frames", true, &twice),
+    ];
+    for (what, packed, stored) in bad {
+        assert!(!take(packed, stored), "{what}");
+        assert!(!disk.has_blob(digest).unwrap(), "{what}");
+    }
+    // One that does not say how much it holds could hold anything.
+    assert!(!take(true, &unstated));
+    assert!(take(true, &frame));
+    assert_eq!(disk.read_blob(digest).unwrap(), Some(content));
+    assert_eq!(fs::read_dir(lab.cache().join("v1/tmp")).unwrap().count(), 0, "nothing is left behind");
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use larder::key::{Digest, Selector};
-use larder::testing::{check_tier, sealed};
+use larder::testing::{check_blobs, check_leases, check_tier, sealed};
 use larder::tier::disk::{Disk, Order};
 use larder::tier::{Epoch, PutOutcome, Refusal, Tier};
 
@@ -15,6 +15,8 @@ use super::{Lab, keep, key, naming, noise, put, run, value};
 fn it_conforms() {
     let lab = Lab::new();
     run(check_tier(&lab.open()));
+    run(check_blobs(&lab.open()));
+    run(check_leases(&lab.open()));
 }
 
 #[test]

@@ -1,0 +1,265 @@
+//! A tier that a team shares: two machines, each a lab with paths, a home and a cache of its own.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use expect_test::expect;
+use larder_shared::testing::RedisServer;
+
+use crate::lab::Lab;
+
+const TASKS: &str = r#"
+[workspace]
+name = "shop"
+
+[tasks.build]
+command = '''
+echo building; echo odd >&2; echo ran >> $HOME/ran; mkdir -p dist/empty; cat src/*.txt > dist/all
+chmod +x dist/all; ln -s all dist/link; seq 200000 | gzip -n > dist/noise; seq 200000 > dist/numbers
+'''
+inputs = ["src/**"]
+outputs = ["dist"]
+
+[tasks.count]
+command = "wc -l < dist/numbers > count.txt; seq 5000; echo ran >> $HOME/ran"
+depends_on = ["build"]
+outputs = ["count.txt"]
+inputs = []
+"#;
+
+/// A machine with a clone of the project.
+fn machine(server: &RedisServer, producer: &str) -> Lab {
+    let mut lab = Lab::new();
+    lab.variable("LARDER_SHARED", &server.url()).variable("LARDER_PRODUCER", producer);
+    // A machine that is busy with other tests is no reason to do without.
+    lab.variable("LARDER_SHARED_PATIENCE", "60 s").variable("USER", producer);
+    lab.write("project/larder.toml", TASKS)
+        .write("project/src/a.txt", "a\n")
+        .write("project/src/b.txt", "b\n");
+    lab
+}
+
+/// What a run says of itself.
+fn run(lab: &Lab, arguments: &[&str]) -> Run {
+    let output = lab.run(&[&["run", "--json"], arguments, &["count"]].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
+    Run { summary: serde_json::from_slice(&output.stdout).unwrap(), stderr }
+}
+
+struct Run {
+    summary: serde_json::Value,
+    stderr: String,
+}
+
+impl Run {
+    /// Each task with how it ended.
+    fn ends(&self) -> String {
+        let tasks = self.summary["tasks"].as_array().unwrap();
+        let end = |task: &serde_json::Value| {
+            let name = task["task"].as_str().unwrap().trim_start_matches("shop#");
+            match task["hit"]["from"].as_str() {
+                Some(from) => format!("{name} from {from}"),
+                None => {
+                    let not_kept =
+                        task["not_kept"].as_str().map(|why| format!(" ({why})")).unwrap_or_default();
+                    format!("{name} {}{not_kept}", task["status"].as_str().unwrap())
+                }
+            }
+        };
+        tasks.iter().map(end).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Everything that is below a directory, with modes, contents and where links lead.
+fn tree(lab: &Lab, path: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut waiting = vec![lab.path(path)];
+    while let Some(at) = waiting.pop() {
+        let metadata = fs::symlink_metadata(&at).unwrap();
+        let name = at.strip_prefix(lab.path(path)).unwrap().display().to_string();
+        let what = if metadata.is_symlink() {
+            format!("-> {}", fs::read_link(&at).unwrap().display())
+        } else if metadata.is_dir() {
+            waiting.extend(fs::read_dir(&at).unwrap().map(|entry| entry.unwrap().path()));
+            "directory".to_owned()
+        } else {
+            larder::key::Digest::of(&fs::read(&at).unwrap()).to_string()
+        };
+        all.push(format!("{name} {:o} {what}", metadata.permissions().mode()));
+    }
+    all.sort();
+    all
+}
+
+fn stats(lab: &Lab) -> serde_json::Value {
+    let shown: serde_json::Value = serde_json::from_str(&lab.stdout(&["cache", "stats", "--json"])).unwrap();
+    shown["report"]["total"]["tiers"]["shared"].clone()
+}
+
+#[test]
+fn what_one_machine_ran_another_gets_with_its_outputs_and_its_log_and_runs_nothing() {
+    let server = RedisServer::start();
+    let (ada, bob) = (machine(&server, "ada"), machine(&server, "bob"));
+    assert_eq!(run(&ada, &[]).ends(), "build ran, count ran");
+    assert_eq!(run(&bob, &[]).ends(), "build from shared, count from shared");
+    assert!(!bob.path("home/ran").exists(), "nothing ran");
+    assert_eq!(tree(&bob, "project/dist"), tree(&ada, "project/dist"));
+    assert_eq!(tree(&bob, "project/count.txt"), tree(&ada, "project/count.txt"));
+    // From its own disk by now, with what the command printed, on both streams.
+    let replayed = |lab: &Lab| {
+        let output = lab.run(&["run", "build", "--output", "stream"]);
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (ada_said, bob_said) = (replayed(&ada), replayed(&bob));
+    assert_eq!(bob_said.0, ada_said.0);
+    assert!(bob_said.0.contains("building") && bob_said.1.contains("odd"), "{bob_said:?}");
+    assert_eq!(run(&bob, &[]).ends(), "build from disk, count from disk");
+    let keys = server.ask(&["--scan"]);
+    for secret in [ada.path(""), bob.path("")] {
+        assert!(!keys.contains(&*secret.to_string_lossy()), "{keys}");
+    }
+}
+
+#[test]
+fn what_came_from_afar_is_not_sent_again_and_the_counts_say_so() {
+    let server = RedisServer::start();
+    let (ada, bob) = (machine(&server, "ada"), machine(&server, "bob"));
+    run(&ada, &[]);
+    let count = |stats: &serde_json::Value, what: &str| stats[what].as_u64().unwrap();
+    let sent = stats(&ada);
+    assert_eq!((count(&sent, "puts"), count(&sent, "hits"), count(&sent, "failures")), (2, 0, 0));
+    let before = server.ask(&["info", "commandstats"]);
+    let stores = |text: &str| text.lines().find(|line| line.starts_with("cmdstat_hset:")).map(str::to_owned);
+    run(&bob, &[]);
+    let got = stats(&bob);
+    assert_eq!((count(&got, "puts"), count(&got, "hits"), count(&got, "corrupt")), (0, 2, 0));
+    assert_eq!(stores(&server.ask(&["info", "commandstats"])), stores(&before), "nothing was stored");
+}
+
+#[test]
+fn a_blob_that_is_gone_is_a_miss_and_is_sent_anew() {
+    let server = RedisServer::start();
+    let (ada, bob, eve) = (machine(&server, "ada"), machine(&server, "bob"), machine(&server, "eve"));
+    run(&ada, &[]);
+    let pieces = server.ask(&["--scan", "--pattern", "larder1:p:*"]);
+    for piece in pieces.lines() {
+        server.ask(&["del", piece]);
+    }
+    assert_eq!(run(&bob, &[]).ends(), "build ran, count ran");
+    assert_eq!(run(&eve, &[]).ends(), "build from shared, count from shared");
+    assert_eq!(tree(&eve, "project/dist"), tree(&bob, "project/dist"));
+}
+
+#[test]
+fn damaged_and_cut_values_are_misses_that_are_counted_and_set_aside_and_are_never_served() {
+    type Damage = fn(&RedisServer, &str);
+    let damages: [(&str, Damage); 4] = [
+        ("larder1:p:*", |server, name| {
+            // A byte in the middle of each piece.
+            let length: usize = server.ask(&["strlen", name]).parse().unwrap();
+            server.ask(&["setrange", name, &(length / 2).to_string(), "~"]);
+        }),
+        ("larder1:p:*", |server, name| {
+            server.ask(&["set", name, "short", "keepttl"]);
+        }),
+        ("larder1:e:*", |server, name| {
+            server.ask(&["hset", name, "e", "no envelope"]);
+        }),
+        ("larder1:e:*", |server, name| {
+            let script = "local e = redis.call('HGET', KEYS[1], 'e') \
+                          return redis.call('HSET', KEYS[1], 'e', string.sub(e, 1, -9))";
+            server.ask(&["eval", script, "1", name]);
+        }),
+    ];
+    for (nth, (pattern, damage)) in damages.into_iter().enumerate() {
+        let server = RedisServer::start();
+        let (ada, bob, eve) = (machine(&server, "ada"), machine(&server, "bob"), machine(&server, "eve"));
+        run(&ada, &[]);
+        for name in server.ask(&["--scan", "--pattern", pattern]).lines() {
+            damage(&server, name);
+        }
+        let ends = run(&bob, &[]).ends();
+        assert_eq!(ends, "build ran, count ran", "damage {nth}");
+        let numbers = fs::read(bob.path("project/dist/numbers")).unwrap();
+        assert!(numbers == fs::read(ada.path("project/dist/numbers")).unwrap(), "damage {nth}");
+        assert!(stats(&bob)["corrupt"].as_u64().unwrap() >= 1, "damage {nth}: {}", stats(&bob));
+        assert_eq!(run(&eve, &[]).ends(), "build from shared, count from shared", "damage {nth}");
+        assert_eq!(tree(&eve, "project/dist"), tree(&bob, "project/dist"), "damage {nth}");
+    }
+}
+
+#[test]
+fn reading_and_writing_can_be_switched_off_each_for_itself() {
+    let server = RedisServer::start();
+    let (mut ada, mut bob) = (machine(&server, "ada"), machine(&server, "bob"));
+    ada.variable("LARDER_SHARED_WRITE", "false");
+    assert_eq!(run(&ada, &[]).ends(), "build ran, count ran");
+    assert_eq!(server.ask(&["--scan", "--pattern", "larder1:[ebp]:*"]), "", "nothing was sent");
+    ada.variable("LARDER_SHARED_WRITE", "true");
+    run(&ada, &["--force"]);
+    bob.variable("LARDER_SHARED_READ", "false");
+    assert_eq!(run(&bob, &[]).ends(), "build ran, count ran");
+    bob.variable("LARDER_SHARED_READ", "true");
+    run(&bob, &[]);
+}
+
+#[test]
+fn a_dead_shared_tier_is_told_of_and_changes_nothing_else() {
+    let mut server = RedisServer::start();
+    let ada = machine(&server, "ada");
+    server.kill();
+    let dead = run(&ada, &[]);
+    assert_eq!(dead.ends(), "build ran, count ran");
+    assert_eq!(dead.summary["shared"]["tier"], "redis");
+    assert!(dead.summary["shared"]["trouble"].is_string(), "{}", dead.summary);
+    let warning = "warning: the shared tier redis is left alone: ";
+    assert!(dead.stderr.contains(warning), "{}", dead.stderr);
+    assert_eq!(dead.stderr.matches("tier").count(), 1, "{}", dead.stderr);
+    assert_eq!(run(&ada, &[]).ends(), "build from disk, count from disk");
+}
+
+#[test]
+fn what_is_no_url_of_a_shared_tier_is_refused_and_a_password_is_shown_nowhere() {
+    let mut lab = Lab::new();
+    lab.write("project/larder.toml", "[tasks.build]\ncommand = \"true\"\noutputs = [\"a\"]\n");
+    lab.variable("LARDER_SHARED", "ftp://ada:hunter2@box");
+    lab.check(
+        &["run", "build"],
+        expect![[r#"
+            ! error: no shared tier is known for ftp://
+            ! hint: write it as redis://HOST:PORT; `larder config show --origin` tells where it stands
+            exit code 2
+        "#]],
+    );
+    lab.variable("LARDER_SHARED", "redis://ada:hunter2@127.0.0.1:1/2?namespace=web");
+    let shown = lab.stdout(&["config", "show"]);
+    assert!(shown.contains("redis://ada:***@127.0.0.1:1/2?namespace=web"), "{shown}");
+    for arguments in [&["config", "show", "--json"][..], &["cache", "stats"], &["run", "build", "-v"]] {
+        let output = lab.run(arguments);
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!said.contains("hunter2"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn an_invalidation_on_one_machine_reaches_the_memory_and_disk_of_another() {
+    let server = RedisServer::start();
+    let (ada, bob, eve) = (machine(&server, "ada"), machine(&server, "bob"), machine(&server, "eve"));
+    run(&ada, &[]);
+    assert_eq!(run(&bob, &[]).ends(), "build from shared, count from shared");
+    assert_eq!(run(&bob, &[]).ends(), "build from disk, count from disk");
+    ada.stdout(&["cache", "invalidate", "kind:task"]);
+    assert_eq!(run(&bob, &[]).ends(), "build ran, count ran", "what was on its disk is gone too");
+    assert_eq!(run(&bob, &[]).ends(), "build from disk, count from disk", "once");
+    assert_eq!(run(&eve, &[]).ends(), "build from shared, count from shared");
+    // Of this machine only.
+    ada.stdout(&["cache", "clear", "--local"]);
+    assert_eq!(run(&bob, &[]).ends(), "build from disk, count from disk");
+    assert_eq!(run(&ada, &[]).ends(), "build from shared, count from shared");
+    // A server that lost all it had may have lost an invalidation too.
+    server.ask(&["flushall"]);
+    assert_eq!(run(&bob, &[]).ends(), "build ran, count ran");
+    assert_eq!(run(&bob, &[]).ends(), "build from disk, count from disk");
+}

@@ -1,0 +1,19 @@
+//! Tiers that a team shares: what one machine computed, the others have.
+//!
+//! Each is a [`Tier`](larder::tier::Tier) that the engine puts behind a breaker and asks last. An existing server does
+//! the distribution. [`open`] takes a URL and touches nothing: the first question connects.
+//!
+//! Invariant: an entry or a blob becomes visible to others only when all of it is there; nothing that an invalidation
+//! covers is served once that is in the log.
+//! Not here: whether a shared tier is worth asking (`larder::tier::stack`), what is sent and brought when
+//! (`larder::engine`).
+
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod url;
+
+#[cfg(feature = "redis")]
+pub use redis::Redis;
+pub use url::{Options, UrlError, open};

@@ -1,0 +1,163 @@
+//! The invalidation log.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use larder::key::Selector;
+use larder::tier::{Epoch, Invalidated, Invalidations, TierError};
+use redis::Pipeline;
+
+use super::Redis;
+use super::connection::Lane;
+
+/// About how many invalidations the log keeps. Whoever missed more drops everything.
+const MAX_LOG: usize = 10_000;
+
+/// After how long a pending invalidation counts as left behind, and is taken up by others.
+const LEFT_BEHIND: Duration = Duration::from_secs(5);
+
+/// Begins a log where there is none, or where a part of it was lost. Returns the epoch.
+const BEGIN: &str = "\
+local e = redis.call('GET', KEYS[1])
+if e and redis.call('EXISTS', KEYS[2]) == 1 then return e end
+local t = redis.call('TIME')
+local n = math.max(tonumber(t[1]) * 1000000 + tonumber(t[2]), (tonumber(e or '0') or 0) + 1)
+local id = string.format('%.0f', n)
+redis.call('DEL', KEYS[2])
+redis.call('SET', KEYS[1], id)
+redis.call('XADD', KEYS[2], id .. '-0', 's', '')
+return id";
+
+/// Writes an invalidation. The epoch moves on, the log has it and it is pending, in one step.
+const INVALIDATE: &str = "\
+local e = redis.call('GET', KEYS[1])
+local t = redis.call('TIME')
+local n = math.max(tonumber(t[1]) * 1000000 + tonumber(t[2]), (tonumber(e or '0') or 0) + 1)
+local id = string.format('%.0f', n)
+redis.call('SET', KEYS[1], id)
+redis.call('HSET', KEYS[3], id, ARGV[1])
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], id .. '-0', 's', ARGV[1])
+return id";
+
+/// What the server says of an entry of the stream: its id, and its fields with their values.
+type Logged = (String, Vec<String>);
+
+impl Redis {
+    /// The epoch: what is known of it without asking, as an older one is as right as the newest.
+    pub(super) async fn epoch_now(&self) -> Result<Epoch, TierError> {
+        match self.inner.epoch.load(Ordering::Acquire) {
+            0 => self.begin_log().await,
+            known => Ok(Epoch(known)),
+        }
+    }
+
+    async fn begin_log(&self) -> Result<Epoch, TierError> {
+        let names = &self.inner.names;
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("EVAL").arg(BEGIN).arg(2).arg(names.epoch()).arg(names.log());
+        let (id,): (String,) = self.inner.connections.run(Lane::Small, &pipeline).await?;
+        self.told(&id)
+    }
+
+    /// Notes an epoch that the server told.
+    fn told(&self, id: &str) -> Result<Epoch, TierError> {
+        let epoch = number(id).ok_or_else(|| TierError::Index("the epoch is no number".into()))?;
+        self.inner.epoch.store(epoch, Ordering::Release);
+        Ok(Epoch(epoch))
+    }
+
+    /// What was invalidated after an epoch.
+    pub(super) async fn told_since(&self, epoch: Epoch) -> Result<Invalidations, TierError> {
+        let names = &self.inner.names;
+        let mut pipeline = Pipeline::new();
+        pipeline.atomic();
+        pipeline.cmd("GET").arg(names.epoch());
+        pipeline.cmd("XRANGE").arg(names.log()).arg("-").arg("+").arg("COUNT").arg(1);
+        pipeline.cmd("XRANGE").arg(names.log()).arg(format!("({}-0", epoch.0)).arg("+");
+        let (now, first, since): (Option<String>, Vec<Logged>, Vec<Logged>) =
+            self.inner.connections.run(Lane::Small, &pipeline).await?;
+        let first = first.first().and_then(|(id, _)| number(id));
+        let (Some(now), Some(first)) = (now, first) else {
+            // The server lost the log, or never had one.
+            return Ok(Invalidations { epoch: self.begin_log().await?, selectors: None });
+        };
+        let now = self.told(&now)?;
+        let reaches_back = first <= epoch.0 && epoch <= now;
+        // What cannot be read, as a newer version wrote it, may cover anything.
+        let selectors = reaches_back.then(|| since.iter().map(selector_of).collect::<Option<Vec<_>>>());
+        Ok(Invalidations {
+            epoch: now,
+            selectors: selectors.flatten().map(|all| all.into_iter().flatten().collect()),
+        })
+    }
+
+    /// Removes what a selector selects, and tells everybody.
+    pub(super) async fn invalidate_all(&self, selector: &Selector) -> Result<Invalidated, TierError> {
+        let names = &self.inner.names;
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("EVAL").arg(INVALIDATE).arg(3);
+        pipeline.arg(names.epoch()).arg(names.log()).arg(names.pending());
+        pipeline.arg(selector.to_string()).arg(MAX_LOG);
+        let (id,): (String,) = self.inner.connections.run(Lane::Small, &pipeline).await?;
+        let epoch = self.told(&id)?;
+        let (keys, bytes) = self.remove(selector).await?;
+        self.no_longer_pending(epoch.0).await?;
+        Ok(Invalidated { epoch, keys, bytes })
+    }
+
+    async fn no_longer_pending(&self, epoch: u64) -> Result<(), TierError> {
+        self.inner.pending.lock().remove(&epoch);
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("HDEL").arg(self.inner.names.pending()).arg(epoch).ignore();
+        self.inner.connections.run(Lane::Small, &pipeline).await
+    }
+
+    /// Whether a pending invalidation, as the server tells them by epoch, covers a key. Takes up those that were left
+    /// behind.
+    pub(super) fn is_pending(&self, pending: &[(u64, String)], covers: impl Fn(&Selector) -> bool) -> bool {
+        let now = Instant::now();
+        let mut covered = false;
+        let mut seen = self.inner.pending.lock();
+        seen.retain(|epoch, _| pending.iter().any(|(pending, _)| pending == epoch));
+        for (epoch, text) in pending {
+            let selector = text.parse::<Selector>();
+            covered |= selector.as_ref().map_or(true, &covers);
+            let since = *seen.entry(*epoch).or_insert(now);
+            if let Ok(selector) = selector
+                && now.duration_since(since) >= LEFT_BEHIND
+            {
+                seen.insert(*epoch, now);
+                self.take_up(*epoch, selector);
+            }
+        }
+        covered
+    }
+
+    /// Ends what somebody began who is gone.
+    fn take_up(&self, epoch: u64, selector: Selector) {
+        let redis = self.clone();
+        tokio::spawn(async move {
+            let removed = match redis.remove(&selector).await {
+                Ok(_) => redis.no_longer_pending(epoch).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = removed {
+                tracing::warn!(error = &error as &dyn std::error::Error, "an invalidation is still pending");
+            }
+        });
+    }
+}
+
+/// The number before the dash.
+fn number(id: &str) -> Option<u64> {
+    id.split('-').next()?.parse().ok()
+}
+
+/// The selector that was logged; `Some(None)` for the log's beginning, `None` if it cannot be read.
+fn selector_of((_, fields): &Logged) -> Option<Option<Selector>> {
+    match fields.as_slice() {
+        [name, text] if name == "s" && text.is_empty() => Some(None),
+        [name, text] if name == "s" => text.parse().ok().map(Some),
+        _ => None,
+    }
+}

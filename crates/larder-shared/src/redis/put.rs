@@ -1,0 +1,142 @@
+//! Storing and reading entries.
+
+use std::time::Duration;
+
+use larder::key::Key;
+use larder::tier::{Invalidations, PutOutcome, Refusal, Sealed, TierError};
+use redis::Pipeline;
+
+use super::Redis;
+use super::connection::Lane;
+use super::names::unique;
+
+/// A longer envelope is not taken: what is large is a blob.
+const MAX_ENVELOPE_BYTES: usize = 8 << 20;
+
+/// How long an entry stays that was stored but never shown: its writer died.
+const UNSHOWN: Duration = Duration::from_secs(60);
+
+/// How long what is set aside stays.
+const ASIDE: Duration = Duration::from_secs(7 * 86_400);
+
+/// Shows an entry, unless another took its place or an invalidation took it away.
+const SHOW: &str = "\
+local s = redis.call('HGET', KEYS[1], 's')
+if s == ARGV[1] then
+  redis.call('HDEL', KEYS[1], 's')
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return 1
+end
+return redis.call('EXISTS', KEYS[1]) == 1 and 2 or 0";
+
+/// Hides an entry, if it is there.
+const HIDE: &str = "\
+if redis.call('HEXISTS', KEYS[1], 'e') == 1 then
+  redis.call('HSET', KEYS[1], 's', 'aside')
+  redis.call('PEXPIRE', KEYS[1], ARGV[1])
+end
+return 1";
+
+/// What stands between the tags of an entry: no tag has it.
+pub(super) const BETWEEN_TAGS: char = '\u{1f}';
+
+/// An entry that is stored and not shown yet.
+struct Staged {
+    name: String,
+    mark: String,
+    age_millis: u64,
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64 / 2)
+}
+
+impl Redis {
+    /// The envelope filed under a key, unless it is not to be served.
+    pub(super) async fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, TierError> {
+        let names = &self.inner.names;
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("HMGET").arg(names.entry(key)).arg("s").arg("e");
+        pipeline.cmd("HGETALL").arg(names.pending());
+        type Found = ((Option<Vec<u8>>, Option<Vec<u8>>), Vec<(u64, String)>);
+        let ((mark, envelope), pending): Found = self.inner.connections.run(Lane::Small, &pipeline).await?;
+        let Some(envelope) = envelope.filter(|_| mark.is_none()) else { return Ok(None) };
+        let covered = !pending.is_empty() && self.is_pending(&pending, |selector| selector.matches_key(key));
+        Ok((!covered).then_some(envelope))
+    }
+
+    /// Stores entries; an outcome for each.
+    pub(super) async fn store(&self, entries: Vec<Sealed>) -> Result<Vec<PutOutcome>, TierError> {
+        let mut outcomes = Vec::with_capacity(entries.len());
+        for entry in entries {
+            outcomes.push(self.store_one(entry).await?);
+        }
+        Ok(outcomes)
+    }
+
+    async fn store_one(&self, entry: Sealed) -> Result<PutOutcome, TierError> {
+        if entry.envelope.len() > MAX_ENVELOPE_BYTES {
+            return Ok(PutOutcome::Refused(Refusal::TooLarge));
+        }
+        if let Some(missing) = self.not_whole(&entry.record.blobs).await?.first() {
+            return Ok(PutOutcome::Refused(Refusal::MissingBlob(*missing)));
+        }
+        let Sealed { key, record, envelope, began } = entry;
+        let now = self.inner.options.clock.wall();
+        let left = record.expires.map(|expires| expires.since(now));
+        let age = left.map_or(self.inner.options.max_age, |left| left.min(self.inner.options.max_age));
+        let staged = Staged { name: self.inner.names.entry(&key), mark: unique(), age_millis: millis(age) };
+        let tags = record.tags.join(&BETWEEN_TAGS.to_string());
+        self.stage(&staged, &envelope, &tags).await?;
+        // Read after the entry is there: what comes into the log later finds it.
+        let Invalidations { selectors, .. } = self.told_since(began).await?;
+        let covers = |selectors: Vec<_>| {
+            selectors.iter().any(|one: &larder::key::Selector| one.matches(&key, &record.tags, None))
+        };
+        if selectors.is_none_or(covers) {
+            self.unstage(&staged).await?;
+            return Ok(PutOutcome::Refused(Refusal::Revoked));
+        }
+        self.show(&staged).await
+    }
+
+    async fn stage(&self, staged: &Staged, envelope: &[u8], tags: &str) -> Result<(), TierError> {
+        let mut pipeline = Pipeline::new();
+        // In one step, so that nobody sees the parts of two entries together.
+        pipeline.atomic();
+        pipeline.cmd("DEL").arg(&staged.name).ignore();
+        pipeline.cmd("HSET").arg(&staged.name).arg("s").arg(&staged.mark);
+        pipeline.arg("e").arg(envelope).arg("t").arg(tags).ignore();
+        pipeline.cmd("PEXPIRE").arg(&staged.name).arg(millis(UNSHOWN)).ignore();
+        self.inner.connections.run(Lane::Bulk, &pipeline).await
+    }
+
+    /// What was staged and may not be shown ends by itself, and is no use until then.
+    async fn unstage(&self, staged: &Staged) -> Result<(), TierError> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("EVAL").arg(
+            "if redis.call('HGET', KEYS[1], 's') == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1",
+        );
+        pipeline.arg(1).arg(&staged.name).arg(&staged.mark).ignore();
+        self.inner.connections.run(Lane::Small, &pipeline).await
+    }
+
+    async fn show(&self, staged: &Staged) -> Result<PutOutcome, TierError> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("EVAL").arg(SHOW).arg(1).arg(&staged.name).arg(&staged.mark).arg(staged.age_millis);
+        let (shown,): (u8,) = self.inner.connections.run(Lane::Small, &pipeline).await?;
+        Ok(match shown {
+            // An invalidation that came meanwhile took it away.
+            0 => PutOutcome::Refused(Refusal::Revoked),
+            // Shown, or shown and replaced by a later one before this could be told.
+            _ => PutOutcome::Kept,
+        })
+    }
+
+    /// Keeps an entry from being served, and keeps its bytes for whoever looks into them.
+    pub(super) async fn hide(&self, key: &Key) -> Result<(), TierError> {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("EVAL").arg(HIDE).arg(1).arg(self.inner.names.entry(key)).arg(millis(ASIDE)).ignore();
+        self.inner.connections.run(Lane::Small, &pipeline).await
+    }
+}

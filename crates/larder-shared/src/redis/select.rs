@@ -1,0 +1,141 @@
+//! Finding entries by a selector: a walk over all keys, as no index is kept that could disagree with them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder::clock::Timestamp;
+use larder::key::{Key, Selector};
+use larder::tier::TierError;
+use redis::{Pipeline, Value};
+
+use super::Redis;
+use super::connection::Lane;
+use super::put::BETWEEN_TAGS;
+
+/// How many keys the server looks at in one step.
+const SCAN: usize = 1000;
+/// How many entries are looked into in one step.
+const BATCH: usize = 200;
+
+/// An entry that was found.
+struct Found {
+    key: Key,
+    name: String,
+    /// Whether it is served, so that somebody can miss it.
+    shown: bool,
+}
+
+impl Redis {
+    /// The keys of the entries that any of some selectors selects.
+    pub(super) async fn keys(&self, selectors: &[Selector]) -> Result<Vec<Key>, TierError> {
+        let mut keys = Vec::new();
+        for selector in selectors {
+            let found = self.find(selector).await?;
+            keys.extend(found.into_iter().filter(|found| found.shown).map(|found| found.key));
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
+    }
+
+    /// Deletes what a selector selects. Returns the keys of what was served, and how many bytes that took.
+    pub(super) async fn remove(&self, selector: &Selector) -> Result<(Vec<Key>, u64), TierError> {
+        let (mut keys, mut bytes) = (Vec::new(), 0);
+        for batch in self.find(selector).await?.chunks(BATCH) {
+            let mut pipeline = Pipeline::new();
+            for found in batch {
+                pipeline.cmd("HSTRLEN").arg(&found.name).arg("e");
+                pipeline.cmd("DEL").arg(&found.name).ignore();
+            }
+            let lengths: Vec<u64> = self.inner.connections.run(Lane::Small, &pipeline).await?;
+            for (found, length) in batch.iter().zip(lengths) {
+                if found.shown && length > 0 {
+                    keys.push(found.key.clone());
+                    bytes += length;
+                }
+            }
+        }
+        Ok((keys, bytes))
+    }
+
+    async fn find(&self, selector: &Selector) -> Result<Vec<Found>, TierError> {
+        let names = &self.inner.names;
+        let candidates = match selector.as_key() {
+            Some(key) => vec![names.entry(&key)],
+            None => self.scan(&names.pattern(selector)).await?,
+        };
+        let mut all = Vec::new();
+        for batch in candidates.chunks(BATCH) {
+            let known: Vec<(Key, &String)> =
+                batch.iter().filter_map(|name| Some((names.key_of(name)?, name))).collect();
+            let known: Vec<_> = known.into_iter().filter(|(key, _)| selector.matches_key(key)).collect();
+            let used = self.last_used(selector, &known).await?;
+            let mut pipeline = Pipeline::new();
+            for (_, name) in &known {
+                pipeline.cmd("HMGET").arg(*name).arg("t").arg("s");
+            }
+            if known.is_empty() {
+                continue;
+            }
+            let marks: Vec<(Option<String>, Option<String>)> =
+                self.inner.connections.run(Lane::Small, &pipeline).await?;
+            for (((key, name), (tags, mark)), used) in known.into_iter().zip(marks).zip(used) {
+                let Some(tags) = tags else { continue };
+                let tags: Vec<Arc<str>> =
+                    tags.split(BETWEEN_TAGS).filter(|tag| !tag.is_empty()).map(Arc::from).collect();
+                if selector.matches(&key, &tags, used) {
+                    all.push(Found { key, name: name.clone(), shown: mark.is_none() });
+                }
+            }
+        }
+        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        // A walk may meet a key twice.
+        all.dedup_by(|a, b| a.name == b.name);
+        Ok(all)
+    }
+
+    /// When entries were used last, where a selector asks for that and the server knows.
+    async fn last_used(
+        &self,
+        selector: &Selector,
+        known: &[(Key, &String)],
+    ) -> Result<Vec<Option<Timestamp>>, TierError> {
+        if selector.unused_before().is_none() || known.is_empty() {
+            return Ok(vec![None; known.len()]);
+        }
+        let mut pipeline = Pipeline::new();
+        // A server that evicts by how often entries are used does not know when that was last.
+        pipeline.ignore_errors();
+        for (_, name) in known {
+            pipeline.cmd("OBJECT").arg("IDLETIME").arg(*name);
+        }
+        let idle: Vec<Value> = self.inner.connections.run(Lane::Small, &pipeline).await?;
+        let now = self.inner.options.clock.wall();
+        let when = |idle| match idle {
+            Value::Int(seconds) => {
+                let idle = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+                let millis = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+                Some(Timestamp::from_millis(now.as_millis().saturating_sub(millis)))
+            }
+            _ => None,
+        };
+        Ok(idle.into_iter().map(when).collect())
+    }
+
+    async fn scan(&self, pattern: &str) -> Result<Vec<String>, TierError> {
+        let mut names = Vec::new();
+        let mut cursor = "0".to_owned();
+        loop {
+            let mut pipeline = Pipeline::new();
+            pipeline.cmd("SCAN").arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN);
+            let ((next, found),): ((String, Vec<Vec<u8>>),) =
+                self.inner.connections.run(Lane::Small, &pipeline).await?;
+            // What is no text is none of ours.
+            names.extend(found.into_iter().filter_map(|name| String::from_utf8(name).ok()));
+            if next == "0" {
+                return Ok(names);
+            }
+            cursor = next;
+        }
+    }
+}

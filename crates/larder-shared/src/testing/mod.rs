@@ -1,0 +1,9 @@
+//! Real servers for tests, and a proxy between them and whoever uses them that misbehaves on demand.
+//!
+//! Nothing here is asked by what is built for users.
+
+mod proxy;
+mod server;
+
+pub use proxy::{Proxy, Weather};
+pub use server::RedisServer;

@@ -1,0 +1,128 @@
+//! A `redis-server` of one's own: on loopback, on a free port, in a directory that goes with it.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How often another port is tried where somebody else was quicker.
+const ATTEMPTS: usize = 20;
+/// How long a server may take to answer.
+const STARTS: Duration = Duration::from_secs(20);
+
+/// A server that ends with this.
+#[derive(Debug)]
+pub struct RedisServer {
+    child: Child,
+    address: SocketAddr,
+    directory: TempDir,
+}
+
+impl RedisServer {
+    /// Starts a server and waits until it answers.
+    ///
+    /// # Panics
+    /// If there is no `redis-server`, or if it does not start.
+    pub fn start() -> Self {
+        let directory = tempfile::Builder::new().prefix("redis").tempdir().expect("a temporary directory");
+        for _ in 0..ATTEMPTS {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+            let address = listener.local_addr().expect("it is bound");
+            drop(listener);
+            if let Some(child) = spawn(&directory, address) {
+                return Self { child, address, directory };
+            }
+        }
+        panic!("redis-server finds no free port");
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        // It may be gone already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again after [`kill`](Self::kill), where it was before. It kept nothing.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn restart(&mut self) {
+        self.kill();
+        for _ in 0..ATTEMPTS {
+            if let Some(child) = spawn(&self.directory, self.address) {
+                self.child = child;
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("redis-server does not come back");
+    }
+
+    /// Asks it something, as a line of words, and returns what it says, as `redis-cli` shows it.
+    ///
+    /// # Panics
+    /// If `redis-cli` cannot be run.
+    pub fn ask(&self, words: &[&str]) -> String {
+        let port = self.address.port().to_string();
+        let output = Command::new("redis-cli").args(["-h", "127.0.0.1", "-p", &port]).args(words).output();
+        let output = output.expect("redis-cli comes with redis-server: apt-get install redis-server");
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Starts a server; `None` if it ended at once, as its port is taken.
+fn spawn(directory: &TempDir, address: SocketAddr) -> Option<Child> {
+    let port = address.port().to_string();
+    let mut child = Command::new("redis-server")
+        .args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no", "--dir"])
+        .arg(directory.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| {
+            panic!("redis-server: {error}; install it with: apt-get install redis-server")
+        });
+    let until = Instant::now() + STARTS;
+    loop {
+        if child.try_wait().expect("a child can be asked").is_some() {
+            return None;
+        }
+        if answers(address).is_ok() {
+            // Another server may have taken the port, and this one be about to end.
+            return child.try_wait().expect("a child can be asked").is_none().then_some(child);
+        }
+        assert!(Instant::now() < until, "redis-server does not answer");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn answers(address: SocketAddr) -> io::Result<()> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.write_all(b"PING\r\n")?;
+    let mut answer = [0; 7];
+    stream.read_exact(&mut answer)?;
+    if &answer == b"+PONG\r\n" { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+}

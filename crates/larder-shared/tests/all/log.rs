@@ -1,0 +1,127 @@
+//! The invalidation log: what it promises beyond the suite.
+
+use std::time::Duration;
+
+use larder::engine::Origin;
+use larder::key::Selector;
+use larder::testing::{key, sealed};
+use larder::tier::{PutOutcome, Refusal, Tier as _};
+use larder_shared::Redis;
+use larder_shared::testing::RedisServer;
+
+use crate::lab::{Node, SOON, options};
+
+fn tier(server: &RedisServer) -> Redis {
+    Redis::open(&server.url(), options()).unwrap()
+}
+
+#[tokio::test]
+async fn what_one_handle_invalidates_another_hears_of_and_no_longer_gets() {
+    let server = RedisServer::start();
+    let (one, other) = (tier(&server), tier(&server));
+    let key = key("two", "k@1/x");
+    let began = other.epoch().await.unwrap();
+    assert!(one.put(vec![sealed(&key, b"value", &[], began)]).await.unwrap()[0].is_kept());
+    assert!(other.get(&key).await.unwrap().is_some());
+    let selector = Selector::key(&key);
+    one.invalidate(&selector).await.unwrap();
+    assert_eq!(other.get(&key).await.unwrap(), None);
+    assert_eq!(other.invalidated_since(began).await.unwrap().selectors, Some(vec![selector]));
+    // What the other knows of the epoch is older, and so is refused.
+    let outcomes = other.put(vec![sealed(&key, b"old", &[], began)]).await.unwrap();
+    assert_eq!(outcomes, [PutOutcome::Refused(Refusal::Revoked)]);
+    assert_eq!(one.get(&key).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_log_that_was_cut_or_lost_means_that_anything_may_have_been_invalidated() {
+    let server = RedisServer::start();
+    let tier = tier(&server);
+    let start = tier.epoch().await.unwrap();
+    let mut last = start;
+    for n in 0..3 {
+        last = tier.invalidate(&Selector::key(&key("cut", &format!("k@1/{n}")))).await.unwrap().epoch;
+    }
+    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors.map(|all| all.len()), Some(3));
+    server.ask(&["xtrim", "{larder1}:log", "maxlen", "1"]);
+    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors, None);
+    assert_eq!(tier.invalidated_since(last).await.unwrap().selectors, Some(Vec::new()));
+    for lost in [&["del", "{larder1}:log"][..], &["del", "{larder1}:epoch"], &["flushall"]] {
+        let before = tier.invalidated_since(last).await.unwrap().epoch;
+        server.ask(lost);
+        let after = tier.invalidated_since(before).await.unwrap();
+        assert_eq!(after.selectors, None, "{lost:?}");
+        assert!(after.epoch > before, "{lost:?}: no epoch comes twice");
+        let again = tier.invalidated_since(after.epoch).await.unwrap();
+        assert_eq!(again.selectors, Some(Vec::new()), "{lost:?}: it is a log again");
+    }
+}
+
+#[tokio::test]
+async fn an_invalidation_whose_author_died_holds_at_once_and_is_brought_to_its_end() {
+    let server = RedisServer::start();
+    let tier = tier(&server);
+    let key = key("died", "k@1/x");
+    let began = tier.epoch().await.unwrap();
+    assert!(tier.put(vec![sealed(&key, b"value", &[], began)]).await.unwrap()[0].is_kept());
+    let name = format!("larder1:e:{key}");
+    assert_eq!(server.ask(&["exists", &name]), "1");
+    let epoch = (began.0 + 1).to_string();
+    server.ask(&["hset", "{larder1}:pending", &epoch, &Selector::key(&key).to_string()]);
+    assert_eq!(tier.get(&key).await.unwrap(), None);
+    let ends = async {
+        while server.ask(&["hlen", "{larder1}:pending"]) != "0" {
+            assert_eq!(tier.get(&key).await.unwrap(), None);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(SOON, ends).await.expect("somebody takes it up");
+    assert_eq!(server.ask(&["exists", &name]), "0");
+}
+
+#[tokio::test]
+async fn an_entry_that_was_stored_and_never_shown_is_not_served_and_goes_by_itself() {
+    let server = RedisServer::start();
+    let tier = tier(&server);
+    let key = key("staged", "k@1/x");
+    let began = tier.epoch().await.unwrap();
+    assert!(tier.put(vec![sealed(&key, b"value", &[], began)]).await.unwrap()[0].is_kept());
+    let name = format!("larder1:e:{key}");
+    server.ask(&["hset", &name, "s", "somebody's mark"]);
+    assert_eq!(tier.get(&key).await.unwrap(), None);
+    assert_eq!(tier.select(&[Selector::all()]).await.unwrap(), []);
+    let left: u64 = server.ask(&["pttl", &name]).parse().unwrap();
+    assert!(left > 0, "it has an end");
+}
+
+#[tokio::test]
+async fn entries_end_after_their_time_and_what_holds_less_long_sooner() {
+    let server = RedisServer::start();
+    let tier = tier(&server);
+    let (long, short) = (key("ends", "k@1/long"), key("ends", "k@1/short"));
+    let began = tier.epoch().await.unwrap();
+    let mut entry = sealed(&short, b"value", &[], began);
+    entry.record.expires = Some(options().clock.wall().plus(Duration::from_secs(100)));
+    assert!(
+        tier.put(vec![sealed(&long, b"value", &[], began), entry])
+            .await
+            .unwrap()
+            .iter()
+            .all(PutOutcome::is_kept)
+    );
+    let left = |key| -> u64 { server.ask(&["ttl", &format!("larder1:e:{key}")]).parse().unwrap() };
+    assert!((101..=3600).contains(&left(long)) && (1..=100).contains(&left(short)));
+}
+
+#[tokio::test]
+async fn an_invalidation_reaches_the_memory_of_another_machine_that_only_listens() {
+    let server = RedisServer::start();
+    let (a, b) = (Node::patient(&server.url()), Node::patient(&server.url()));
+    a.ask("x").await;
+    a.larder.close().await;
+    b.ask("x").await;
+    assert_eq!(b.ask("x").await, Origin::Kept(larder::stats::Place::Memory));
+    a.larder.invalidate(&Selector::key(&a.key("x"))).await;
+    b.larder.catch_up().await;
+    assert_eq!(b.ask("x").await, Origin::Computed);
+}

@@ -1,0 +1,90 @@
+//! Following: what others invalidated in the far tier is removed from memory and from the near tiers here.
+//!
+//! Each near tier knows up to where it has followed the far tier's log, from one process to the next. One that never
+//! followed it begins where the log stands; one that fell off the log's end drops everything, as anything may have
+//! been invalidated.
+//!
+//! Invariant: before an answer of a kind that is shared is given for the first time, the log was followed up to then,
+//! if the far tier answers; after that, as often as [`Larder::catch_up`] is called.
+
+use super::Larder;
+use crate::key::Selector;
+use crate::tier::stack::{Guarded, Waits};
+use crate::tier::{Epoch, Invalidations, TierError};
+
+/// What memory may hold when the log is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// Nothing of a kind that is shared: whoever asks for the first such answer follows the log before looking.
+    New,
+    /// Answers from before.
+    Old,
+}
+
+impl Larder {
+    /// Follows the far tier's log for the first time in this process.
+    pub(super) async fn follow_afar(&self) {
+        self.shared.followed_afar.get_or_init(|| self.catch_up_with(Waits::Caller, Memory::New)).await;
+    }
+
+    /// Removes what others invalidated in the far tier. A far tier that does not answer now is asked again from the
+    /// same epoch on.
+    pub(super) async fn catch_up_afar(&self, waits: Waits) {
+        self.catch_up_with(waits, Memory::Old).await;
+    }
+
+    async fn catch_up_with(&self, waits: Waits, memory: Memory) {
+        let Some(far) = &self.shared.far else { return };
+        let log = far.tier().log();
+        let seen = *self.shared.seen_afar.lock();
+        let mut newest = None;
+        let forgets = seen.is_none() && memory == Memory::Old;
+        for near in &self.shared.tiers {
+            // A near tier that does not answer now is no use now.
+            let Ok(known) = near.tier().followed(&log).await else { continue };
+            let Ok(since) = told(far, waits, known).await else { return };
+            for selector in all_if_unknown(since.selectors) {
+                // What it could not be told it owes, and answers nothing of it.
+                let _ = near.invalidate(&selector).await;
+                if forgets {
+                    // Memory may hold by now what was read while the far tier did not answer.
+                    self.count_invalidated(&self.forget(&selector));
+                }
+            }
+            if known != Some(since.epoch)
+                && let Err(error) = near.tier().note_followed(&log, since.epoch).await
+            {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the log is followed in vain");
+            }
+            newest = newest.or(Some(since.epoch));
+        }
+        let epoch = match (seen, newest) {
+            (None, Some(newest)) => newest,
+            _ => {
+                let Ok(since) = told(far, waits, seen).await else { return };
+                // Where nothing was followed before, nothing is known of what memory holds by now.
+                let selectors = if forgets { None } else { since.selectors };
+                for selector in all_if_unknown(selectors) {
+                    self.count_invalidated(&self.forget(&selector));
+                }
+                since.epoch
+            }
+        };
+        *self.shared.seen_afar.lock() = Some(epoch);
+    }
+}
+
+/// What was invalidated since somebody looked; whoever never did begins now.
+async fn told(far: &Guarded, waits: Waits, known: Option<Epoch>) -> Result<Invalidations, TierError> {
+    match known {
+        Some(known) => far.invalidated_since(waits, known).await,
+        None => {
+            let epoch = far.run_for(waits, far.tier().epoch()).await?;
+            Ok(Invalidations { epoch, selectors: Some(Vec::new()) })
+        }
+    }
+}
+
+fn all_if_unknown(selectors: Option<Vec<Selector>>) -> Vec<Selector> {
+    selectors.unwrap_or_else(|| vec![Selector::all()])
+}

@@ -1,0 +1,150 @@
+//! Sending: what was computed here goes to the far tier, behind everybody's back.
+//!
+//! What waits is bounded in bytes; what comes on top is dropped and counted. The blobs that an answer names go first,
+//! so that whoever finds the answer finds them too. At the end of the process [`Larder::close`] waits for what is on
+//! its way as long as it moves.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::bring::{Conveyed, convey};
+use super::keep::{Enqueued, Outgoing, cause};
+use super::{Larder, Shared};
+use crate::tier::stack::{Guarded, Waits};
+use crate::tier::{PutOutcome, Refusal, Sealed, TierError};
+
+/// How many answers are on their way at once.
+const MAX_AT_ONCE: usize = 4;
+
+/// How long the end of a process waits for something to move, also where callers have lost all that they may.
+const LAST_WAIT: Duration = Duration::from_millis(20);
+
+/// What becomes of an answer that is sent.
+enum Sent {
+    Kept { bytes: u64 },
+    Refused(Refusal),
+    Failed,
+}
+
+impl Larder {
+    /// Sends an answer to the far tier, if it began under an epoch of that.
+    pub(super) fn send_behind(&self, outgoing: Outgoing) {
+        let shared = &self.shared;
+        let Some(far) = shared.far.as_ref().filter(|_| outgoing.far.is_some()) else { return };
+        let series = Arc::clone(&outgoing.series);
+        match shared.sending.push(outgoing) {
+            Enqueued::Full => {
+                series.dropped(far.place());
+                shared.unsent.fetch_add(1, Ordering::Relaxed);
+            }
+            Enqueued::Waiting if shared.sending.begin_draining() => {
+                let shared = Arc::clone(shared);
+                tokio::spawn(async move { shared.send_all().await });
+            }
+            Enqueued::Waiting => {}
+        }
+    }
+
+    /// Waits until everything that was to be sent has arrived or was given up. A far tier that takes nothing more is
+    /// waited for no longer than for any other of its failures.
+    pub(super) async fn close_far(&self) {
+        let shared = &self.shared;
+        let Some(far) = &shared.far else { return };
+        let drained = shared.sending.drained();
+        tokio::pin!(drained);
+        loop {
+            let moved = shared.moved.load(Ordering::Relaxed);
+            let patience = far.patience().unwrap_or_default();
+            tokio::select! {
+                () = &mut drained => return,
+                () = tokio::time::sleep(patience.max(LAST_WAIT)) => {}
+            }
+            if shared.moved.load(Ordering::Relaxed) == moved {
+                far.give_up("it takes nothing more");
+                let left = shared.sending.abandon();
+                shared.unsent.fetch_add(left.len() as u64, Ordering::Relaxed);
+                left.iter().for_each(|outgoing| outgoing.series.dropped(far.place()));
+                return;
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn send_all(self: Arc<Self>) {
+        while let Some(batch) = self.sending.next_batch() {
+            let mut waiting = batch.into_iter();
+            let mut under_way = JoinSet::new();
+            loop {
+                while under_way.len() < MAX_AT_ONCE
+                    && let Some(outgoing) = waiting.next()
+                {
+                    let shared = Arc::clone(&self);
+                    under_way.spawn(async move { shared.send(outgoing).await });
+                }
+                if under_way.join_next().await.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn send(&self, outgoing: Outgoing) {
+        let (Some(far), Some(began)) = (&self.far, outgoing.far) else { return };
+        let Outgoing { key, record, envelope, encoded_bytes, series, .. } = outgoing;
+        let started = self.clock.now();
+        let sealed = Sealed { key, record, envelope, began };
+        let sent = self.send_to(far, sealed).await.unwrap_or(Sent::Failed);
+        let took = self.clock.now().since(started);
+        self.moved.fetch_add(1, Ordering::Relaxed);
+        match sent {
+            Sent::Kept { bytes } => series.put(far.place(), encoded_bytes, bytes, Some(took)),
+            Sent::Refused(refusal) => series.refused(far.place(), cause(&refusal)),
+            Sent::Failed => {
+                series.failed(far.place());
+                self.unsent.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    async fn send_to(&self, far: &Guarded, sealed: Sealed) -> Result<Sent, TierError> {
+        let bytes = sealed.envelope.len() as u64;
+        if !sealed.record.blobs.is_empty() {
+            let missing = far.tier().missing_blobs(&sealed.record.blobs);
+            for digest in far.run_for(Waits::Nobody, missing).await? {
+                self.moved.fetch_add(1, Ordering::Relaxed);
+                let Some(near) = self.tiers.first() else {
+                    return Ok(Sent::Refused(Refusal::MissingBlob(digest)));
+                };
+                match self.send_blob(digest, near, far).await? {
+                    Conveyed::Whole => {}
+                    Conveyed::NotTaken => return Ok(Sent::Refused(Refusal::TooLarge)),
+                    Conveyed::Missing | Conveyed::Damaged => {
+                        return Ok(Sent::Refused(Refusal::MissingBlob(digest)));
+                    }
+                }
+            }
+        }
+        let outcome = far.put(vec![sealed]).await?.into_iter().next();
+        Ok(match outcome {
+            Some(PutOutcome::Kept | PutOutcome::Replaced { .. }) => Sent::Kept { bytes },
+            Some(PutOutcome::Refused(refusal)) => Sent::Refused(refusal),
+            None => Sent::Failed,
+        })
+    }
+
+    async fn send_blob(
+        &self,
+        digest: crate::key::Digest,
+        near: &Guarded,
+        far: &Guarded,
+    ) -> Result<Conveyed, TierError> {
+        let moved = || {
+            self.moved.fetch_add(1, Ordering::Relaxed);
+        };
+        convey(digest, (near, far), Waits::Nobody, moved).await
+    }
+}

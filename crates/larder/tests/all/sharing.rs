@@ -1,0 +1,305 @@
+//! A tier that several machines share: what goes there, what comes from there, and what a bad one costs.
+//!
+//! The shared tier is a disk tier in a place of its own that misbehaves on demand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder::clock::Clock;
+use larder::engine::{Computed, Kind, KindOptions, Larder, LarderOptions, Origin, Reach, Write};
+use larder::key::{Digest, Scope, Selector};
+use larder::stats::{Place, Stats, StatsOptions, TierFigures};
+use larder::testing::{Fault, Faulty};
+use larder::tier::breaker::BreakerOptions;
+use larder::tier::disk::{Disk, DiskOptions};
+use larder::tier::stack::FarOptions;
+use tempfile::TempDir;
+
+const FAR: FarOptions = FarOptions { reads: true, writes: true, patience: Duration::from_secs(60) };
+const SHARED: Origin = Origin::Kept(Place::Shared);
+
+/// The team's tier.
+struct Team {
+    folder: TempDir,
+    disk: Disk,
+    tier: Arc<Faulty>,
+}
+
+impl Team {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let disk = Disk::open(folder.path(), DiskOptions::default()).unwrap();
+        let tier = Faulty::at(Place::Shared, Arc::new(disk.clone()));
+        Self { folder, disk, tier }
+    }
+
+    fn node(&self) -> Node {
+        self.node_with(FAR)
+    }
+
+    fn node_with(&self, far: FarOptions) -> Node {
+        Node::new(Arc::new(TempDir::new().unwrap()), &self.tier, far)
+    }
+}
+
+/// A machine of the team.
+struct Node {
+    folder: Arc<TempDir>,
+    disk: Disk,
+    larder: Larder,
+    words: Kind<String>,
+    private: Kind<String>,
+}
+
+impl Node {
+    fn new(folder: Arc<TempDir>, tier: &Arc<Faulty>, far: FarOptions) -> Self {
+        let clock = Clock::system();
+        let disk = Disk::open(folder.path(), DiskOptions::default()).unwrap();
+        let mut options = LarderOptions::new(clock.clone(), Stats::new(StatsOptions::default(), clock));
+        options.tiers = vec![Arc::new(disk.clone())];
+        options.shared = Some((Arc::clone(tier) as _, far));
+        options.tier_timeout = Duration::from_secs(30);
+        options.breaker = BreakerOptions { pause: Duration::from_secs(5), ..BreakerOptions::default() };
+        let larder = Larder::new(options);
+        let scope = Scope::new("lab").unwrap();
+        let through = KindOptions { write: Write::Through, ..KindOptions::default() };
+        let team = KindOptions { reach: Reach::Team, ..through };
+        let words = larder.kind(&scope, "word", 1, team).unwrap();
+        let private = larder.kind(&scope, "private", 1, through).unwrap();
+        Self { folder, disk, larder, words, private }
+    }
+
+    /// The same machine after a restart of what runs there.
+    fn restarted(&self, team: &Team) -> Self {
+        Self::new(Arc::clone(&self.folder), &team.tier, FAR)
+    }
+
+    async fn ask(&self, id: &str, value: &str) -> (String, Origin) {
+        self.ask_naming(id, value, &[]).await
+    }
+
+    async fn ask_naming(&self, id: &str, value: &str, blobs: &[Digest]) -> (String, Origin) {
+        let computed = Computed::new(value.to_owned()).naming(blobs.iter().copied());
+        // It costs enough for a wait to pay.
+        let computed = computed.costing(Duration::from_secs(10));
+        let compute = || async { Ok::<_, std::io::Error>(computed) };
+        let answer = self.words.get_or_compute(&self.words.key(id).unwrap(), compute).await.unwrap();
+        (answer.entry.value.clone(), answer.origin)
+    }
+
+    fn figures(&self, place: Place) -> TierFigures {
+        self.larder.stats().report().total.and_then(|total| total.tiers.get(&place).cloned()).unwrap()
+    }
+}
+
+fn is(value: &str, origin: Origin) -> (String, Origin) {
+    (value.to_owned(), origin)
+}
+
+#[tokio::test]
+async fn what_one_computed_others_have_with_its_blobs_and_it_is_not_sent_again() {
+    let team = Team::new();
+    let (a, b) = (team.node(), team.node());
+    let contents = [vec![7; 1_000_000], b"small".to_vec()];
+    let blobs = contents.each_ref().map(|content| a.disk.put_blob_bytes(content).unwrap().digest);
+    assert_eq!(a.ask_naming("x", "one", &blobs).await, is("one", Origin::Computed));
+    a.larder.close().await;
+    assert_eq!(b.ask("x", "two").await, is("one", SHARED));
+    b.larder.close().await;
+    for (digest, content) in blobs.iter().zip(&contents) {
+        assert_eq!(b.disk.read_blob(*digest).unwrap().as_ref(), Some(content));
+    }
+    assert_eq!(b.ask("x", "two").await, is("one", Origin::Kept(Place::Memory)));
+    assert_eq!(b.restarted(&team).ask("x", "two").await, is("one", Origin::Kept(Place::Disk)));
+    let (sent, got) = (a.figures(Place::Shared), b.figures(Place::Shared));
+    assert_eq!((sent.puts, sent.hits, sent.lookups, sent.found), (1, 0, 1, 0));
+    assert_eq!((got.puts, got.hits, got.lookups, got.found, got.failures), (0, 1, 1, 1, 0));
+    assert_eq!(b.figures(Place::Disk).puts, 1, "it is filed on the disk of whoever got it");
+}
+
+#[tokio::test]
+async fn what_does_not_reach_the_team_stays_here_and_nothing_of_the_team_is_touched() {
+    let team = Team::new();
+    let node = team.node();
+    let key = node.private.key("x").unwrap();
+    let compute = || async { Ok::<_, std::io::Error>(Computed::new("one".to_owned())) };
+    node.private.get_or_compute(&key, compute).await.unwrap();
+    node.larder.close().await;
+    assert_eq!(team.tier.take_asked(), 0);
+    assert_eq!(team.disk.usage().unwrap().entries, 0);
+}
+
+#[tokio::test]
+async fn reading_and_writing_are_switched_off_each_for_itself() {
+    let team = Team::new();
+    let silent = team.node_with(FarOptions { writes: false, ..FAR });
+    silent.ask("x", "one").await;
+    silent.larder.close().await;
+    assert_eq!(team.disk.usage().unwrap().entries, 0, "nothing was sent");
+    let speaks = team.node_with(FarOptions { reads: false, ..FAR });
+    speaks.ask("x", "two").await;
+    speaks.larder.close().await;
+    assert_eq!(team.disk.usage().unwrap().entries, 1);
+    let deaf = team.node_with(FarOptions { reads: false, ..FAR });
+    assert_eq!(deaf.ask("x", "three").await, is("three", Origin::Computed));
+    assert_eq!(silent.ask("x", "four").await, is("one", Origin::Kept(Place::Memory)));
+}
+
+#[tokio::test]
+async fn an_answer_whose_blobs_are_gone_is_a_miss_and_is_sent_anew() {
+    let team = Team::new();
+    let (a, b, c) = (team.node(), team.node(), team.node());
+    let digest = a.disk.put_blob_bytes(b"content").unwrap().digest;
+    a.ask_naming("x", "one", &[digest]).await;
+    a.larder.close().await;
+    let hex = digest.to_string();
+    std::fs::remove_file(team.folder.path().join(format!("v1/blobs/{}/{hex}", &hex[..2]))).unwrap();
+    b.disk.put_blob_bytes(b"other").unwrap();
+    let other = Digest::of(b"other");
+    assert_eq!(b.ask_naming("x", "two", &[other]).await, is("two", Origin::Computed));
+    b.larder.close().await;
+    assert_eq!(c.ask("x", "three").await, is("two", SHARED));
+}
+
+#[tokio::test]
+async fn damage_is_a_miss_that_is_counted_and_set_aside() {
+    let team = Team::new();
+    let (a, b, c) = (team.node(), team.node(), team.node());
+    a.ask("x", "one").await;
+    a.larder.close().await;
+    team.tier.misbehave(Fault::Flips);
+    assert_eq!(b.ask("x", "two").await, is("two", Origin::Computed));
+    team.tier.misbehave(Fault::None);
+    b.larder.close().await;
+    assert_eq!(b.figures(Place::Shared).corrupt, 1);
+    assert_eq!(c.ask("x", "three").await, is("two", SHARED));
+}
+
+#[tokio::test]
+async fn a_blob_that_is_not_what_its_digest_says_is_set_aside_and_never_comes() {
+    let team = Team::new();
+    let (a, b, c) = (team.node(), team.node(), team.node());
+    let digest = a.disk.put_blob_bytes(b"content").unwrap().digest;
+    a.ask_naming("x", "one", &[digest]).await;
+    a.larder.close().await;
+    let hex = digest.to_string();
+    std::fs::write(team.folder.path().join(format!("v1/blobs/{}/{hex}", &hex[..2])), b"CONTENT").unwrap();
+    b.disk.put_blob_bytes(b"other").unwrap();
+    assert_eq!(b.ask_naming("x", "two", &[Digest::of(b"other")]).await, is("two", Origin::Computed));
+    b.larder.close().await;
+    assert_eq!(b.figures(Place::Shared).corrupt, 1);
+    assert!(!b.disk.has_blob(digest).unwrap());
+    assert_eq!(c.ask("x", "three").await, is("two", SHARED));
+}
+
+#[tokio::test]
+async fn an_invalidation_on_one_node_reaches_memory_and_disk_of_the_others_also_of_those_that_were_away() {
+    let team = Team::new();
+    let (a, b, away) = (team.node(), team.node(), team.node());
+    for id in ["x", "y"] {
+        a.ask(id, "one").await;
+    }
+    a.larder.close().await;
+    for node in [&b, &away] {
+        for id in ["x", "y"] {
+            assert_eq!(node.ask(id, "two").await, is("one", SHARED));
+        }
+        node.larder.close().await;
+    }
+    let report = a.larder.invalidate(&Selector::key(&a.words.key("x").unwrap())).await;
+    assert!(report.failed_tiers.is_empty());
+    b.larder.catch_up().await;
+    for node in [b, away.restarted(&team)] {
+        assert_eq!(node.ask("y", "two").await.0, "one", "what it did not cover is there");
+        let (value, origin) = node.ask("x", "new").await;
+        assert!(value == "new" && origin != Origin::Kept(Place::Disk), "{value} {origin:?}");
+        node.larder.close().await;
+    }
+    // Each hears of it once: what was computed after it stays.
+    assert_eq!(away.restarted(&team).ask("x", "newer").await, is("new", Origin::Kept(Place::Disk)));
+}
+
+#[tokio::test]
+async fn what_was_computed_from_before_an_invalidation_elsewhere_does_not_reach_the_team() {
+    let team = Team::new();
+    let (a, b) = (team.node(), team.node());
+    let key = b.words.key("x").unwrap();
+    let selector = Selector::key(&key);
+    let meanwhile = a.larder.clone();
+    let compute = move || async move {
+        meanwhile.invalidate(&selector).await;
+        Ok::<_, std::io::Error>(Computed::new("old".to_owned()))
+    };
+    b.words.get_or_compute(&key, compute).await.unwrap();
+    b.larder.close().await;
+    assert_eq!(b.figures(Place::Shared).puts, 0);
+    assert_eq!(team.node().ask("x", "new").await, is("new", Origin::Computed));
+    b.larder.catch_up().await;
+    assert_eq!(b.ask("x", "new").await.0, "new", "nor does it stay where it was computed");
+}
+
+/// The time that passes is the runtime's, which goes on when nothing else does.
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_hangs_costs_less_than_a_tenth_of_a_second_in_all_and_is_then_left_alone() {
+    let team = Team::new();
+    let node = team.node_with(FarOptions { patience: Duration::from_millis(75), ..FAR });
+    team.tier.misbehave(Fault::Hangs);
+    let began = tokio::time::Instant::now();
+    let mut all = tokio::task::JoinSet::new();
+    let node = Arc::new(node);
+    for n in 0..20 {
+        let node = Arc::clone(&node);
+        all.spawn(async move { node.ask(&n.to_string(), "one").await });
+    }
+    while let Some(answer) = all.join_next().await {
+        assert_eq!(answer.unwrap(), is("one", Origin::Computed));
+    }
+    for n in 20..40 {
+        assert_eq!(node.ask(&n.to_string(), "one").await, is("one", Origin::Computed));
+    }
+    let asked = began.elapsed();
+    assert!(asked < Duration::from_millis(100), "{asked:?}");
+    team.tier.take_asked();
+    node.ask("more", "one").await;
+    assert_eq!(team.tier.take_asked(), 0, "it is left alone");
+    assert_eq!(node.larder.sharing().unwrap().trouble.as_deref(), Some("timed out"));
+    // A probe finds it well again, and nobody waited for that.
+    team.tier.misbehave(Fault::None);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(node.ask("back", "one").await, is("one", Origin::Computed));
+    node.larder.close().await;
+    assert_eq!(team.node().ask("back", "two").await, is("one", SHARED));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_takes_nothing_at_the_end_is_given_up_and_what_was_not_sent_is_counted() {
+    let team = Team::new();
+    let node = team.node_with(FarOptions { patience: Duration::from_millis(75), ..FAR });
+    node.ask("first", "one").await;
+    node.larder.close().await;
+    let began = tokio::time::Instant::now();
+    let tier = Arc::clone(&team.tier);
+    let compute = || async move {
+        tier.misbehave(Fault::Hangs);
+        Ok::<_, std::io::Error>(Computed::new("one".to_owned()))
+    };
+    node.words.refresh(&node.words.key("second").unwrap(), compute).await.unwrap();
+    node.larder.close().await;
+    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+    let sharing = node.larder.sharing().unwrap();
+    assert!(sharing.trouble.is_some() && sharing.unsent == 1, "{sharing:?}");
+}
+
+#[tokio::test]
+async fn a_tier_that_fails_fails_nobody_and_is_told_of() {
+    let team = Team::new();
+    let node = team.node();
+    team.tier.misbehave(Fault::Fails);
+    for n in 0..5 {
+        assert_eq!(node.ask(&n.to_string(), "one").await, is("one", Origin::Computed));
+    }
+    team.tier.take_asked();
+    assert_eq!(node.ask("more", "one").await, is("one", Origin::Computed));
+    assert_eq!(team.tier.take_asked(), 0, "it is left alone");
+    assert!(node.larder.sharing().unwrap().trouble.is_some());
+}
