@@ -209,6 +209,8 @@ struct Shared {
     sending: keep::Queue,
     /// Steps of sending, so that it can be seen whether anything moves.
     moved: AtomicU64,
+    /// How many answers wait to be sent or are on their way.
+    to_send: AtomicU64,
     /// How many answers were not sent that were to be.
     unsent: AtomicU64,
     /// Whether the far tier's log was followed once.
@@ -257,6 +259,7 @@ impl Larder {
                 queue: Arc::new(keep::Queue::new(options.queue_bytes)),
                 sending: keep::Queue::new(options.queue_bytes),
                 moved: AtomicU64::new(0),
+                to_send: AtomicU64::new(0),
                 unsent: AtomicU64::new(0),
                 followed_afar: OnceCell::new(),
                 seen_afar: Mutex::new(None),

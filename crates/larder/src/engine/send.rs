@@ -40,11 +40,13 @@ impl Larder {
                 series.dropped(far.place());
                 shared.unsent.fetch_add(1, Ordering::Relaxed);
             }
-            Enqueued::Waiting if shared.sending.begin_draining() => {
-                let shared = Arc::clone(shared);
-                tokio::spawn(async move { shared.send_all().await });
+            Enqueued::Waiting => {
+                shared.to_send.fetch_add(1, Ordering::Relaxed);
+                if shared.sending.begin_draining() {
+                    let shared = Arc::clone(shared);
+                    tokio::spawn(async move { shared.send_all().await });
+                }
             }
-            Enqueued::Waiting => {}
         }
     }
 
@@ -64,8 +66,10 @@ impl Larder {
             }
             if shared.moved.load(Ordering::Relaxed) == moved {
                 far.give_up("it takes nothing more");
+                // Those on their way come to nothing too.
+                let left = shared.to_send.swap(0, Ordering::Relaxed);
+                shared.unsent.fetch_add(left, Ordering::Relaxed);
                 let left = shared.sending.abandon();
-                shared.unsent.fetch_add(left.len() as u64, Ordering::Relaxed);
                 left.iter().for_each(|outgoing| outgoing.series.dropped(far.place()));
                 return;
             }
@@ -98,6 +102,9 @@ impl Shared {
         let started = self.clock.now();
         let sealed = Sealed { key, record, envelope, began };
         let sent = self.send_to(far, sealed).await.unwrap_or(Sent::Failed);
+        // What was given up already is counted.
+        let less = |to_send: u64| Some(to_send.saturating_sub(1));
+        let _ = self.to_send.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         let took = self.clock.now().since(started);
         self.moved.fetch_add(1, Ordering::Relaxed);
         match sent {
