@@ -102,7 +102,9 @@ fn what_one_machine_ran_another_gets_with_its_outputs_and_its_log_and_runs_nothi
     let server = RedisServer::start();
     let (ada, bob) = (machine(&server, "ada"), machine(&server, "bob"));
     assert_eq!(run(&ada, &[]).ends(), "build ran, count ran");
-    assert_eq!(run(&bob, &[]).ends(), "build from shared, count from shared");
+    let got = run(&bob, &[]);
+    assert_eq!(got.ends(), "build from shared, count from shared");
+    assert!(got.stderr.contains("build hit, from ada, "), "{}", got.stderr);
     assert!(!bob.path("home/ran").exists(), "nothing ran");
     assert_eq!(tree(&bob, "project/dist"), tree(&ada, "project/dist"));
     assert_eq!(tree(&bob, "project/count.txt"), tree(&ada, "project/count.txt"));
@@ -200,8 +202,34 @@ fn reading_and_writing_can_be_switched_off_each_for_itself() {
     run(&ada, &["--force"]);
     bob.variable("LARDER_SHARED_READ", "false");
     assert_eq!(run(&bob, &[]).ends(), "build ran, count ran");
-    bob.variable("LARDER_SHARED_READ", "true");
-    run(&bob, &[]);
+    // An account that may only read gets what others sent.
+    let mut eve = machine(&server, "eve");
+    server.ask(&[
+        "acl",
+        "setuser",
+        "reader",
+        "on",
+        ">pw",
+        "~larder1*",
+        "~{larder1}*",
+        "+@read",
+        "+@connection",
+        "+eval",
+        "+multi",
+        "+exec",
+    ]);
+    let url = server.url().replace("redis://", "redis://reader:pw@");
+    eve.variable("LARDER_SHARED", &url).variable("LARDER_SHARED_WRITE", "false");
+    let got = run(&eve, &[]);
+    assert_eq!(got.ends(), "build from shared, count from shared");
+    assert_eq!(got.summary["shared"]["trouble"], serde_json::Value::Null);
+    let refused = eve.run(&["cache", "invalidate", "all"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && said.contains("redis tier could not be told: tier may not be"),
+        "{said}"
+    );
+    assert_eq!(run(&machine(&server, "fay"), &[]).ends(), "build from shared, count from shared");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! A `redis-server` of one's own: on loopback, on a free port, in a directory that goes with it.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +12,8 @@ use tempfile::TempDir;
 
 /// How often another port is tried where somebody else was quicker.
 const ATTEMPTS: usize = 20;
+/// Ports that no system gives to whoever asks for any, so that nobody gets the port of a server that was killed.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// How long a server may take to answer.
 const STARTS: Duration = Duration::from_secs(20);
 
@@ -29,9 +33,9 @@ impl RedisServer {
     pub fn start() -> Self {
         let directory = tempfile::Builder::new().prefix("redis").tempdir().expect("a temporary directory");
         for _ in 0..ATTEMPTS {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-            let address = listener.local_addr().expect("it is bound");
-            drop(listener);
+            let number = RandomState::new().hash_one(directory.path());
+            let port = PORTS.start + (number % PORTS.len() as u64) as u16;
+            let address = (Ipv4Addr::LOCALHOST, port).into();
             if let Some(child) = spawn(&directory, address) {
                 return Self { child, address, directory };
             }
@@ -108,21 +112,22 @@ fn spawn(directory: &TempDir, address: SocketAddr) -> Option<Child> {
         if child.try_wait().expect("a child can be asked").is_some() {
             return None;
         }
-        if answers(address).is_ok() {
-            // Another server may have taken the port, and this one be about to end.
-            return child.try_wait().expect("a child can be asked").is_none().then_some(child);
+        // Another server may have the port, and this one be about to end.
+        if process_of(address).is_ok_and(|process| process == child.id()) {
+            return Some(child);
         }
         assert!(Instant::now() < until, "redis-server does not answer");
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-fn answers(address: SocketAddr) -> io::Result<()> {
-    use std::io::{Read as _, Write as _};
+/// Which process answers there.
+fn process_of(address: SocketAddr) -> io::Result<u32> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    stream.write_all(b"PING\r\n")?;
-    let mut answer = [0; 7];
-    stream.read_exact(&mut answer)?;
-    if &answer == b"+PONG\r\n" { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    stream.write_all(b"INFO server\r\nQUIT\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let process = answer.lines().find_map(|line| line.strip_prefix("process_id:")?.trim().parse().ok());
+    process.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

@@ -140,6 +140,9 @@ pub enum TierError {
         /// The format that this version reads and writes.
         supported: u32,
     },
+    /// It is closed to writing.
+    #[error("tier may not be written to")]
+    ReadOnly,
     /// It was left alone because it failed a moment ago.
     #[error("tier is left alone after failures")]
     Open,

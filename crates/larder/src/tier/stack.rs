@@ -173,7 +173,10 @@ impl Guarded {
     /// Removes what `selector` selects. If the tier can't be told now it is told before it is asked again.
     pub async fn invalidate(&self, selector: &Selector) -> Result<Invalidated, TierError> {
         self.settle().await;
-        let outcome = self.run_for(self.behind(), self.tier.invalidate(selector)).await;
+        let outcome = match self.writes() {
+            true => self.run_for(self.behind(), self.tier.invalidate(selector)).await,
+            false => Err(TierError::ReadOnly),
+        };
         if outcome.is_err() {
             let mut owed = self.owed.lock();
             if owed.len() < MAX_OWED {
@@ -223,7 +226,7 @@ impl Guarded {
     /// Tells the tier what it could not be told before.
     async fn settle(&self) {
         loop {
-            let Some(selector) = self.owed.lock().first().cloned() else { return };
+            let Some(selector) = self.owed.lock().first().cloned().filter(|_| self.writes()) else { return };
             if self.run(self.tier.invalidate(&selector)).await.is_err() {
                 return;
             }

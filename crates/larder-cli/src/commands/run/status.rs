@@ -1,5 +1,6 @@
 //! A task's end in words.
 
+use larder::stats::Place;
 use larder_tasks::Exit;
 use larder_tasks::event::{How, NotRun, TaskEnd, Unkept};
 
@@ -51,6 +52,9 @@ pub(super) fn status(end: &TaskEnd, verbose: bool) -> Option<String> {
             let mut words = styled(GOOD, "hit");
             if verdict == Verdict::Failed {
                 words = styled(BAD, format!("hit with {exit}"));
+            }
+            if hit.from == Place::Shared {
+                words += &format!(", from {}", hit.producer);
             }
             if hit.restored.written > 0 {
                 words += &format!(", {} restored", counted(hit.restored.written as u64, "output", "outputs"));
