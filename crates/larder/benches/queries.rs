@@ -3,8 +3,9 @@
 //! `cargo bench -p larder --bench queries` prints, for a project of 2,000 files, the median and the least of rounds
 //! that are taken in turns, in milliseconds, and the ratio of the medians to the floor's. The floor asks for the stat
 //! data of each file on its directory's descriptor and does nothing with it. Each round verifies in a new session:
-//! once with the traces in memory, once with an engine that has just been opened on the disk tier. Then follow graphs
-//! of up to a million queries, computed and verified in memory; `LARDER_BENCH_MILLION=0` leaves them out.
+//! once with the traces in memory, once with a watch besides, once with an engine that has just been opened on the disk
+//! tier. Then follow graphs of up to a million queries, computed and verified in memory; `LARDER_BENCH_MILLION=0`
+//! leaves them out.
 
 #![allow(clippy::print_stdout, reason = "its output is what a benchmark is for")]
 
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use larder::clock::Clock;
 use larder::config::{Amount, ByteSize, Machine, Settings};
-use larder::engine::{Context, Larder, LookError, Opened, Outside, Queries, Query};
+use larder::engine::{Context, Larder, LookError, Opened, Outside, Queries, Query, Watch};
 use larder::key::Scope;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use serde::{Deserialize, Serialize};
@@ -164,8 +165,10 @@ fn open(cache: &Path, memory_bytes: u64) -> (Opened, Queries) {
 
 async fn project(root: &PathBuf, cache: &Path) {
     let (opened, queries) = open(cache, 256 << 20);
-    let outside = Outside::new(root);
+    let (outside, watch) = (Outside::new(root), Watch::new());
+    let watched = outside.clone().watched(&watch);
     for _ in 0..2 {
+        queries.session(watched.clone()).get(Parts).await.expect("files can be read");
         queries.session(outside.clone()).get(Whole).await.expect("files can be read");
         queries.session(outside.clone()).get(Parts).await.expect("files can be read");
     }
@@ -187,6 +190,13 @@ async fn project(root: &PathBuf, cache: &Path) {
         let began = Instant::now();
         black_box(queries.session(outside.clone()).get(Parts).await.is_ok());
         note("a query a file, in memory", began.elapsed());
+
+        let began = Instant::now();
+        black_box(queries.session(watched.clone()).get(Whole).await.is_ok());
+        note("one query that read them, watched", began.elapsed());
+        let began = Instant::now();
+        black_box(queries.session(watched.clone()).get(Parts).await.is_ok());
+        note("a query a file, watched", began.elapsed());
 
         let began = Instant::now();
         let (_opened, queries) = open(cache, 256 << 20);

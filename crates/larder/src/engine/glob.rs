@@ -5,24 +5,21 @@
 use std::fmt;
 use std::num::NonZero;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::observe::{Name, Scanned, View};
+use super::observe::{Detail, Name, Scanned, Seen, View};
 use super::outside::LookError;
 use super::tables::id_of;
 use crate::key::Canonical;
-use crate::query::{NotBelowRoot, RootPath, split_root};
+use crate::query::{Fingerprint, NotBelowRoot, RootPath, split_root};
 use crate::source::{EntryKind, FileSet, Snapshot, Vigil};
 
 impl View {
-    /// The files that match, sorted. A snapshot of an earlier look spares reading them.
-    pub(super) async fn glob(
-        &self,
-        patterns: &Arc<[Box<str>]>,
-    ) -> Result<(Arc<[RootPath]>, Option<Vigil>), LookError> {
+    /// The files that match, sorted, and a vigil over which they are. A snapshot of an earlier look spares reading them.
+    pub(super) async fn glob(&self, patterns: &Arc<[Box<str>]>) -> Result<(Seen, Option<Vigil>), LookError> {
         let (name, patterns) = below_one_root(patterns)?;
         let Some(root) = self.outside.directory(name.as_deref()).map(Path::to_owned) else {
             return Err(LookError::UnknownRoot(name.unwrap_or_default()));
@@ -32,7 +29,8 @@ impl View {
         let id = Canonical::new().digest(&(id_of(&root), &patterns));
         let id = id.expect("a digest and a list of strings have a canonical form");
         let key = self.snapshots.key_of_digest(id);
-        let previous = self.snapshots.peek(&key).await.map(|(entry, _)| Arc::clone(&entry.value.0));
+        let kept = self.snapshots.peek(&key).await.map(|(entry, _)| entry);
+        let previous = kept.as_ref().map(|entry| Arc::clone(&entry.value.snapshot));
         let clock = self.snapshots.larder.clock().clone();
         let began = clock.now();
         let scan = self.blocking(move || {
@@ -42,18 +40,24 @@ impl View {
         });
         let (scan, vigil, mark) = scan.await?;
         self.count(&scan.counts);
+        // What an unchanged snapshot selects is known from the last time.
+        let known = kept.as_ref().filter(|_| !scan.is_new()).map(|entry| &entry.value.selected);
+        let known = known.map(|known| known.get_or_init(|| Selected::of(&scan.snapshot, name.as_deref())));
+        let selected = match known.filter(|known| known.root == name) {
+            Some(known) => known.clone(),
+            None => Selected::of(&scan.snapshot, name.as_deref()),
+        };
         if scan.is_new() {
             let took = self.snapshots.larder.clock().now().since(began);
-            self.snapshots.put(&key, KeptSnapshot(Arc::clone(&scan.snapshot)), took).await;
+            let kept = KeptSnapshot {
+                snapshot: Arc::clone(&scan.snapshot),
+                selected: OnceLock::from(selected.clone()),
+            };
+            self.snapshots.put(&key, kept, took).await;
         }
-        let files = scan
-            .snapshot
-            .entries()
-            .filter(|entry| matches!(entry.kind, EntryKind::File(_) | EntryKind::LinkedFile(_)));
-        // A path that a snapshot has is below the root.
-        let paths = files.filter_map(|entry| RootPath::join(name.as_deref(), entry.path).ok()).collect();
-        self.note_scan(Scanned { root: name, snapshot: scan.snapshot, mark });
-        Ok((paths, vigil))
+        self.note_scan(Scanned { root: name, snapshot: scan.snapshot, mark, last: 0 });
+        let Selected { paths, fingerprint, .. } = selected;
+        Ok((Seen { fingerprint, detail: Detail::Paths(paths) }, vigil))
     }
 }
 
@@ -74,12 +78,37 @@ pub(super) fn below_one_root(patterns: &[Box<str>]) -> Result<(Name, Vec<String>
     Ok((root.flatten().map(Box::from), below))
 }
 
+/// The files that are in a snapshot.
+#[derive(Clone)]
+struct Selected {
+    /// The name of the root that they are spelled below.
+    root: Name,
+    paths: Arc<[RootPath]>,
+    fingerprint: Fingerprint,
+}
+
+impl Selected {
+    fn of(snapshot: &Snapshot, root: Option<&str>) -> Self {
+        let is_file = |kind| matches!(kind, EntryKind::File(_) | EntryKind::LinkedFile(_));
+        let files = snapshot.entries().filter(|entry| is_file(entry.kind));
+        // A path that a snapshot has is below the root.
+        let paths: Arc<[RootPath]> =
+            files.filter_map(|entry| RootPath::join(root, entry.path).ok()).collect();
+        let fingerprint = Fingerprint::of_paths(&paths);
+        Self { root: root.map(Box::from), paths, fingerprint }
+    }
+}
+
 /// A snapshot as it is kept, so that a glob reads no file that an earlier one read. It decides no answer.
-pub(super) struct KeptSnapshot(Arc<Snapshot>);
+pub(super) struct KeptSnapshot {
+    snapshot: Arc<Snapshot>,
+    /// Worked out when it is asked for first.
+    selected: OnceLock<Selected>,
+}
 
 impl Serialize for KeptSnapshot {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0.encode())
+        serializer.serialize_bytes(&self.snapshot.encode())
     }
 }
 
@@ -94,7 +123,8 @@ impl<'de> Deserialize<'de> for KeptSnapshot {
             }
 
             fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<KeptSnapshot, E> {
-                Snapshot::decode(bytes).map(|snapshot| KeptSnapshot(Arc::new(snapshot))).map_err(E::custom)
+                let snapshot = Arc::new(Snapshot::decode(bytes).map_err(E::custom)?);
+                Ok(KeptSnapshot { snapshot, selected: OnceLock::new() })
             }
         }
         deserializer.deserialize_bytes(Bytes)

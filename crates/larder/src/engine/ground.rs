@@ -15,6 +15,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use foldhash::fast::RandomState;
+
 use super::flight::Seat;
 use super::keep::Began;
 use super::lookup::InMemory;
@@ -76,15 +78,21 @@ impl Session {
         if !holds {
             return None;
         }
-        for (at, seen) in trace.observations.iter().enumerate() {
-            // Globs come first: what they have looked at need not be looked at again.
-            let is_glob = |seen: &Observation| matches!(seen.source, Source::Glob(_));
-            if !is_glob(seen) && (at == 0 || is_glob(&trace.observations[at - 1])) {
-                let rest: Vec<&Source> = trace.observations[at..].iter().map(|seen| &seen.source).collect();
-                self.view().look_ahead(&rest).await;
+        // Globs come first: what they have looked at need not be looked at again.
+        let is_glob = |seen: &Observation| matches!(seen.source, Source::Glob(_));
+        let (globs, rest) = trace.observations.split_at(trace.observations.partition_point(is_glob));
+        for seen in globs {
+            if self.view().fingerprint(&seen.source).await.ok()? != seen.fingerprint {
+                return None;
             }
-            let now = self.view().see(&seen.source).await.ok()?;
-            if now.fingerprint != seen.fingerprint {
+        }
+        let sources: Vec<&Source> = rest.iter().map(|seen| &seen.source).collect();
+        for (seen, looked) in rest.iter().zip(self.view().look_ahead(&sources).await) {
+            let now = match looked {
+                Some(now) => now,
+                None => self.view().fingerprint(&seen.source).await.ok()?,
+            };
+            if now != seen.fingerprint {
                 return None;
             }
         }
@@ -145,7 +153,11 @@ impl Session {
         observations: &Arc<[Observation]>,
         met_so_far: &mut usize,
     ) -> Option<(Vec<Observation>, Vec<KindName>)> {
-        let mut outside: HashMap<Source, Fingerprint> = HashMap::new();
+        // Most answers that rest on no query are asked for again and again.
+        if !observations.iter().any(|seen| matches!(seen.source, Source::Query(_))) {
+            return None;
+        }
+        let mut outside: HashMap<Source, Fingerprint, RandomState> = HashMap::default();
         let (mut met, mut kinds) = (HashSet::new(), BTreeSet::new());
         let mut open = vec![Arc::clone(observations)];
         while let Some(observations) = open.pop() {

@@ -89,25 +89,44 @@ impl Place {
                     return None;
                 }
                 looked_at += 1;
-                let next = wanted.get(at + 1).map(|next| next.path.below());
-                Some(way.stat(path.below(), next).map(Stat::from))
+                let next = wanted.get(at + 1).map(|next| &next.path);
+                Some(way.stat(path, next).map(Stat::from))
             })
             .collect();
         self.counts.lock().looked_at += looked_at;
-        let looks = wanted.iter().zip(stats).map(|(Wanted { looked, path, known, .. }, stat)| {
+        let settled = self.known_all(wanted, &stats, began);
+        let mut looks = Vec::with_capacity(wanted.len());
+        for ((wanted, stat), settled) in wanted.iter().zip(stats).zip(settled) {
             let vigil = vigils.next().flatten();
-            Ok(match (known, stat) {
-                (Some((known, mark)), _) => {
+            looks.push(match (&wanted.known, settled, stat) {
+                (Some((known, mark)), ..) => {
                     let vigil = vigil.zip(*mark).map(|(vigil, mark)| vigil.since(mark));
-                    Sight { fingerprint: *known, vigil }
+                    Ok(Sight { fingerprint: *known, vigil })
                 }
-                (None, stat) => {
+                (None, Some(settled), _) => Ok(Sight { fingerprint: Fingerprint::Is(settled), vigil }),
+                (None, None, stat) => {
                     let stat = stat.expect("what is not known was looked at");
-                    Sight { fingerprint: self.fingerprint(*looked, path, stat, began)?, vigil }
+                    let fingerprint = self.fingerprint(wanted.looked, &wanted.path, stat);
+                    fingerprint.map(|fingerprint| Sight { fingerprint, vigil })
                 }
-            })
+            });
+        }
+        looks
+    }
+
+    /// What the stat table vouches for.
+    fn known_all(
+        &self,
+        wanted: &[Wanted],
+        stats: &[Option<Result<Stat, Errno>>],
+        now: Timestamp,
+    ) -> Vec<Option<Digest>> {
+        let Some(table) = &self.table else { return vec![None; wanted.len()] };
+        let looks = wanted.iter().zip(stats).map(|(wanted, stat)| match stat {
+            Some(Ok(stat)) => Some((wanted.looked, wanted.path.below().as_os_str().as_bytes(), stat)),
+            _ => None,
         });
-        looks.collect()
+        table.rows.find_all(looks, now)
     }
 
     /// Begins a vigil over each of what is wanted, if anything is handed on.
@@ -148,17 +167,16 @@ impl Place {
         Ok((scan, vigil, mark))
     }
 
+    /// What stands for something that has this stat data, for which the table does not vouch.
     fn fingerprint(
         &self,
         looked: Looked,
         path: &RootPath,
         stat: Result<Stat, Errno>,
-        began: Timestamp,
     ) -> Result<Fingerprint, SourceError> {
         let full = || path.under(&self.root);
-        let Some(stat) = look(&full, || Ok(stat?))? else { return Ok(Fingerprint::Absent) };
-        if let Some(known) = self.known(looked, path, &stat, began) {
-            return Ok(Fingerprint::Is(known));
+        if look(&full, || Ok(stat?))?.is_none() {
+            return Ok(Fingerprint::Absent);
         }
         match looked {
             Looked::Listing => Ok(self.names(path)?.1),
@@ -280,7 +298,7 @@ fn tells_by_stamp(path: &Path) -> bool {
 struct Way {
     root: Result<OwnedFd, Errno>,
     /// The directory that was on the way last, and how it was opened.
-    last: Option<(PathBuf, Result<OwnedFd, Errno>)>,
+    last: Option<(Vec<u8>, Result<OwnedFd, Errno>)>,
 }
 
 impl Way {
@@ -292,21 +310,30 @@ impl Way {
     const FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
     /// Stat data of what is at `path`, through links. A directory is opened where the `next` path is in it too.
-    fn stat(&mut self, path: &Path, next: Option<&Path>) -> Result<rustix::fs::Stat, Errno> {
+    fn stat(&mut self, path: &RootPath, next: Option<&RootPath>) -> Result<rustix::fs::Stat, Errno> {
         let root = self.root.as_ref().map_err(|errno| *errno)?;
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return fstat(root);
-        };
+        let Some((parent, name)) = split_last(path) else { return fstat(root) };
         let is_open = self.last.as_ref().is_some_and(|(last, _)| last == parent);
-        if !is_open && !parent.as_os_str().is_empty() && next.and_then(Path::parent) == Some(parent) {
+        let is_worth_it = || next.and_then(split_last).is_some_and(|(next, _)| next == parent);
+        if !is_open && !parent.is_empty() && is_worth_it() {
             self.last = Some((parent.to_owned(), openat(root, parent, Self::FLAGS, Mode::empty())));
         }
         match &self.last {
             Some((last, directory)) if last == parent => {
                 statat(directory.as_ref().map_err(|errno| *errno)?, name, AtFlags::empty())
             }
-            _ => statat(root, path, AtFlags::empty()),
+            _ => statat(root, path.below(), AtFlags::empty()),
         }
+    }
+}
+
+/// The directory that a path below a root is in, and its name there; `None` for the root itself. By its bytes, as it
+/// has one spelling.
+fn split_last(path: &RootPath) -> Option<(&[u8], &[u8])> {
+    let path = path.below().as_os_str().as_bytes();
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => Some((&path[..slash], &path[slash + 1..])),
+        None => (!path.is_empty()).then_some((&[], path)),
     }
 }
 

@@ -6,6 +6,7 @@
 //! on to the next (`carry`).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZero;
 use std::path::Path;
@@ -69,12 +70,50 @@ type Looking<T> = (Option<Arc<T>>, Fingerprint, Option<Vigil>);
 
 type Cell = Arc<OnceCell<Result<Arc<Seen>, LookError>>>;
 
+/// What a session has of a source.
+enum Slot {
+    /// What stands for a file or a listing; nobody has asked for what is in it.
+    Known(Fingerprint),
+    /// What was seen.
+    Seen(Arc<Seen>),
+    /// What somebody sees just now, or could not see.
+    Cell(Cell),
+}
+
+impl Slot {
+    /// What stands for the source, if somebody has seen it.
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        match self {
+            Self::Known(fingerprint) => Some(*fingerprint),
+            Self::Seen(seen) => Some(seen.fingerprint),
+            Self::Cell(cell) => cell.get()?.as_ref().ok().map(|seen| seen.fingerprint),
+        }
+    }
+
+    /// The same with room for what is in it.
+    fn cell(&mut self, source: &Source) -> Cell {
+        let seen = match self {
+            Self::Cell(cell) => return Arc::clone(cell),
+            Self::Seen(seen) => Arc::clone(seen),
+            Self::Known(fingerprint) => {
+                let (looked, _) = as_look(source).expect("nothing else is known like that");
+                Arc::new(seen_as(looked, *fingerprint))
+            }
+        };
+        let cell = Arc::new(OnceCell::new_with(Some(Ok(seen))));
+        *self = Self::Cell(Arc::clone(&cell));
+        cell
+    }
+}
+
 /// What a glob found: it has looked at each file that it selected.
 pub(super) struct Scanned {
     pub(super) root: Name,
     pub(super) snapshot: Arc<Snapshot>,
     /// When it began.
     pub(super) mark: Option<Mark>,
+    /// Where in it was looked last: files are asked for in order most of the time.
+    pub(super) last: usize,
 }
 
 /// The outside as one session sees it.
@@ -85,7 +124,7 @@ pub(super) struct View {
     /// Of each root that was looked below.
     places: Mutex<HashMap<Name, Arc<OnceCell<Arc<Place>>>>>,
     counts: Arc<Mutex<Counts>>,
-    cells: Mutex<HashMap<Source, Cell, RandomState>>,
+    sources: Mutex<HashMap<Source, Slot, RandomState>>,
     scans: Mutex<Vec<Scanned>>,
     threads: usize,
     /// Bounds how many blocking looks go on at once.
@@ -101,7 +140,7 @@ impl View {
             snapshots,
             places: Mutex::default(),
             counts: Arc::default(),
-            cells: Mutex::default(),
+            sources: Mutex::default(),
             scans: Mutex::default(),
             threads,
             permits: Semaphore::new(threads * 2),
@@ -153,13 +192,17 @@ impl View {
             let fingerprint = Fingerprint::of_variable(name, self.variable(name));
             return Ok(Arc::new(Seen { fingerprint, detail: Detail::None }));
         }
-        if let Some(cell) = self.cells.lock().get(source)
-            && let Some(seen) = cell.get()
-        {
-            return seen.clone();
-        }
         let cell = self.cell(source.clone());
         cell.get_or_init(|| self.first_look(source)).await.clone()
+    }
+
+    /// What stands for a source: looks at it, unless the session has.
+    pub(super) async fn fingerprint(&self, source: &Source) -> Result<Fingerprint, LookError> {
+        let known = self.sources.lock().get(source).and_then(Slot::fingerprint);
+        match known {
+            Some(known) => Ok(known),
+            None => self.see(source).await.map(|seen| seen.fingerprint),
+        }
     }
 
     /// What is seen of a source for the first time.
@@ -204,53 +247,68 @@ impl View {
         Some(seen)
     }
 
-    /// Looks at those files and listings that the session has not looked at, all in one go, so that seeing each is
-    /// quick from now on. What goes wrong is told by whoever sees it.
-    pub(super) async fn look_ahead(&self, sources: &[&Source]) {
+    /// Looks at those files and listings that the session has not looked at, all in one go, and returns what stands for
+    /// each. `None` stands for other sources, and for those that could not be looked at: what is wrong with them is told
+    /// by whoever sees them.
+    pub(super) async fn look_ahead(&self, sources: &[&Source]) -> Vec<Option<Fingerprint>> {
         let places = self.places_of(sources).await;
         let carry_of = |root: Option<&str>| {
             let place = places.iter().find(|place| place.0.as_deref() == root);
             place.and_then(|(_, place)| place.carry.as_ref())
         };
-        let (mut cells, mut wanted) = (Vec::new(), Vec::new());
+        let (mut found, mut wanted, mut places_wanted) = (Vec::new(), Vec::new(), Vec::new());
+        let mut count = 0;
         {
-            let mut all = self.cells.lock();
-            for &source in sources {
-                let Some((looked, path)) = as_look(source) else { continue };
-                if all.get(source).is_some_and(|cell| cell.initialized()) {
+            let mut all = self.sources.lock();
+            all.reserve(sources.len());
+            for (at, &source) in sources.iter().enumerate() {
+                let Some((looked, path)) = as_look(source) else {
+                    found.push(None);
+                    continue;
+                };
+                if let Some(slot) = all.get(source) {
+                    found.push(slot.fingerprint());
                     continue;
                 }
-                let cell = all.entry(source.clone()).or_default();
                 let carry = carry_of(path.root());
-                let known = match carry {
-                    Some(carry) => self.carried(carry, source),
-                    None if looked == Looked::Listing => None,
-                    None => self.scanned(path).map(|(known, _)| Arc::new(seen_as(looked, known))),
-                };
-                match known {
-                    // Whoever looks just now is right too: what is told to all is told by the cell.
-                    Some(known) => drop(cell.set(Ok(known))),
+                let mut slot = carry.and_then(|carry| carry.get(source)).map(Slot::Seen);
+                count += usize::from(slot.is_some());
+                let known = if slot.is_none() { self.scanned(looked, path) } else { None };
+                if carry.is_none() {
+                    slot = known.map(|(known, _)| Slot::Known(known));
+                }
+                found.push(slot.as_ref().and_then(Slot::fingerprint));
+                match slot {
+                    Some(slot) => drop(all.insert(source.clone(), slot)),
                     None => {
-                        cells.push((source, looked, carry, Arc::clone(cell)));
-                        wanted.extend(self.wanted(source));
+                        wanted.push(Wanted { looked, path: path.clone(), known, is_watched: true });
+                        places_wanted.push((at, carry));
                     }
                 }
             }
         }
+        self.counts.lock().carried += count;
         if wanted.is_empty() {
-            return;
+            return found;
         }
-        for ((source, looked, carry, cell), found) in cells.iter().zip(self.fingerprints(wanted).await) {
-            let look = || async {
-                let Sight { fingerprint, vigil } = found?;
-                let seen = Arc::new(seen_as(*looked, fingerprint));
-                if let (Some(carry), Some(vigil)) = (carry, vigil) {
-                    carry.keep(source, &seen, vigil);
-                }
-                Ok(seen)
-            };
-            cell.get_or_init(look).await;
+        let sights = self.fingerprints(wanted).await;
+        let mut all = self.sources.lock();
+        for ((at, carry), sight) in places_wanted.into_iter().zip(sights) {
+            // Whoever looked meanwhile, or does so now, is right too: what is told to all is what was there first.
+            let Ok(Sight { fingerprint, vigil }) = sight else { continue };
+            let source = sources[at];
+            let slot = all.entry(source.clone()).or_insert(Slot::Known(fingerprint));
+            if let (Some(carry), Some(vigil)) = (carry, vigil)
+                && let Slot::Known(fingerprint) = *slot
+                && let Some((looked, _)) = as_look(source)
+            {
+                let seen = Arc::new(seen_as(looked, fingerprint));
+                carry.keep(source, &seen, vigil);
+                *slot = Slot::Seen(seen);
+            }
+            found[at] = slot.fingerprint();
         }
+        found
     }
 
     /// The places that files and listings are below, as far as they are known.
@@ -311,7 +369,7 @@ impl View {
 
     /// The fingerprints of files and listings, in order. Where one blocking thread has enough to do, others help.
     async fn fingerprints(&self, wanted: Vec<Wanted>) -> Vec<Result<Sight, LookError>> {
-        let wanted = Arc::<[_]>::from(wanted);
+        let wanted = Arc::new(wanted);
         let most = wanted.len().div_ceil(self.threads).max(WORTH_A_THREAD);
         let (mut from, mut parts) = (0, Vec::new());
         for below_one in wanted.chunk_by(|a, b| a.path.root() == b.path.root()) {
@@ -349,15 +407,18 @@ impl View {
     /// A file or a listing as it is looked at for the first time.
     fn wanted(&self, source: &Source) -> Option<Wanted> {
         let (looked, path) = as_look(source)?;
-        let known = if looked == Looked::File { self.scanned(path) } else { None };
+        let known = self.scanned(looked, path);
         Some(Wanted { looked, path: path.clone(), known, is_watched: true })
     }
 
     /// What a scan of this session has found out about a file.
-    fn scanned(&self, path: &RootPath) -> Option<(Fingerprint, Option<Mark>)> {
-        let scans = self.scans.lock();
-        let mut scans = scans.iter().filter(|scan| scan.root.as_deref() == path.root());
-        scans.find_map(|scan| match scan.snapshot.get(path.below())?.kind {
+    fn scanned(&self, looked: Looked, path: &RootPath) -> Option<(Fingerprint, Option<Mark>)> {
+        if looked == Looked::Listing {
+            return None;
+        }
+        let mut scans = self.scans.lock();
+        let mut scans = scans.iter_mut().filter(|scan| scan.root.as_deref() == path.root());
+        scans.find_map(|scan| match scan.snapshot.get_after(&mut scan.last, path.below())?.kind {
             EntryKind::File(digest) => Some((Fingerprint::Is(digest), scan.mark)),
             _ => None,
         })
@@ -366,11 +427,7 @@ impl View {
     /// What is seen of a source now, whatever the session has seen.
     async fn look(&self, source: &Source) -> Result<(Seen, Option<Vigil>), LookError> {
         match source {
-            Source::Glob(patterns) => {
-                let (paths, vigil) = self.glob(patterns).await?;
-                let fingerprint = Fingerprint::of_paths(&paths);
-                Ok((Seen { fingerprint, detail: Detail::Paths(paths) }, vigil))
-            }
+            Source::Glob(patterns) => self.glob(patterns).await,
             Source::Tool(name) => {
                 if name.contains('/') {
                     self.place(RootPath::new(&**name)?.root()).await?;
@@ -443,7 +500,18 @@ impl View {
     }
 
     fn cell(&self, source: Source) -> Cell {
-        Arc::clone(self.cells.lock().entry(source).or_default())
+        let mut all = self.sources.lock();
+        match all.entry(source) {
+            Entry::Occupied(mut slot) => {
+                let source = slot.key().clone();
+                slot.get_mut().cell(&source)
+            }
+            Entry::Vacant(slot) => {
+                let cell = Cell::default();
+                slot.insert(Slot::Cell(Arc::clone(&cell)));
+                cell
+            }
+        }
     }
 
     async fn content(&self, path: &RootPath) -> Result<Looking<[u8]>, LookError> {

@@ -22,7 +22,9 @@ use crate::key::{Digest, Key};
 use crate::query::{Fingerprint, Mismatch, Missed, Now, Observation, Question, Source, Trace, Traces, Why};
 use crate::stats::Place;
 
-/// How many sources are looked at, or queries prepared, ahead of the walk.
+/// How many sources are looked at, or queries prepared, ahead of the walk at first.
+const MIN_AHEAD: usize = 16;
+/// And how many at most.
 const MAX_AHEAD: usize = 1024;
 /// At how many sources of a query is looked ahead of verifying it.
 const MAX_FIRST: usize = 16;
@@ -204,8 +206,10 @@ impl Session {
 
     async fn first_mismatch(&self, trace: &Trace) -> Option<Mismatch> {
         // What is to come is prepared a growing way ahead, as what differs often differs early. Preparing asks no query.
-        let (mut prepared, mut ahead) = (0, 4);
+        let (mut prepared, mut ahead) = (0, MIN_AHEAD);
         let mut together: HashMap<usize, Now> = HashMap::new();
+        // What stands for the sources from there on.
+        let (mut looked_from, mut looked) = (0, Vec::new());
         for (at, seen) in trace.observations.iter().enumerate() {
             if at >= prepared {
                 let rest = &trace.observations[at..];
@@ -216,7 +220,7 @@ impl Session {
                 match alike.len() {
                     0 | 1 => {}
                     _ if is_query(seen) => self.prepare(&alike).await,
-                    _ => self.view().look_ahead(&alike).await,
+                    _ => (looked_from, looked) = (at, self.view().look_ahead(&alike).await),
                 }
             }
             let now = match &seen.source {
@@ -235,9 +239,12 @@ impl Session {
                         }
                     }
                 },
-                outside => match self.view().see(outside).await {
-                    Ok(seen) => Now::Is(seen.fingerprint),
-                    Err(error) => Now::Failed(words(&error)),
+                outside => match looked.get(at - looked_from).copied().flatten() {
+                    Some(known) => Now::Is(known),
+                    None => match self.view().fingerprint(outside).await {
+                        Ok(now) => Now::Is(now),
+                        Err(error) => Now::Failed(words(&error)),
+                    },
                 },
             };
             if now != Now::Is(seen.fingerprint) {

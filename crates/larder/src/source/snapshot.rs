@@ -196,6 +196,20 @@ impl Snapshot {
         self.rows.get(at).filter(|row| row.path.of(&self.arena) == path).map(|row| self.entry(row))
     }
 
+    /// Like [`get`](Self::get), for whoever asks for one entry after another: costs two comparisons where it is the one
+    /// after the `last`.
+    pub(crate) fn get_after(&self, last: &mut usize, path: &Path) -> Option<Entry<'_>> {
+        let bytes = path.as_os_str().as_bytes();
+        let is_at = |at: usize| self.rows.get(at).is_some_and(|row| row.path.of(&self.arena) == bytes);
+        let next = *last + 1;
+        // The first row of a path is the link itself, where a link leads to a file.
+        *last = match is_at(next) && !is_at(*last) {
+            true => next,
+            false => self.rows.partition_point(|row| row.path.of(&self.arena) < bytes),
+        };
+        self.rows.get(*last).filter(|_| is_at(*last)).map(|row| self.entry(row))
+    }
+
     /// The directories that were looked into, in order; the root's path is empty.
     pub(crate) fn directories(&self) -> impl Iterator<Item = &Path> {
         self.visits.iter().map(|visit| to_path(visit.path.of(&self.arena)))

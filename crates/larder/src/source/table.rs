@@ -64,16 +64,18 @@ struct Rows {
 impl StatTable {
     /// The digest of what was found at `path` under `stat`, if what is there `now` is sure to be the same.
     pub fn find(&self, looked: Looked, path: &[u8], stat: &Stat, now: Timestamp) -> Option<Digest> {
+        self.0.lock().find(looked, path, stat, now)
+    }
+
+    /// The same for many, in order; they are found in one go, as others want to find theirs.
+    pub(crate) fn find_all<'a>(
+        &self,
+        wanted: impl Iterator<Item = Option<(Looked, &'a [u8], &'a Stat)>>,
+        now: Timestamp,
+    ) -> Vec<Option<Digest>> {
         let rows = &mut *self.0.lock();
-        // If the clock says that the table is yet to be written it was stepped back since, and new stamps may
-        // repeat old ones.
-        if rows.taken > now {
-            return None;
-        }
-        let at = rows.position(looked, path)?;
-        let row = &mut rows.rows[at];
-        row.used = true;
-        (row.live && row.stat == *stat).then_some(row.digest)
+        let mut find = |(looked, path, stat)| rows.find(looked, path, stat, now);
+        wanted.map(|wanted| wanted.and_then(&mut find)).collect()
     }
 
     /// Notes what was found at `path` under `stat`, which was the same before and after. Does so only if the stat
@@ -207,6 +209,18 @@ fn decode_rows(mut from: &[u8]) -> Option<Rows> {
 }
 
 impl Rows {
+    fn find(&mut self, looked: Looked, path: &[u8], stat: &Stat, now: Timestamp) -> Option<Digest> {
+        // If the clock says that the table is yet to be written it was stepped back since, and new stamps may
+        // repeat old ones.
+        if self.taken > now {
+            return None;
+        }
+        let at = self.position(looked, path)?;
+        let row = &mut self.rows[at];
+        row.used = true;
+        (row.live && row.stat == *stat).then_some(row.digest)
+    }
+
     fn position(&self, looked: Looked, path: &[u8]) -> Option<usize> {
         let eq = |&at: &u32| {
             let row = &self.rows[at as usize];
