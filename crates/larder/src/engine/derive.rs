@@ -118,7 +118,9 @@ impl Session {
             }
         };
         let why = Arc::new(Why::Computed(miss.missed));
-        Ok(Settled { holds, answer: Some(answer), why, observations, freshness: Freshness::Fresh })
+        let freshness = self.freshness_on(&observations, Freshness::Fresh);
+        let answer = Some(Answer { freshness, ..answer });
+        Ok(Settled { holds, answer, why, observations, freshness })
     }
 
     /// Whether what was observed outside is still so.

@@ -79,7 +79,7 @@ pub trait Query: Serialize + DeserializeOwned + Send + Sync + 'static {
 /// For how long an answer may be given although nothing that was observed has changed: for queries that learn
 /// something in ways that can't be observed, from a machine or a network.
 ///
-/// An answer that is built on one that is given once more while it is refreshed is as old as that, and not marked.
+/// An answer that is built on one that is given once more while it is refreshed is marked as stale too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
     /// How long after it was computed it is as good as new.

@@ -16,6 +16,7 @@ use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
@@ -60,6 +61,8 @@ pub(super) struct State {
     settled: Mutex<HashMap<Key, Cargo>>,
     /// What is known of computations that failed, beside their error.
     failed: Mutex<HashMap<Key, Arc<Failed>>>,
+    /// Whether an answer was given that is not as good as new.
+    gave_stale: AtomicBool,
     since: OnceCell<Since>,
     laying: Mutex<Laying>,
 }
@@ -157,6 +160,7 @@ impl Session {
             flights: Arc::default(),
             settled: Mutex::default(),
             failed: Mutex::default(),
+            gave_stale: AtomicBool::new(false),
             since: OnceCell::new(),
             laying: Mutex::default(),
         });
@@ -227,6 +231,9 @@ impl Session {
     async fn lead<Q: Query>(self, asked: Arc<Asked<Q>>, need: Need, lead: Lead) -> Outcome<Q> {
         let flight = Arc::clone(lead.flight());
         let outcome = computing(Arc::clone(&flight), self.find_or_derive(&asked, need, &flight)).await;
+        if outcome.as_ref().is_ok_and(|settled| settled.freshness == Freshness::Stale) {
+            self.shared.gave_stale.store(true, Ordering::Release);
+        }
         let cargo: Cargo = Arc::new(outcome.clone());
         flight.unless_revoked(|| self.shared.settled.lock().insert(asked.key.clone(), Arc::clone(&cargo)));
         lead.land(cargo);
@@ -260,6 +267,22 @@ impl Session {
     pub(super) fn settled<Q: Query>(&self, key: &Key) -> Option<Outcome<Q>> {
         let cargo = self.shared.settled.lock().get(key).map(Arc::clone)?;
         Some(of_cargo::<Q>(&cargo).clone())
+    }
+
+    /// How good an answer is that is built on these, and is as good as `own` by itself.
+    pub(super) fn freshness_on(&self, observations: &[Observation], own: Freshness) -> Freshness {
+        let is_stale = |seen: &Observation| match &seen.source {
+            Source::Query(question) => {
+                let kind = self.registry().verifiable(question.kind());
+                kind.is_some_and(|kind| kind.is_stale(self, question))
+            }
+            _ => false,
+        };
+        // Most sessions give none, and need not look at each.
+        match self.shared.gave_stale.load(Ordering::Acquire) && observations.iter().any(is_stale) {
+            true => Freshness::Stale,
+            false => own,
+        }
     }
 
     async fn on_ground_if<Q: Query>(&self, asked: &Asked<Q>, need: Need) -> Option<Settled<Q::Output>> {
@@ -340,6 +363,9 @@ pub(super) trait Verifiable: Send + Sync {
 
     /// Whether a session has settled the query.
     fn is_settled(&self, session: &Session, question: &Question) -> bool;
+
+    /// Whether a session has settled the query with an answer that is not as good as new.
+    fn is_stale(&self, session: &Session, question: &Question) -> bool;
 
     /// The newest trace of the query, which is in memory from now on.
     fn newest<'a>(

@@ -80,19 +80,21 @@ impl Session {
         };
         let (mut mismatches, mut expired) = (Vec::new(), false);
         for (nth, trace) in entry.iter().enumerate() {
-            let Some(freshness) = self.freshness_of::<Q>(trace) else {
+            let Some(own) = self.freshness_of::<Q>(trace) else {
                 expired = true;
                 continue;
             };
             let Some(mismatch) = self.first_mismatch(trace).await else {
                 let why = Arc::new(Why::Held { trace: nth });
                 let (value, observations) = (trace.value, Arc::clone(&trace.observations));
+                let freshness = self.freshness_on(&observations, own);
                 let verified = Verified { value, why, observations, freshness };
                 let settled = match need {
                     Need::Digest => verified.without_value(),
                     Need::Value | Need::Asked => self.with_value(asked, verified).await?,
                 };
-                if freshness == Freshness::Stale {
+                // What it is built on is refreshed by itself.
+                if own == Freshness::Stale {
                     traces.stale(place, &asked.key, watch);
                     self.refresh_behind(&asked.question);
                 } else {
@@ -361,6 +363,11 @@ impl<Q: Query> Verifiable for Registered<Q> {
 
     fn is_settled(&self, session: &Session, question: &Question) -> bool {
         session.settled::<Q>(&question.key(&session.registry().scope)).is_some()
+    }
+
+    fn is_stale(&self, session: &Session, question: &Question) -> bool {
+        let settled = session.settled::<Q>(&question.key(&session.registry().scope));
+        settled.is_some_and(|settled| settled.is_ok_and(|settled| settled.freshness == Freshness::Stale))
     }
 
     fn newest<'a>(

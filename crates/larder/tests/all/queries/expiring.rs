@@ -116,6 +116,47 @@ async fn what_is_built_on_an_answer_that_grew_old_is_computed_only_if_that_is_an
     assert_eq!(ask().await, (false, "degrees warm".to_owned()));
 }
 
+/// Whether one would like to be outside.
+#[derive(Serialize, Deserialize)]
+struct Pleasant(bool);
+
+impl Query for Pleasant {
+    type Output = bool;
+    type Error = std::convert::Infallible;
+    const KIND: &'static str = "pleasant";
+    const VERSION: u32 = 1;
+
+    async fn compute(&self, cx: &Context) -> Result<bool, Self::Error> {
+        Ok(cx.get(Warm).await.is_ok_and(|warm| warm.value) && self.0)
+    }
+}
+
+#[tokio::test]
+async fn what_is_built_on_a_stale_answer_is_as_stale() {
+    let lab = Lab::settled();
+    let queries = queries(&lab).with::<Pleasant>().unwrap();
+    let ask = async |pleasant: Pleasant| {
+        let session = queries.session(lab.outside.clone());
+        let answer = session.get(pleasant).await.unwrap();
+        let again = session.get(Warm).await.unwrap();
+        assert_eq!(answer.answer.freshness, again.answer.freshness);
+        (*answer, answer.answer.freshness)
+    };
+    DEGREES.set(20);
+    assert_eq!(ask(Pleasant(true)).await, (true, Freshness::Fresh));
+    DEGREES.set(10);
+    lab.clock.advance(Duration::from_secs(11));
+    // One that is kept, and one that is computed now; through another in between.
+    assert_eq!(ask(Pleasant(true)).await, (true, Freshness::Stale));
+    until_fresh(&lab).await;
+    assert_eq!(ask(Pleasant(true)).await, (false, Freshness::Fresh));
+    lab.clock.advance(Duration::from_secs(11));
+    assert_eq!(ask(Pleasant(false)).await, (false, Freshness::Stale));
+    until_fresh(&lab).await;
+    assert_eq!(ask(Pleasant(false)).await, (false, Freshness::Fresh));
+    take_ran();
+}
+
 /// Never ends, unless it is told to.
 #[derive(Serialize, Deserialize)]
 struct Endless(bool);
