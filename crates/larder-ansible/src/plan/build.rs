@@ -16,6 +16,7 @@ use super::{
     Batch, Effect, ExecutionPlan, FORMAT, Metadata, PlannedLoop, PlannedTask, PlayPlan, Risk, Totals,
 };
 use crate::compiled::{CompiledPlay, CompiledTask};
+use crate::inventory::Chosen;
 use crate::plain::{Mapping, Plain};
 use crate::tags::TagSelection;
 
@@ -102,6 +103,7 @@ pub(crate) fn ordered(
         gather_facts: play.gather_facts,
         max_fail_percentage: play.max_fail_percentage,
         hosts: Vec::new(),
+        unmatched: Vec::new(),
         batches: Vec::new(),
         tasks,
         handlers: all.collect(),
@@ -157,9 +159,10 @@ fn planned(id: usize, task: &CompiledTask, play: &CompiledPlay, modes: Modes) ->
 pub(crate) fn on_hosts(
     play: &PlayPlan,
     compiled: &CompiledPlay,
-    mut hosts: Vec<String>,
+    chosen: &Chosen,
     roll: Option<usize>,
 ) -> PlayPlan {
+    let mut hosts: Vec<String> = chosen.hosts.iter().map(ToString::to_string).collect();
     match compiled.order.as_deref() {
         Some("sorted") => hosts.sort_unstable(),
         Some("reverse_sorted") => hosts.sort_unstable_by(|a, b| b.cmp(a)),
@@ -170,7 +173,8 @@ pub(crate) fn on_hosts(
     let rolled: Vec<Plain> = roll.iter().map(|&hosts| Plain::Integer(hosts as i64)).collect();
     let serial = if compiled.serial.is_empty() { &rolled } else { &compiled.serial };
     let batches = batches(&hosts, serial);
-    PlayPlan { hosts, batches, ..play.clone() }
+    let unmatched = chosen.unmatched.iter().map(ToString::to_string).collect();
+    PlayPlan { hosts, unmatched, batches, ..play.clone() }
 }
 
 /// The same play by a strategy, with what can be shipped.

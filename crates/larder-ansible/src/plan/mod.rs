@@ -31,7 +31,7 @@ use crate::compiled::{Phase, Section};
 use crate::plain::{Mapping, Plain};
 
 /// Version of the form of a plan.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// What playbooks would do with an inventory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,6 +82,8 @@ pub struct PlayPlan {
     pub max_fail_percentage: Option<f64>,
     /// Hosts in the order in which the play has them.
     pub hosts: Vec<String>,
+    /// Patterns that match no host and no group.
+    pub unmatched: Vec<String>,
     /// The batches that `serial` makes of them, one after the other. Each goes through all tasks.
     pub batches: Vec<Batch>,
     /// Tasks in the order of the playbook.

@@ -38,7 +38,7 @@ impl Query for Order {
     type Output = PlayPlan;
     type Error = Problem;
     const KIND: &'static str = "ansible.order";
-    const VERSION: u32 = 4;
+    const VERSION: u32 = 5;
 
     async fn compute(&self, cx: &Context) -> Result<PlayPlan, Problem> {
         let compile = Compile { play: self.play.clone(), options: self.options.clone() };
@@ -69,7 +69,7 @@ impl Query for PlanPlay {
     type Output = PlayPlan;
     type Error = Problem;
     const KIND: &'static str = "ansible.play";
-    const VERSION: u32 = 4;
+    const VERSION: u32 = 5;
 
     async fn compute(&self, cx: &Context) -> Result<PlayPlan, Problem> {
         let Order { play, options, .. } = &self.order;
@@ -82,8 +82,7 @@ impl Query for PlanPlay {
             limit: self.limit.clone(),
         };
         let chosen = cx.get(hosts).await.map_err(|error| inventory_problem(InventoryError::from(error)))?;
-        let hosts = chosen.value.hosts.iter().map(ToString::to_string).collect();
-        Ok(build::on_hosts(&order.value, &compiled.value, hosts, self.roll))
+        Ok(build::on_hosts(&order.value, &compiled.value, &chosen.value, self.roll))
     }
 }
 
@@ -123,7 +122,7 @@ impl Query for PlanRequest {
     type Output = Packed;
     type Error = Problem;
     const KIND: &'static str = "ansible.plan";
-    const VERSION: u32 = 5;
+    const VERSION: u32 = 6;
 
     async fn compute(&self, cx: &Context) -> Result<Packed, Problem> {
         let mut plays: Vec<PlayRef> = Vec::new();

@@ -29,7 +29,7 @@ impl Query for Ship {
     type Output = Shipping;
     type Error = Problem;
     const KIND: &'static str = "ansible.ship";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     async fn compute(&self, cx: &Context) -> Result<Shipping, Problem> {
         let order = &self.play.order;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is test code, also outside of test functions")]
 
+mod bad;
 mod changes;
 mod equality;
 mod form;

@@ -131,11 +131,11 @@ fn two_plans_are_told_apart_by_what_their_tasks_are() {
         exit code 2
     "#]],
     );
-    lab.write("project/newer.json", &new.replacen("\"format\": 3", "\"format\": 99", 1));
+    lab.write("project/newer.json", &new.replacen("\"format\": 4", "\"format\": 99", 1));
     lab.check(
         &["plan", "diff", "old.json", "newer.json"],
         expect![[r#"
-        ! error: newer.json has format 99, and this larder reads 3
+        ! error: newer.json has format 99, and this larder reads 4
         ! hint: write one with `larder plan PLAYBOOK -i INVENTORY --format json > FILE`
         exit code 2
     "#]],
@@ -203,7 +203,7 @@ fn programs_are_told_how_a_plan_came_about() {
     let partly = told();
     assert_eq!((&partly["cached"], &partly["incremental"]), (&false.into(), &true.into()));
     assert!(partly["saved_seconds"].is_f64(), "{partly}");
-    let order = serde_json::json!({"kind": "ansible.order@4", "kept": 1, "computed": 0});
+    let order = serde_json::json!({"kind": "ansible.order@5", "kept": 1, "computed": 0});
     assert!(partly["parts"].as_array().unwrap().contains(&order), "{partly}");
 }
 
@@ -248,6 +248,17 @@ fn a_playbook_in_json_brings_its_inventory_unless_another_is_named() {
     assert!(lab.stdout(&["plan", "p.json"]).contains("  hosts: own1\n"));
     assert!(lab.stdout(&["plan", "p.json", "--list-hosts"]).contains("    hosts (1):\n      own1\n"));
     assert!(lab.stdout(&["plan", "p.json", "-i", "hosts"]).contains("  hosts: web1, web2\n"));
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_is_told_of_each_time() {
+    let lab = lab_with_hosts();
+    lab.write("project/p.yml", "- hosts: web1:nowhere\n  tasks: [{ping: }]\n");
+    for _ in 0..2 {
+        let output = lab.run(&["plan", "p.yml", "-i", "hosts"]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains("no host matches `nowhere`; it is ignored"), "{told}");
+    }
 }
 
 #[test]
@@ -353,7 +364,7 @@ fn a_plan_has_several_forms() {
     "#]],
     );
     let binary = lab.run(&["plan", "p.yml", "-i", "hosts", "--format", "binary"]).stdout;
-    assert!(binary.starts_with(b"LPLN\x03\0\0\0"));
+    assert!(binary.starts_with(b"LPLN\x04\0\0\0"));
     let explained = lab.stdout(&["plan", "p.yml", "-i", "hosts", "--explain"]);
     assert!(explained.starts_with("ansible.plan ") && explained.contains("p.yml"), "{explained}");
     lab.check(

@@ -63,6 +63,17 @@ impl InventoryArguments {
     }
 }
 
+/// Tells of each pattern that matches nothing, once.
+pub(super) fn warn_unmatched(patterns: impl Iterator<Item: AsRef<str>>, console: Console) {
+    let mut told = BTreeSet::new();
+    for pattern in patterns {
+        if told.insert(pattern.as_ref().to_owned()) {
+            let (warning, pattern) = (styled(WARNING, "warning:"), pattern.as_ref());
+            console.note(format_args!("{warning} no host matches `{pattern}`; it is ignored"));
+        }
+    }
+}
+
 /// Hosts separated by commas are no file, unless there is one of that name.
 fn is_list(source: &str) -> bool {
     source.contains(',') && !Path::new(source).exists()
@@ -163,21 +174,15 @@ impl Asked {
         plays: impl Iterator<Item = &'a [String]>,
         console: Console,
     ) -> Result<Vec<Chosen>, Failure> {
-        let mut chosen = Vec::new();
-        let mut told = BTreeSet::new();
+        let mut chosen: Vec<Chosen> = Vec::new();
         for patterns in plays {
             let (patterns, limit) = (patterns.to_vec(), self.limit.clone());
             let query = HostsOf { sources: self.sources.clone(), patterns, limit };
             let hosts = view.session().get(query).await;
             let hosts = hosts.map_err(|error| super::wrong_inventory(error.into()))?;
-            for pattern in &hosts.unmatched {
-                if told.insert(pattern.clone()) {
-                    let warning = styled(WARNING, "warning:");
-                    console.note(format_args!("{warning} no host matches `{pattern}`; it is ignored"));
-                }
-            }
             chosen.push((*hosts).clone());
         }
+        warn_unmatched(chosen.iter().flat_map(|chosen| &chosen.unmatched), console);
         Ok(chosen)
     }
 

@@ -207,6 +207,7 @@ async fn planned(
     let planned = view.plan(request).await.map_err(|problem| wrong(&problem))?;
     outcome::tell(&planned, console)?;
     let plan = &*planned.plan;
+    inventory::warn_unmatched(plan.plays.iter().flat_map(|play| &play.unmatched), console);
     if let Some(earlier) = &arguments.changes {
         return diff::shown(&changes(&diff::read(earlier)?, plan), console);
     }
