@@ -14,14 +14,16 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::observe::{Seen, finished};
-use crate::query::Source;
-use crate::source::{Vigil, WatchCounts, WatchedRoot};
+use crate::query::{Observation, Source};
+use crate::source::{Mark, Vigil, WatchCounts, WatchedRoot};
 
 /// How many things are watched below one root at most, unless something else is asked for. The kernel takes about a
 /// KiB of memory for each.
 const MAX_WATCHED: usize = 1 << 16;
 /// How many roots are watched; with another one, that which was asked for first is forgotten.
 const MAX_ROOTS: usize = 16;
+/// How many lists of observations are known to be right below one root.
+const MAX_RIGHT: usize = 128;
 /// What of how many sources is handed on below one root.
 const MAX_SEEN: usize = 1 << 17;
 
@@ -74,7 +76,7 @@ impl Watch {
             roots.remove(0);
         }
         let watched = WatchedRoot::new(&directory, self.limit);
-        let carry = Arc::new(Carry { directory, watched, seen: Mutex::default() });
+        let carry = Arc::new(Carry { directory, watched, seen: Mutex::default(), right: Mutex::default() });
         roots.push(Arc::clone(&carry));
         carry
     }
@@ -98,11 +100,17 @@ pub(super) struct Carry {
     directory: PathBuf,
     pub(super) watched: WatchedRoot,
     seen: Mutex<HashMap<Source, (Arc<Seen>, Vigil), RandomState>>,
+    /// Observations that a session found to be right, by where they lie, and a vigil over all that they are of.
+    right: Mutex<HashMap<usize, Right, RandomState>>,
 }
 
+/// Observations that are right while a vigil is unbroken.
+type Right = (Arc<[Observation]>, Vigil);
+
 impl Carry {
-    /// Learns of all that has happened by now. Returns where the root is, without links; `None` if it can't be watched.
-    pub(super) async fn catch_up(self: &Arc<Self>) -> Option<PathBuf> {
+    /// Learns of all that has happened by now. Returns where the root is, without links, and the moment; `None` if it
+    /// can't be watched.
+    pub(super) async fn catch_up(self: &Arc<Self>) -> Option<(PathBuf, Mark)> {
         let carry = Arc::clone(self);
         finished(tokio::task::spawn_blocking(move || carry.watched.catch_up()).await)
     }
@@ -127,4 +135,42 @@ impl Carry {
             all.insert(source.clone(), (Arc::clone(seen), vigil));
         }
     }
+
+    /// Whether a session has found these observations to be right, and nothing has happened to what they are of from
+    /// `began` on, nor between that session and then.
+    pub(super) fn are_right(&self, observations: &Arc<[Observation]>, began: Mark) -> bool {
+        let right = self.right.lock();
+        let vigil = right.get(&place_of(observations)).map(|(_, vigil)| vigil);
+        vigil.is_some_and(|vigil| vigil.has_begun_by(began) && vigil.is_unbroken())
+    }
+
+    /// Hands on that these observations are right, which are of files, listings, globs and variables, if nothing has
+    /// happened to any of them since it was seen.
+    pub(super) fn note_right(&self, observations: &Arc<[Observation]>) {
+        // Before each is asked whether something has happened to it: what is told from now on breaks the new vigil.
+        let now = self.watched.now();
+        let vigil = {
+            let seen = self.seen.lock();
+            let outside = observations.iter().filter(|seen| !matches!(seen.source, Source::Variable(_)));
+            let vigils = outside.map(|Observation { source, fingerprint, .. }| {
+                let (seen, vigil) = seen.get(source)?;
+                (seen.fingerprint == *fingerprint && vigil.is_unbroken()).then(|| vigil.clone())
+            });
+            Vigil::over_all(vigils, now)
+        };
+        let Some(vigil) = vigil else { return };
+        let mut right = self.right.lock();
+        if right.len() >= MAX_RIGHT {
+            right.retain(|_, (_, vigil)| vigil.is_unbroken());
+        }
+        if right.len() >= MAX_RIGHT {
+            right.clear();
+        }
+        right.insert(place_of(observations), (Arc::clone(observations), vigil));
+    }
+}
+
+/// No others lie there for as long as these do.
+fn place_of(observations: &Arc<[Observation]>) -> usize {
+    Arc::as_ptr(observations).addr()
 }

@@ -78,23 +78,8 @@ impl Session {
         if !holds {
             return None;
         }
-        // Globs come first: what they have looked at need not be looked at again.
-        let is_glob = |seen: &Observation| matches!(seen.source, Source::Glob(_));
-        let (globs, rest) = trace.observations.split_at(trace.observations.partition_point(is_glob));
-        for seen in globs {
-            if self.view().fingerprint(&seen.source).await.ok()? != seen.fingerprint {
-                return None;
-            }
-        }
-        let sources: Vec<&Source> = rest.iter().map(|seen| &seen.source).collect();
-        for (seen, looked) in rest.iter().zip(self.view().look_ahead(&sources).await) {
-            let now = match looked {
-                Some(now) => now,
-                None => self.view().fingerprint(&seen.source).await.ok()?,
-            };
-            if now != seen.fingerprint {
-                return None;
-            }
+        if !self.is_unchanged(&trace.observations).await {
+            return None;
         }
         let (why, observations) = (Arc::new(Why::Unchanged), Arc::clone(&trace.observations));
         let verified = Verified { value: trace.value, why, observations, freshness: Freshness::Fresh };
@@ -102,6 +87,33 @@ impl Session {
         let cost = settled.answer.as_ref().map(|answer| answer.entry.record.cost).unwrap_or_default();
         traces.series.hit(place, &asked.key, cost, watch.took(traces));
         Some(settled)
+    }
+
+    /// Whether all that a ground is made of is as it was.
+    async fn is_unchanged(&self, observations: &Arc<[Observation]>) -> bool {
+        if self.view().are_right(observations).await {
+            return true;
+        }
+        // Globs come first: what they have looked at need not be looked at again.
+        let is_glob = |seen: &Observation| matches!(seen.source, Source::Glob(_));
+        let (globs, rest) = observations.split_at(observations.partition_point(is_glob));
+        for seen in globs {
+            if !self.view().fingerprint(&seen.source).await.is_ok_and(|now| now == seen.fingerprint) {
+                return false;
+            }
+        }
+        let sources: Vec<&Source> = rest.iter().map(|seen| &seen.source).collect();
+        for (seen, looked) in rest.iter().zip(self.view().look_ahead(&sources).await) {
+            let now = match looked {
+                Some(now) => Ok(now),
+                None => self.view().fingerprint(&seen.source).await,
+            };
+            if !now.is_ok_and(|now| now == seen.fingerprint) {
+                return false;
+            }
+        }
+        self.view().note_right(observations).await;
+        true
     }
 
     /// Keeps what an answer that was verified or computed rests on.

@@ -43,6 +43,8 @@ pub(super) struct Place {
     pub(super) table: Option<Arc<Table>>,
     /// What is handed on from one session to the next; `None` where nothing is.
     pub(super) carry: Option<Arc<Carry>>,
+    /// When the session began to look here, if something is handed on.
+    pub(super) began: Option<Mark>,
     pub(super) clock: Clock,
     pub(super) counts: Arc<Mutex<Counts>>,
 }

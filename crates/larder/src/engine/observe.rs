@@ -23,7 +23,7 @@ use super::glob::{KeptSnapshot, below_one_root};
 use super::look::{Place, Sight, Wanted, find_tool};
 use super::outside::{LookError, Outside, Tool};
 use crate::key::Scope;
-use crate::query::{Fingerprint, Listed, RootPath, Source, split_root};
+use crate::query::{Fingerprint, Listed, Observation, RootPath, Source, split_root};
 use crate::source::{Counts, EntryKind, Looked, Mark, Snapshot, SourceError, Vigil};
 
 /// What was seen of a source.
@@ -59,6 +59,8 @@ pub(super) enum Detail {
 
 /// How many files and listings are worth a thread of their own.
 const WORTH_A_THREAD: usize = 512;
+/// How many observations have to be right for it to be worth noting that they are.
+const WORTH_NOTING: usize = 16;
 /// Of how many globs a session goes on to use what they found out about files.
 const MAX_SCANS: usize = 64;
 
@@ -106,6 +108,28 @@ impl Slot {
     }
 }
 
+/// What a session has of all sources.
+#[derive(Default)]
+struct Slots {
+    slots: HashMap<Source, Slot, RandomState>,
+    /// Observations of files and listings that are right for this session, and are not in there yet: most sessions
+    /// never ask for one of them by itself.
+    right: Vec<Arc<[Observation]>>,
+}
+
+impl Slots {
+    fn all(&mut self) -> &mut HashMap<Source, Slot, RandomState> {
+        for observations in self.right.drain(..) {
+            for Observation { source, fingerprint, .. } in observations.iter() {
+                if as_look(source).is_some() {
+                    self.slots.entry(source.clone()).or_insert(Slot::Known(*fingerprint));
+                }
+            }
+        }
+        &mut self.slots
+    }
+}
+
 /// What a glob found: it has looked at each file that it selected.
 pub(super) struct Scanned {
     pub(super) root: Name,
@@ -124,7 +148,7 @@ pub(super) struct View {
     /// Of each root that was looked below.
     places: Mutex<HashMap<Name, Arc<OnceCell<Arc<Place>>>>>,
     counts: Arc<Mutex<Counts>>,
-    sources: Mutex<HashMap<Source, Slot, RandomState>>,
+    sources: Mutex<Slots>,
     scans: Mutex<Vec<Scanned>>,
     threads: usize,
     /// Bounds how many blocking looks go on at once.
@@ -166,16 +190,17 @@ impl View {
                 true => Some(larder.stat_table(&self.scope, directory).await),
                 false => None,
             };
-            let (root, carry) = match &self.outside.watch {
-                Some(watch) if larder.mode().reads() => {
-                    let carry = watch.carry(directory);
-                    carry.catch_up().await.map(|path| (path, carry)).unzip()
-                }
-                _ => (None, None),
+            let carry = self.outside.watch.as_ref().filter(|_| larder.mode().reads());
+            let carry = carry.map(|watch| watch.carry(directory));
+            let caught_up = match &carry {
+                Some(carry) => carry.catch_up().await,
+                None => None,
             };
+            let carry = carry.filter(|_| caught_up.is_some());
+            let (root, began) = caught_up.unzip();
             let root = root.unwrap_or_else(|| directory.to_owned());
             let (clock, counts) = (larder.clock().clone(), Arc::clone(&self.counts));
-            Arc::new(Place { root, table, carry, clock, counts })
+            Arc::new(Place { root, table, carry, began, clock, counts })
         };
         let place = Arc::clone(self.places.lock().entry(root.map(Box::from)).or_default());
         Ok(Arc::clone(place.get_or_init(make).await))
@@ -198,7 +223,7 @@ impl View {
 
     /// What stands for a source: looks at it, unless the session has.
     pub(super) async fn fingerprint(&self, source: &Source) -> Result<Fingerprint, LookError> {
-        let known = self.sources.lock().get(source).and_then(Slot::fingerprint);
+        let known = self.sources.lock().all().get(source).and_then(Slot::fingerprint);
         match known {
             Some(known) => Ok(known),
             None => self.see(source).await.map(|seen| seen.fingerprint),
@@ -247,6 +272,61 @@ impl View {
         Some(seen)
     }
 
+    /// Whether observations are right, going by what earlier sessions hand on and without going through all of them.
+    pub(super) async fn are_right(&self, observations: &Arc<[Observation]>) -> bool {
+        let Some(place) = self.place_of_all(observations).await else { return false };
+        let (Some(carry), Some(began)) = (&place.carry, place.began) else { return false };
+        if !carry.are_right(observations, began) {
+            return false;
+        }
+        let (mut globs, mut carried) = (Vec::new(), 0);
+        for Observation { source, fingerprint, .. } in observations.iter() {
+            carried += usize::from(!matches!(source, Source::Variable(_)));
+            match source {
+                Source::Variable(name)
+                    if Fingerprint::of_variable(name, self.variable(name)) != *fingerprint =>
+                {
+                    return false;
+                }
+                Source::Glob(_) => match carry.get(source) {
+                    Some(seen) => globs.push((source.clone(), Slot::Seen(seen))),
+                    None => return false,
+                },
+                _ => {}
+            }
+        }
+        self.counts.lock().carried += carried;
+        let mut sources = self.sources.lock();
+        for (source, slot) in globs {
+            sources.slots.entry(source).or_insert(slot);
+        }
+        sources.right.push(Arc::clone(observations));
+        true
+    }
+
+    /// Hands on that observations were found to be right.
+    pub(super) async fn note_right(&self, observations: &Arc<[Observation]>) {
+        if let Some(place) = self.place_of_all(observations).await
+            && let Some(carry) = &place.carry
+        {
+            let known = |seen: &Observation| !matches!(seen.source, Source::Query(_) | Source::Tool(_));
+            let mut roots = observations.iter().filter_map(|seen| root_of(&seen.source).ok()?);
+            let first = roots.next();
+            if observations.iter().all(known) && roots.all(|root| Some(root) == first) {
+                carry.note_right(observations);
+            }
+        }
+    }
+
+    /// Where the first of many observations is; of all of them, if it is ever noted that they are right.
+    async fn place_of_all(&self, observations: &[Observation]) -> Option<Arc<Place>> {
+        if self.outside.watch.is_none() || observations.len() < WORTH_NOTING {
+            return None;
+        }
+        let root = observations.iter().find_map(|seen| root_of(&seen.source).ok()?)?;
+        self.place(root).await.ok()
+    }
+
     /// Looks at those files and listings that the session has not looked at, all in one go, and returns what stands for
     /// each. `None` stands for other sources, and for those that could not be looked at: what is wrong with them is told
     /// by whoever sees them.
@@ -259,7 +339,8 @@ impl View {
         let (mut found, mut wanted, mut places_wanted) = (Vec::new(), Vec::new(), Vec::new());
         let mut count = 0;
         {
-            let mut all = self.sources.lock();
+            let mut sources_seen = self.sources.lock();
+            let all = sources_seen.all();
             all.reserve(sources.len());
             for (at, &source) in sources.iter().enumerate() {
                 let Some((looked, path)) = as_look(source) else {
@@ -292,7 +373,8 @@ impl View {
             return found;
         }
         let sights = self.fingerprints(wanted).await;
-        let mut all = self.sources.lock();
+        let mut sources_seen = self.sources.lock();
+        let all = sources_seen.all();
         for ((at, carry), sight) in places_wanted.into_iter().zip(sights) {
             // Whoever looked meanwhile, or does so now, is right too: what is told to all is what was there first.
             let Ok(Sight { fingerprint, vigil }) = sight else { continue };
@@ -360,7 +442,7 @@ impl View {
             let Ok(place) = self.place(root).await else { continue };
             let Some(carry) = &place.carry else { continue };
             let name = root.map(Box::from);
-            let still_there = carry.catch_up().await.as_ref() == Some(&place.root);
+            let still_there = carry.catch_up().await.is_some_and(|(path, _)| path == place.root);
             let carry = still_there.then(|| Arc::clone(carry));
             roots.push((name.clone(), carry.ok_or(LookError::RootMoved(name.unwrap_or_default()))));
         }
@@ -500,8 +582,8 @@ impl View {
     }
 
     fn cell(&self, source: Source) -> Cell {
-        let mut all = self.sources.lock();
-        match all.entry(source) {
+        let mut sources_seen = self.sources.lock();
+        match sources_seen.all().entry(source) {
             Entry::Occupied(mut slot) => {
                 let source = slot.key().clone();
                 slot.get_mut().cell(&source)

@@ -207,6 +207,17 @@ impl Session {
     }
 
     async fn first_mismatch(&self, trace: &Trace) -> Option<Mismatch> {
+        if self.view().are_right(&trace.observations).await {
+            return None;
+        }
+        let mismatch = self.walk(trace).await;
+        if mismatch.is_none() {
+            self.view().note_right(&trace.observations).await;
+        }
+        mismatch
+    }
+
+    async fn walk(&self, trace: &Trace) -> Option<Mismatch> {
         // What is to come is prepared a growing way ahead, as what differs often differs early. Preparing asks no query.
         let (mut prepared, mut ahead) = (0, MIN_AHEAD);
         let mut together: HashMap<usize, Now> = HashMap::new();

@@ -44,9 +44,14 @@ impl Vigil {
         Self { since: mark.0, ..self }
     }
 
+    /// Whether it had begun by then.
+    pub(crate) fn has_begun_by(&self, mark: Mark) -> bool {
+        self.since <= mark.0
+    }
+
     /// One for a look that saw all that several watch over; `None` if one is missing.
-    pub(crate) fn over_all(vigils: Vec<Option<Self>>, since: Mark) -> Option<Self> {
-        let mut spots = Vec::with_capacity(vigils.len());
+    pub(crate) fn over_all(vigils: impl IntoIterator<Item = Option<Self>>, since: Mark) -> Option<Self> {
+        let mut spots = Vec::new();
         for vigil in vigils {
             match vigil?.spots {
                 Spots::One(spot) => spots.push(spot),
@@ -130,10 +135,10 @@ impl WatchedRoot {
         Self { root: root.to_owned(), limit, make: Box::new(make), state: Mutex::default() }
     }
 
-    /// Learns of all that happened before the call, and returns the root's path without links in it; `None` if it
-    /// can't be watched. A vigil that is unbroken after that is one over something that is as it was. Blocks for a
+    /// Learns of all that happened before the call, and returns the root's path without links in it, and the moment;
+    /// `None` if it can't be watched. A vigil that is unbroken after that is one over something that is as it was. Blocks for a
     /// few system calls.
-    pub(crate) fn catch_up(&self) -> Option<PathBuf> {
+    pub(crate) fn catch_up(&self) -> Option<(PathBuf, Mark)> {
         // One thread after the other: who finds the queue empty must not go before who has just emptied it.
         let state = &mut *self.state.lock();
         if let Err(lost) = state.take() {
@@ -166,7 +171,7 @@ impl WatchedRoot {
         if tree.is_full() {
             tree.sweep(&mut **feed);
         }
-        path
+        path.map(|path| (path, Mark(state.time)))
     }
 
     /// Sees to it that what is at each of these paths below the root is watched, and begins a vigil over it: for a

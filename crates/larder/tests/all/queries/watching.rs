@@ -258,6 +258,50 @@ async fn what_a_pattern_found_before_a_file_was_watched_is_not_handed_on() {
 }
 
 #[tokio::test]
+async fn what_is_found_right_all_at_once_is_one_view_with_what_is_asked_after_it() {
+    let mut watched = Watched::new();
+    watched.lab.export("V1", "1");
+    let names: Vec<String> = (0..40).map(|n| format!("c{n}")).collect();
+    for (n, name) in names.iter().enumerate() {
+        watched.lab.set(name, &n.to_string());
+    }
+    watched.lab.set("all", &format!("$V1 {}", names.join(" ")));
+    let all = || Value { cell: "all".to_owned() };
+    let one = || Value { cell: "c7".to_owned() };
+    let sum: i64 = 1 + (0..40).sum::<i64>();
+    for _ in 0..4 {
+        assert_eq!(*watched.lab.session().get(all()).await.unwrap(), sum);
+    }
+    take_ran();
+    let session = watched.lab.session();
+    assert_eq!(*session.get(all()).await.unwrap(), sum);
+    assert_eq!((session.counts().looked_at, take_ran().len()), (0, 0));
+    // Another session learns of it, and this one goes on as it began.
+    watched.lab.set("c7", "1000");
+    assert_eq!(*watched.lab.session().get(all()).await.unwrap(), sum + 993);
+    take_ran();
+    assert_eq!(*session.get(one()).await.unwrap(), 7);
+    assert_eq!(*session.get(all()).await.unwrap(), sum);
+    assert!(take_ran().is_empty(), "both are as they were when it began");
+    watched.lab.set("c7", "7");
+    for _ in 0..3 {
+        assert_eq!(*watched.lab.session().get(all()).await.unwrap(), sum);
+    }
+    // One that began before the change, and asks for all of it only when others have found that right.
+    let session = watched.lab.session();
+    assert_eq!(*session.get(one()).await.unwrap(), 7);
+    watched.lab.set("c7", "1000");
+    for _ in 0..3 {
+        assert_eq!(*watched.lab.session().get(all()).await.unwrap(), sum + 993);
+    }
+    assert_eq!(*session.get(all()).await.unwrap(), sum);
+    watched.lab.set("c7", "7");
+    watched.lab.outside.environment.insert("V1".into(), "5".into());
+    assert_eq!(*watched.lab.session().get(all()).await.unwrap(), sum + 4);
+    take_ran();
+}
+
+#[tokio::test]
 async fn a_root_that_is_moved_or_made_anew_is_looked_at_afresh() {
     let watched = Watched::new();
     let lab = &watched.lab;
