@@ -29,7 +29,7 @@ impl Query for Ship {
     type Output = Shipping;
     type Error = Problem;
     const KIND: &'static str = "ansible.ship";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
 
     async fn compute(&self, cx: &Context) -> Result<Shipping, Problem> {
         let order = &self.play.order;
@@ -139,7 +139,12 @@ impl Files<'_> {
             Ok((path, text)) => {
                 if part == "templates" {
                     match names_in(&text) {
-                        Some(names) => drop(findings.names.insert(task.id, names)),
+                        Some(names) => {
+                            let of_controller = ship::of_controller(&names);
+                            let reason = |name| format!("the template {path} uses `{name}`");
+                            findings.missing.extend(of_controller.map(|name| (task.id, reason(name))));
+                            findings.names.insert(task.id, names);
+                        }
                         None => {
                             findings.missing.insert(task.id, format!("the template {path} can't be read"));
                         }

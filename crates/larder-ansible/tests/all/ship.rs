@@ -182,6 +182,7 @@ const OBSTACLES: &[&str] = &[
     "{copy: {src: nowhere, dest: /x}}",
     "{copy: {src: '{{ x }}', dest: /x}}",
     "{template: {src: /etc/hosts, dest: /x}}",
+    "{template: {src: of_others.j2, dest: /x}}",
     "{copy: {content: !vault x, dest: /x}}",
     "{command: x, check_mode: true}",
     "{some.where.module: }",
@@ -192,14 +193,17 @@ fn what_keeps_a_task_from_being_shipped_is_told() {
     let mut all = String::new();
     for case in OBSTACLES {
         let text = obstructed(case);
-        let line = match plan(&[("p.yml", &text)], |request| request.ship.as_mut().unwrap().threshold = 1) {
-            Ok(plan) => {
-                let shipping = plan.plays[0].shipping.clone().unwrap();
-                assert_eq!(shipping.binaries.len(), 2, "of {case}");
-                format!("{:?}: {}", shipping.by_ssh[0].why, shipping.by_ssh[0].reason)
-            }
-            Err(problem) => problem,
-        };
+        let line =
+            match plan(&[("p.yml", &text), ("templates/of_others.j2", "{{ hostvars.a }}")], |request| {
+                request.ship.as_mut().unwrap().threshold = 1
+            }) {
+                Ok(plan) => {
+                    let shipping = plan.plays[0].shipping.clone().unwrap();
+                    assert_eq!(shipping.binaries.len(), 2, "of {case}");
+                    format!("{:?}: {}", shipping.by_ssh[0].why, shipping.by_ssh[0].reason)
+                }
+                Err(problem) => problem,
+            };
         all.push_str(&format!("{case}\n  {line}\n"));
     }
     expect![[r#"
@@ -241,6 +245,8 @@ fn what_keeps_a_task_from_being_shipped_is_told() {
           File: the file "{{ x }}" is not known before it runs
         {template: {src: /etc/hosts, dest: /x}}
           File: the file /etc/hosts could not be found
+        {template: {src: of_others.j2, dest: /x}}
+          File: the template templates/of_others.j2 uses `hostvars`
         {copy: {content: !vault x, dest: /x}}
           Secret: an encrypted value is not put into a program
         {command: x, check_mode: true}

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use group::{Findings, binaries};
 pub use listing::{Listing, listing};
-pub(crate) use obstacle::{crosses, names};
+pub(crate) use obstacle::{crosses, names, of_controller};
 
 /// A run of tasks as one program for some hosts of a batch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -155,11 +155,13 @@ fn has_secret(task: &PlannedTask) -> bool {
 fn needs_controller(task: &PlannedTask) -> Option<String> {
     match names(&expressions(task)) {
         Err(text) => Some(format!("the expression {text:?} can't be read")),
-        Ok(names) => {
-            let name = CONTROLLER.iter().find(|name| names.contains(**name))?;
-            Some(format!("`{name}` is known to the controller alone"))
-        }
+        Ok(names) => of_controller(&names).map(|name| format!("`{name}` is known to the controller alone")),
     }
+}
+
+/// A name among these that only the controller can answer.
+pub(crate) fn of_controller(names: &BTreeSet<String>) -> Option<&'static str> {
+    CONTROLLER.iter().copied().find(|name| names.contains(*name))
 }
 
 /// All that a task says in Jinja, as templates.
