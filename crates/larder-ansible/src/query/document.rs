@@ -24,7 +24,7 @@ impl Query for Document {
     type Output = Option<Plain>;
     type Error = Problem;
     const KIND: &'static str = "ansible.document";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     async fn compute(&self, cx: &Context) -> Result<Option<Plain>, Problem> {
         let read =
@@ -35,7 +35,7 @@ impl Query for Document {
         }
         // As Ansible does: some escapes of JSON mean something else in YAML.
         if let Some(document) = json::parse(&text) {
-            return Ok(Some(Plain::from(&document)));
+            return Ok(Some(with_vaults(&Plain::from(&document))));
         }
         let documents = yaml::parse(&self.path, &text)?;
         match &documents[..] {
@@ -46,6 +46,18 @@ impl Query for Document {
                 Err(Problem::at(&self.path, &text, second.at, message))
             }
         }
+    }
+}
+
+/// The same with what is encrypted as such: JSON has no tag to say so, and says it with a key.
+fn with_vaults(value: &Plain) -> Plain {
+    match value {
+        Plain::List(items) => Plain::List(items.iter().map(with_vaults).collect()),
+        Plain::Map(entries) => match entries.get("__ansible_vault") {
+            Some(Plain::String(text)) if entries.len() == 1 => Plain::Vault(text.clone()),
+            _ => Plain::Map(entries.iter().map(|(key, value)| (key.into(), with_vaults(value))).collect()),
+        },
+        other => other.clone(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 
 use expect_test::expect_file;
 use larder_ansible::inventory::Source;
+use larder_ansible::plain::Plain;
 use larder_ansible::plan::ExecutionPlan;
 use larder_ansible::query::PlanRequest;
 use tempfile::TempDir;
@@ -72,6 +73,15 @@ fn variables_of_all_plays_give_way_to_those_of_a_play() {
         .map(|play| play.name)
         .collect();
     assert_eq!(names, ["all own", "all"]);
+}
+
+#[test]
+fn what_is_encrypted_stays_closed() {
+    let form = r#"{"metadata": {"format": 1}, "plays": [{"hosts": "web", "tasks": [
+        {"copy": {"dest": "/x", "content": {"__ansible_vault": "$ANSIBLE_VAULT;1.1;AES256\n6162"}}}]}]}"#;
+    let plan = plan(&[("p.json", form), ("hosts.yml", HOSTS)]).unwrap();
+    let content = plan.plays[0].tasks[0].args.get("content");
+    assert_eq!(content, Some(&Plain::Vault("$ANSIBLE_VAULT;1.1;AES256\n6162".into())));
 }
 
 #[test]
