@@ -63,7 +63,7 @@ pub use context::Context;
 pub use dependents::Dependents;
 pub use invalidate::{Hook, HookError, InvalidationReport};
 pub use kind::{Exclusion, Kind, KindOptions, Reach, Validity, Value, Write};
-pub use open::Opened;
+pub use open::{Opened, Process};
 pub use outside::{LookError, Outside, Tool};
 pub use query::{Expiry, Queries, Query, QueryError, RegisterError};
 pub use session::{Derived, Session};
@@ -78,7 +78,7 @@ use crate::stats::{EvictionCause, Place, Stats, TierUsage};
 use crate::tier::breaker::BreakerOptions;
 use crate::tier::memory::{Cause, Config, Departed, Group, Limits, Memory};
 use crate::tier::stack::{FarOptions, GuardOptions, Guarded};
-use crate::tier::{Epoch, Tier, TierError};
+use crate::tier::{Brief, Epoch, Tier, TierError};
 
 /// What is limited for one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -112,6 +112,8 @@ pub struct LarderOptions {
     pub stats: Stats,
     /// Who computes here, in words for people; stands in each record.
     pub producer: Arc<str>,
+    /// Where brief looks at files are done.
+    pub brief: Brief,
     /// How many bytes may wait to be written; what comes on top is dropped and counted.
     pub queue_bytes: u64,
     /// How long an operation of a tier may take before it counts as failed. For a shared one that holds where nobody
@@ -135,6 +137,7 @@ impl LarderOptions {
             shared: None,
             stats,
             producer: "".into(),
+            brief: Brief::Aside,
             queue_bytes: 64 << 20,
             tier_timeout: Duration::from_secs(10),
             breaker: BreakerOptions::default(),
@@ -202,6 +205,7 @@ struct Shared {
     far: Option<Guarded>,
     stats: Stats,
     producer: Arc<str>,
+    brief: Brief,
     flights: Arc<flight::Flights>,
     waits: Arc<waits::Waits>,
     queue: Arc<keep::Queue>,
@@ -254,6 +258,7 @@ impl Larder {
                 far,
                 stats: options.stats,
                 producer: options.producer,
+                brief: options.brief,
                 flights: Arc::default(),
                 waits: Arc::default(),
                 queue: Arc::new(keep::Queue::new(options.queue_bytes)),

@@ -25,6 +25,7 @@ use super::outside::{LookError, Outside, Tool};
 use crate::key::Scope;
 use crate::query::{Fingerprint, Listed, Observation, RootPath, Source, split_root};
 use crate::source::{Counts, EntryKind, Looked, Mark, Snapshot, SourceError, Vigil};
+use crate::tier::Brief;
 
 /// What was seen of a source.
 #[derive(Debug)]
@@ -451,6 +452,9 @@ impl View {
 
     /// The fingerprints of files and listings, in order. Where one blocking thread has enough to do, others help.
     async fn fingerprints(&self, wanted: Vec<Wanted>) -> Vec<Result<Sight, LookError>> {
+        if self.brief() == Brief::InPlace && wanted.len() < WORTH_A_THREAD {
+            return self.fingerprints_in_place(&wanted).await;
+        }
         let wanted = Arc::new(wanted);
         let most = wanted.len().div_ceil(self.threads).max(WORTH_A_THREAD);
         let (mut from, mut parts) = (0, Vec::new());
@@ -480,9 +484,22 @@ impl View {
         found
     }
 
+    async fn fingerprints_in_place(&self, wanted: &[Wanted]) -> Vec<Result<Sight, LookError>> {
+        let mut found = Vec::with_capacity(wanted.len());
+        for below_one in wanted.chunk_by(|a, b| a.path.root() == b.path.root()) {
+            match self.place(below_one[0].path.root()).await {
+                Ok(place) => {
+                    found.extend(place.fingerprints(below_one).into_iter().map(|look| look.map_err(failed)))
+                }
+                Err(error) => found.extend(below_one.iter().map(|_| Err(error.clone()))),
+            }
+        }
+        found
+    }
+
     async fn sight(&self, wanted: Wanted) -> Result<Sight, LookError> {
         let (place, wanted) = (self.place(wanted.path.root()).await?, [wanted]);
-        let mut found = self.blocking(move || Ok(place.fingerprints(&wanted))).await?;
+        let mut found = self.brief_look(move || Ok(place.fingerprints(&wanted))).await?;
         found.pop().expect("one was looked at").map_err(failed)
     }
 
@@ -603,7 +620,7 @@ impl View {
             let (content, fingerprint) = place.content(&path)?;
             Ok((content.map(Arc::from), fingerprint, vigil))
         };
-        self.blocking(look).await
+        self.brief_look(look).await
     }
 
     async fn names(&self, path: &RootPath) -> Result<Looking<[Listed]>, LookError> {
@@ -613,7 +630,7 @@ impl View {
             let (names, fingerprint) = place.names(&path)?;
             Ok((names.map(Arc::from), fingerprint, vigil))
         };
-        self.blocking(look).await
+        self.brief_look(look).await
     }
 
     /// Goes on to use what a scan found out about files.
@@ -630,6 +647,22 @@ impl View {
         counts.looked_at += more.looked_at;
         counts.read += more.read;
         counts.read_bytes += more.read_bytes;
+    }
+
+    fn brief(&self) -> Brief {
+        self.snapshots.larder.shared.brief
+    }
+
+    /// Looks where brief looks are done.
+    async fn brief_look<T, F>(&self, look: F) -> Result<T, LookError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, SourceError> + Send + 'static,
+    {
+        match self.brief() {
+            Brief::Aside => self.blocking(look).await,
+            Brief::InPlace => look().map_err(failed),
+        }
     }
 
     pub(super) async fn blocking<T, F>(&self, look: F) -> Result<T, LookError>

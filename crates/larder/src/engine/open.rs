@@ -1,6 +1,5 @@
 //! An engine as a configuration describes it, and its end.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +11,17 @@ use crate::clock::Clock;
 use crate::config::{Machine, Mode, Settings, SharedSettings};
 use crate::entry::compress::Level;
 use crate::key::{KindName, Scope};
-use crate::stats::{self, Place, Report, Stats, StatsOptions, TierUsage};
-use crate::tier::disk::{Disk, DiskOptions};
+use crate::stats::{self, Place, Report, Snapshot, Stats, StatsOptions, StoredError, TierUsage};
+use crate::tier::disk::{Disk, DiskOptions, Noted};
 use crate::tier::memory::{Config, Limits};
 use crate::tier::stack::{FarOptions, Waits};
-use crate::tier::{Tier, TierError};
+use crate::tier::{Brief, Tier, TierError};
 
 /// Under which names the disk tier keeps statistics.
 const STATS: (&str, &str) = ("stats", "all");
+
+/// How much may wait in notes before all of it is folded into one.
+const MAX_NOTES_BYTES: u64 = 64 << 10;
 
 /// How often what was counted is filed: the history's finest resolution.
 const TICK: Duration = Duration::from_secs(1);
@@ -27,6 +29,22 @@ const TICK: Duration = Duration::from_secs(1);
 const FOLLOW: Duration = Duration::from_millis(250);
 /// After how many of those it is written to the disk tier, and that is kept within its limits.
 const TICKS_A_SAVE: u32 = 60;
+
+/// The process that an engine works for.
+#[derive(Debug, Clone, Copy)]
+pub struct Process<'a> {
+    /// Who computes here, in words for people; stands in each record.
+    pub producer: &'a str,
+    /// Where brief waits for the file system are done.
+    pub brief: Brief,
+}
+
+impl<'a> From<&'a str> for Process<'a> {
+    /// One that may serve others meanwhile.
+    fn from(producer: &'a str) -> Self {
+        Self { producer, brief: Brief::Aside }
+    }
+}
 
 /// An engine and the disk tier in it.
 #[derive(Debug)]
@@ -42,23 +60,29 @@ pub struct Opened {
 }
 
 impl Larder {
-    /// Makes an engine as `settings` describe it. `producer` stands in each record and says who computes here, in
-    /// words for people.
+    /// Makes an engine as `settings` describe it, for a process that `process` describes; of one that is only a name,
+    /// it is that of who computes here.
     ///
     /// Blocks for as long as opening the disk tier takes, about a millisecond. A disk tier that can't be opened is
     /// no error: it is told, and the engine keeps answers in memory only.
-    pub fn open(settings: &Settings, machine: &Machine, clock: Clock, producer: &str) -> Opened {
-        Self::open_sharing(settings, machine, clock, producer, None)
-    }
-
-    /// The same with the tier that a team shares. Nothing of that is touched before it is asked.
-    pub fn open_sharing(
+    pub fn open<'a>(
         settings: &Settings,
         machine: &Machine,
         clock: Clock,
-        producer: &str,
+        process: impl Into<Process<'a>>,
+    ) -> Opened {
+        Self::open_sharing(settings, machine, clock, process, None)
+    }
+
+    /// The same with the tier that a team shares. Nothing of that is touched before it is asked.
+    pub fn open_sharing<'a>(
+        settings: &Settings,
+        machine: &Machine,
+        clock: Clock,
+        process: impl Into<Process<'a>>,
         shared: Option<Arc<dyn Tier>>,
     ) -> Opened {
+        let Process { producer, brief } = process.into();
         let stats_options = StatsOptions {
             level: settings.stats.level,
             history: settings.stats.history,
@@ -67,6 +91,7 @@ impl Larder {
         let mut options = LarderOptions::new(clock.clone(), Stats::new(stats_options, clock.clone()));
         options.mode = settings.mode;
         options.producer = producer.into();
+        options.brief = brief;
         options.level = Level::new(settings.disk.compression.into()).unwrap_or(Level::FAST);
         options.memory = settings.memory.enabled.then(|| memory(settings, machine, &clock));
         for (name, kind) in &settings.kinds {
@@ -78,8 +103,8 @@ impl Larder {
 
         let level = options.level;
         let wanted = settings.disk.enabled && settings.mode != Mode::Off;
-        let opened =
-            wanted.then(|| Disk::open(&settings.dir, DiskOptions { clock, level, ..DiskOptions::default() }));
+        let disk_options = DiskOptions { clock, level, brief, ..DiskOptions::default() };
+        let opened = wanted.then(|| Disk::open(&settings.dir, disk_options));
         let (disk, problem) = match opened {
             None => (None, None),
             Some(Ok(disk)) => (Some(disk), None),
@@ -119,8 +144,8 @@ impl Opened {
     async fn save(&self) {
         let Some(disk) = self.disk.clone() else { return };
         let stats = self.larder.stats().clone();
-        // The disk tier writes on a blocking thread; failing to write statistics fails nobody.
-        let saved = tokio::task::spawn_blocking(move || save(&stats, &disk)).await;
+        // Failing to write statistics fails nobody.
+        let saved = self.larder.shared.brief.run(move || save(&stats, &disk)).await;
         if let Ok(Err(error)) = saved {
             tracing::warn!(error = &error as &dyn std::error::Error, "statistics are not saved");
         }
@@ -160,11 +185,10 @@ impl Opened {
     pub fn report(&self) -> Result<Report, TierError> {
         let stats = self.larder.stats();
         if let Some(disk) = &self.disk {
-            match disk.meta(STATS.0, STATS.1)?.map(|bytes| stats::decode(&bytes)) {
-                Some(Ok(snapshot)) => stats.loaded(snapshot),
-                // What is damaged is replaced with the next save, another format is left alone.
-                Some(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "no statistics"),
-                None => {}
+            let Noted { kept, notes } = disk.meta_with_notes(STATS.0, STATS.1)?;
+            match merged(kept.as_deref(), &notes, stats) {
+                Ok(snapshot) => stats.loaded(snapshot),
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "no statistics"),
             }
             let usage = disk_usage(disk)?;
             stats.probe(Place::Disk, move || Some(usage.clone()));
@@ -173,30 +197,39 @@ impl Opened {
     }
 }
 
-/// Adds what was counted since the last time to what the disk tier has.
+/// Adds what was counted since the last time to what the disk tier has: as a note, which takes far less time than
+/// writing all of it anew, and all of it once there are many notes.
 pub(super) fn save(stats: &Stats, disk: &Disk) -> Result<(), TierError> {
     if disk.read_only() {
         return Ok(());
     }
     let Some(unsaved) = stats.take_unsaved() else { return Ok(()) };
-    let merged = Cell::new(None);
-    let outcome = disk.update_meta(STATS.0, STATS.1, |stored| {
-        let now = stats.clock().wall();
-        let Ok(all) = stats::merge_into(stored.as_deref(), &unsaved, stats.options(), now) else {
-            return stored;
-        };
-        let bytes = stats::encode(&all);
-        merged.set(Some(all));
-        Some(bytes)
-    });
-    match (outcome, merged.take()) {
-        (Ok(()), Some(all)) => stats.stored(all),
-        (outcome, _) => {
+    match disk.add_note(STATS.0, STATS.1, &stats::encode(&unsaved)) {
+        Ok(waiting) => {
+            stats.added();
+            if waiting > MAX_NOTES_BYTES { fold(stats, disk) } else { Ok(()) }
+        }
+        Err(error) => {
             stats.give_back(&unsaved);
-            return outcome;
+            Err(error)
         }
     }
-    Ok(())
+}
+
+fn fold(stats: &Stats, disk: &Disk) -> Result<(), TierError> {
+    disk.fold_notes(STATS.0, STATS.1, |stored, notes| match merged(stored.as_deref(), &notes, stats) {
+        Ok(all) => Some(stats::encode(&all)),
+        // A newer version wrote it, and counts for itself.
+        Err(_) => stored,
+    })
+}
+
+/// What is stored together with the notes beside it. What of it is damaged is left out; what is stored in another
+/// format is an error.
+fn merged(stored: Option<&[u8]>, notes: &[Vec<u8>], stats: &Stats) -> Result<Snapshot, StoredError> {
+    let mut noted = Snapshot::default();
+    notes.iter().filter_map(|note| stats::decode(note).ok()).for_each(|note| noted.merge(&note));
+    stats::merge_into(stored, &noted, stats.options(), stats.clock().wall())
 }
 
 fn disk_usage(disk: &Disk) -> Result<TierUsage, TierError> {

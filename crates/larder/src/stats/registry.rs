@@ -174,7 +174,7 @@ impl Stats {
     }
 
     /// Takes out what storage does not have yet, to be merged into what it has in one transaction. `None` where
-    /// there is nothing, or while a snapshot that was taken before is neither [`stored`](Self::stored) nor
+    /// there is nothing, or while a snapshot that was taken before is neither [`added`](Self::added) nor
     /// [given back](Self::give_back): do either.
     pub fn take_unsaved(&self) -> Option<Snapshot> {
         let take = |kept: &mut Kept| {
@@ -236,15 +236,16 @@ impl Stats {
         kept.unsaved.merge(taken);
     }
 
-    /// What was taken was stored, and storage holds `all` now.
-    pub fn stored(&self, all: Snapshot) {
+    /// What was taken was added to storage, which was not read for that.
+    pub fn added(&self) {
         let mut kept = self.0.kept.lock();
-        kept.in_flight = None;
-        self.keep_stored(&mut kept, all);
+        if let Some(taken) = kept.in_flight.take() {
+            kept.stored.merge(&taken);
+        }
     }
 
     /// Storage was read and held `all`: reports include it. Does nothing while something is on its way there, as
-    /// `all` may or may not have it; [`Self::stored`] follows then.
+    /// `all` may or may not have it; [`Self::added`] follows then.
     pub fn loaded(&self, all: Snapshot) {
         let mut kept = self.0.kept.lock();
         if kept.in_flight.is_none() {

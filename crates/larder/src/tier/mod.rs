@@ -6,6 +6,7 @@
 
 pub mod blob;
 pub mod breaker;
+mod brief;
 pub mod disk;
 pub mod memory;
 mod patience;
@@ -17,6 +18,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use self::blob::{BlobForm, BlobSink, BlobSource};
+pub use self::brief::Brief;
 use crate::entry::Record;
 use crate::key::{Digest, Key, Selector};
 use crate::stats::Place;

@@ -433,7 +433,8 @@ fn save(lab: &Lab, stored: &mut Option<Vec<u8>>) {
         let now = lab.clock.wall();
         let all = merge_into(stored.as_deref(), &unsaved, lab.stats.options(), now).unwrap();
         *stored = Some(encode(&all));
-        lab.stats.stored(all);
+        lab.stats.added();
+        lab.stats.loaded(all);
     }
 }
 
@@ -567,8 +568,10 @@ async fn damaged_statistics_on_disk_are_begun_anew_and_those_of_another_format_a
         let settings = Settings::new(dir.path().to_owned());
         let machine = Machine::probe(std::path::Path::new("/"));
         let disk = Larder::open(&settings, &machine, Clock::manual(START), "").disk.unwrap();
-        assert!(disk.meta("stats", "all").unwrap().is_some());
-        disk.update_meta("stats", "all", |_| Some(bytes.clone())).unwrap();
+        assert_eq!(disk.meta_with_notes("stats", "all").unwrap().notes.len(), 1);
+        disk.fold_notes("stats", "all", |_, _| Some(bytes.clone())).unwrap();
+        // So many notes that the next process folds them.
+        disk.add_note("stats", "all", &vec![0; 100_000]).unwrap();
         let report = report_of_runs(dir.path(), &[&["x"]]).await;
         assert_eq!(report.total.filter(|total| total.requests > 0).map(|total| total.requests), requests);
         assert_eq!(disk.meta("stats", "all").unwrap() == Some(bytes), requests.is_none());

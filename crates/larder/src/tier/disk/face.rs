@@ -1,18 +1,31 @@
 //! The async face: each operation on one of the runtime's blocking threads, look-ups several at once (`gather`).
+//! Where the options say so, what only looks into the index is done in place.
+
+use tokio::task::JoinError;
 
 use super::open::Disk;
 use crate::key::{Digest, Key, Selector};
 use crate::stats::Place;
 use crate::tier::{Answer, BlobForm, BlobSink, BlobSource, Epoch, Lease, Sealed, Tier, TierError};
 
+/// Runs `look` where the options say.
+async fn brief<T: Send + 'static>(
+    disk: &Disk,
+    look: impl FnOnce(&Disk) -> Result<T, TierError> + Send + 'static,
+) -> Result<T, TierError> {
+    let (place, disk) = (disk.options().brief, disk.clone());
+    outcome(place.run(move || look(&disk)).await)
+}
+
 /// Runs `work` where blocking is allowed. It goes on to its end even if nobody waits for it any more.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, TierError> + Send + 'static,
 ) -> Result<T, TierError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(error) => Err(TierError::Index(Box::new(error))),
-    }
+    outcome(tokio::task::spawn_blocking(work).await)
+}
+
+fn outcome<T>(ended: Result<Result<T, TierError>, JoinError>) -> Result<T, TierError> {
+    ended.unwrap_or_else(|error| Err(TierError::Index(Box::new(error))))
 }
 
 impl Tier for Disk {
@@ -49,13 +62,11 @@ impl Tier for Disk {
     }
 
     fn epoch(&self) -> Answer<'_, Epoch> {
-        let disk = self.clone();
-        Box::pin(blocking(move || disk.blocking_epoch()))
+        Box::pin(brief(self, Disk::blocking_epoch))
     }
 
     fn invalidated_since(&self, epoch: Epoch) -> Answer<'_, crate::tier::Invalidations> {
-        let disk = self.clone();
-        Box::pin(blocking(move || disk.blocking_invalidated_since(epoch)))
+        Box::pin(brief(self, move |disk| disk.blocking_invalidated_since(epoch)))
     }
 
     fn try_lease<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Lease>> {
@@ -99,7 +110,6 @@ impl Tier for Disk {
     }
 
     fn flush(&self) -> Answer<'_, ()> {
-        let disk = self.clone();
-        Box::pin(blocking(move || disk.flush_touches()))
+        Box::pin(brief(self, Disk::flush))
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::open::Disk;
 use crate::key::Key;
-use crate::tier::TierError;
+use crate::tier::{Brief, TierError};
 
 /// How many look-ups wait before another thread is sent for.
 const BATCH: usize = 32;
@@ -34,8 +34,11 @@ struct Waiting {
 }
 
 impl Disk {
-    /// Like [`Disk::blocking_get`], on one of the runtime's blocking threads.
+    /// Like [`Disk::blocking_get`], on one of the runtime's blocking threads, unless look-ups are done in place.
     pub(super) async fn gathered_get(&self, key: &Key) -> Found {
+        if self.options().brief == Brief::InPlace {
+            return self.blocking_get(key);
+        }
         let (sender, answer) = oneshot::channel();
         let wanted = {
             let mut waiting = self.gathered().0.lock();

@@ -74,7 +74,7 @@ impl Disk {
     }
 }
 
-fn put(write: &Write<'_>, namespace: &str, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+pub(super) fn put(write: &Write<'_>, namespace: &str, name: &str, bytes: &[u8]) -> Result<(), Fault> {
     write
         .prepare_cached(
             "INSERT INTO meta(namespace, name, bytes, checksum) VALUES(?1, ?2, ?3, ?4) \
@@ -84,7 +84,7 @@ fn put(write: &Write<'_>, namespace: &str, name: &str, bytes: &[u8]) -> Result<(
     Ok(())
 }
 
-fn lookup(connection: &Connection, namespace: &str, name: &str) -> Result<Option<Vec<u8>>, Fault> {
+pub(super) fn lookup(connection: &Connection, namespace: &str, name: &str) -> Result<Option<Vec<u8>>, Fault> {
     let found: Option<(Vec<u8>, [u8; 16])> = connection
         .prepare_cached("SELECT bytes, checksum FROM meta WHERE namespace = ?1 AND name = ?2")?
         .query_row([namespace, name], |row| Ok((row.get(0)?, row.get(1)?)))

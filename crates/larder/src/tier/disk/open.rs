@@ -20,7 +20,7 @@ use super::schema::{self, Access, FORMAT, Found};
 use super::store::{Identity, Store, identity_of};
 use crate::clock::Clock;
 use crate::entry::compress::Level;
-use crate::tier::TierError;
+use crate::tier::{Brief, TierError};
 
 /// A log that has grown beyond this is written back when the tier is closed. Reading a smaller one at the next
 /// opening takes less time than waiting for the disk now.
@@ -40,6 +40,8 @@ pub struct DiskOptions {
     /// A use is written down only if the last one that was is older than this, so that a process that only reads
     /// what was just read writes nothing.
     pub touch_after: Duration,
+    /// Where look-ups are done.
+    pub brief: Brief,
 }
 
 impl Default for DiskOptions {
@@ -50,6 +52,7 @@ impl Default for DiskOptions {
             inline_bytes: 32 << 10,
             max_entry_bytes: u64::MAX,
             touch_after: Duration::from_secs(300),
+            brief: Brief::Aside,
         }
     }
 }
@@ -142,6 +145,15 @@ impl Disk {
         self.0.written.store(true, Ordering::Relaxed);
     }
 
+    /// Writes down what was used, and shortens a long log: what else would be done when the last handle goes.
+    pub(super) fn flush(&self) -> Result<(), TierError> {
+        self.flush_touches()?;
+        if self.0.written.swap(false, Ordering::Relaxed) {
+            write_back_long_log(self.root(), &self.store());
+        }
+        Ok(())
+    }
+
     /// Counts something that was moved aside.
     pub(super) fn note_quarantined(&self, what: &'static str) {
         self.0.quarantined.fetch_add(1, Ordering::Relaxed);
@@ -189,12 +201,21 @@ impl Drop for Inner {
         }
         // Losing what is written here costs an order of eviction and a little time, so nobody is told of it.
         let touched = super::touch::write_down(&store).unwrap_or(false);
-        if (touched || *self.written.get_mut()) && log_bytes(&self.root) > LOG_KEPT_BYTES {
-            let _ = store.connection().and_then(|connection| {
-                connection.busy_timeout(Duration::ZERO)?;
-                Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
-            });
+        if touched || *self.written.get_mut() {
+            write_back_long_log(&self.root, &store);
         }
+    }
+}
+
+/// Writes the log back where it has grown long, unless somebody is in the way.
+fn write_back_long_log(root: &Path, store: &Store) {
+    if log_bytes(root) > LOG_KEPT_BYTES {
+        let _ = store.connection().and_then(|mut connection| {
+            // One that waits for nobody is of no use to others.
+            connection.close_after_use();
+            connection.busy_timeout(Duration::ZERO)?;
+            Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+        });
     }
 }
 

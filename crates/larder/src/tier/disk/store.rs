@@ -129,7 +129,7 @@ impl Store {
         loop {
             if let Some(opened) = idle.connections.pop() {
                 idle.out += 1;
-                return Ok(Borrowed { store: self, opened: Some(opened) });
+                return Ok(Borrowed { store: self, opened: Some(opened), is_last_use: false });
             }
             if idle.out < MAX_CONNECTIONS {
                 idle.out += 1;
@@ -138,7 +138,7 @@ impl Store {
             self.returned.wait(&mut idle);
         }
         drop(idle);
-        let mut borrowed = Borrowed { store: self, opened: None };
+        let mut borrowed = Borrowed { store: self, opened: None, is_last_use: false };
         let (connection, _) = schema::connect(&self.path, self.access)?;
         borrowed.opened = Some(Opened { connection, writes: None });
         // A path that was replaced meanwhile leads to another index; the caller then starts anew.
@@ -201,6 +201,7 @@ impl std::fmt::Debug for Store {
 pub(super) struct Borrowed<'a> {
     store: &'a Store,
     opened: Option<Opened>,
+    is_last_use: bool,
 }
 
 impl Deref for Borrowed<'_> {
@@ -214,7 +215,8 @@ impl Deref for Borrowed<'_> {
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
         // One that could not roll back would fail whoever gets it next.
-        let sound = self.opened.take().filter(|opened| opened.connection.is_autocommit());
+        let sound =
+            self.opened.take().filter(|opened| !self.is_last_use && opened.connection.is_autocommit());
         let mut idle = self.store.pool.lock();
         idle.out -= 1;
         idle.connections.extend(sound);
@@ -224,6 +226,11 @@ impl Drop for Borrowed<'_> {
 }
 
 impl Borrowed<'_> {
+    /// Has the connection closed when the loan ends.
+    pub(super) fn close_after_use(&mut self) {
+        self.is_last_use = true;
+    }
+
     fn prepare_to_write(&mut self, sync: Sync) -> Result<(), Fault> {
         let opened = self.opened.as_mut().expect("a loan has a connection until it ends");
         if opened.writes != Some(sync) {

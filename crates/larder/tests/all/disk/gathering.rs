@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use larder::tier::Tier;
 use larder::tier::disk::Disk;
+use larder::tier::{Brief, Tier};
 
 use super::{Lab, keep, key, noise, run, value};
 
@@ -57,4 +57,22 @@ fn those_of_a_runtime_that_ended_are_in_nobodys_way() {
         assert_eq!(run(disk.get(&key("a"))).unwrap(), disk.blocking_get(&key("a")).unwrap());
     }
     assert_eq!(value(&disk, "a").unwrap(), b"value");
+}
+
+#[test]
+fn in_place_look_ups_need_no_other_thread() {
+    let mut lab = Lab::new();
+    lab.options.brief = Brief::InPlace;
+    let disk = lab.open();
+    keep(&disk, "small", b"value");
+    keep(&disk, "large", &noise(100_000, 1));
+    let alone = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    alone.block_on(async {
+        let (_hold, held) = std::sync::mpsc::channel::<()>();
+        drop(tokio::task::spawn_blocking(move || held.recv()));
+        for rest in ["small", "large", "none"] {
+            assert_eq!(disk.get(&key(rest)).await.unwrap(), disk.blocking_get(&key(rest)).unwrap());
+        }
+        disk.invalidated_since(disk.epoch().await.unwrap()).await.unwrap();
+    });
 }

@@ -8,6 +8,7 @@ mod faults;
 mod gathering;
 mod leases;
 mod model;
+mod notes;
 mod processes;
 mod transfer;
 mod upkeep;
