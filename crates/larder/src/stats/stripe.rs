@@ -8,6 +8,7 @@
 //! owner sees all that the last one counted.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::count::{COUNTS, Count, STRIPED};
@@ -20,6 +21,8 @@ const NONE_LEFT: usize = STRIPES;
 
 /// One bit for each stripe number that a thread owns.
 static OWNED: AtomicU64 = AtomicU64::new(0);
+/// One bit for each stripe number that a thread has ever owned.
+static EVER_OWNED: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     // Without a destructor of its own, so that reading it is one instruction.
@@ -52,6 +55,10 @@ fn claim() {
             })
             .map_or(NONE_LEFT, |before| before.trailing_ones() as usize),
     };
+    if number < STRIPES {
+        // Told before anything is counted under the number, and the sums see it by whatever tells them of the count.
+        EVER_OWNED.fetch_or(1 << number, Ordering::Release);
+    }
     NUMBER.set(number);
 }
 
@@ -89,7 +96,8 @@ impl Stripe {
 
 /// The counters of one series.
 pub(super) struct Cells {
-    stripes: Box<[Stripe; STRIPES]>,
+    /// Made when the first thread counts: most series of a short process stay at zero.
+    stripes: OnceLock<Box<[Stripe; STRIPES]>>,
     /// Behind a pointer, as they are written by all threads while the pointers are read by all.
     others: Box<Others>,
 }
@@ -103,7 +111,7 @@ struct Others {
 impl Cells {
     pub(super) fn new() -> Self {
         Self {
-            stripes: Box::new([const { Stripe::empty() }; STRIPES]),
+            stripes: OnceLock::new(),
             others: Box::new(Others {
                 shared: Stripe::empty(),
                 rest: [const { AtomicU64::new(0) }; COUNTS - STRIPED],
@@ -111,12 +119,18 @@ impl Cells {
         }
     }
 
+    /// The stripe of this thread, if it owns one and the stripes are made.
+    #[inline]
+    fn own(&self) -> Option<&Stripe> {
+        self.stripes.get()?.get(NUMBER.get())
+    }
+
     /// Adds to the counter with this number.
     #[inline]
     pub(super) fn add(&self, number: usize, n: u64) {
         if number >= STRIPED {
             self.others.rest[number - STRIPED].fetch_add(n, Ordering::Relaxed);
-        } else if let Some(stripe) = self.stripes.get(NUMBER.get()) {
+        } else if let Some(stripe) = self.own() {
             stripe.add(number, n);
         } else {
             self.add_unowned([(number, n)]);
@@ -126,7 +140,7 @@ impl Cells {
     /// Adds to two counters that are counted in stripes.
     #[inline]
     pub(super) fn add_both(&self, one: (usize, u64), other: (usize, u64)) {
-        if let Some(stripe) = self.stripes.get(NUMBER.get()) {
+        if let Some(stripe) = self.own() {
             stripe.add(one.0, one.1);
             stripe.add(other.0, other.1);
         } else {
@@ -139,8 +153,9 @@ impl Cells {
         if NUMBER.get() == NOT_ASKED {
             claim();
         }
+        let stripes = self.stripes.get_or_init(|| Box::new([const { Stripe::empty() }; STRIPES]));
         for (number, n) in counts {
-            match self.stripes.get(NUMBER.get()) {
+            match stripes.get(NUMBER.get()) {
                 Some(stripe) => stripe.add(number, n),
                 None => _ = self.others.shared.count(number).fetch_add(n, Ordering::Relaxed),
             }
@@ -152,8 +167,15 @@ impl Cells {
         if number >= STRIPED {
             return self.others.rest[number - STRIPED].load(Ordering::Relaxed);
         }
-        let stripes = self.stripes.iter().chain([&self.others.shared]);
-        stripes.fold(0, |sum, stripe| sum.wrapping_add(stripe.count(number).load(Ordering::Relaxed)))
+        let mut sum = self.others.shared.count(number).load(Ordering::Relaxed);
+        if let Some(stripes) = self.stripes.get() {
+            // The others are zero.
+            let ever_owned = STRIPES - EVER_OWNED.load(Ordering::Acquire).leading_zeros() as usize;
+            for stripe in &stripes[..ever_owned] {
+                sum = sum.wrapping_add(stripe.count(number).load(Ordering::Relaxed));
+            }
+        }
+        sum
     }
 }
 
