@@ -1,4 +1,4 @@
-//! Grounds: answering what is asked from outside without asking the queries below it, where nothing that any of them
+//! Grounds: answering what is asked without asking the queries below it, where nothing that any of them
 //! observed has changed.
 //!
 //! The answer of a query is kept with all that lies outside and that it rests on, through others too
@@ -8,7 +8,8 @@
 //!
 //! What a ground does not tell is which queries are below. So it is not used if anything at all was invalidated since
 //! it was laid, or if a kind of query that was below is not registered just so any more.
-//! Not here: queries that are asked by others, which are verified by their traces alone (`verify`).
+//! Queries that are asked by others are verified by their traces alone (`verify`), unless their type says that grounds
+//! are worth it for them too ([`Query::GROUNDED`]).
 
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -21,7 +22,7 @@ use super::flight::Seat;
 use super::keep::Began;
 use super::lookup::InMemory;
 use super::query::{Query, Registered};
-use super::session::{Asked, Session, Settled};
+use super::session::{Asked, Need, Session, Settled};
 use super::verify::Verified;
 use super::{Freshness, Kind};
 use crate::key::{Digest, Key, KindName};
@@ -60,7 +61,11 @@ pub(super) struct RestsOn {
 
 impl Session {
     /// The kept answer of a query, if its ground is unchanged.
-    pub(super) async fn on_ground<Q: Query>(&self, asked: &Asked<Q>) -> Option<Settled<Q::Output>> {
+    pub(super) async fn on_ground<Q: Query>(
+        &self,
+        asked: &Asked<Q>,
+        need: Need,
+    ) -> Option<Settled<Q::Output>> {
         if Q::EXPIRY.is_some() {
             return None;
         }
@@ -83,7 +88,10 @@ impl Session {
         }
         let (why, observations) = (Arc::new(Why::Unchanged), Arc::clone(&trace.observations));
         let verified = Verified { value: trace.value, why, observations, freshness: Freshness::Fresh };
-        let settled = self.with_value(asked, verified).await.ok()?;
+        let settled = match need {
+            Need::Digest => verified.without_value(),
+            Need::Value | Need::Asked => self.with_value(asked, verified).await.ok()?,
+        };
         let cost = settled.answer.as_ref().map(|answer| answer.entry.record.cost).unwrap_or_default();
         traces.series.hit(place, &asked.key, cost, watch.took(traces));
         Some(settled)

@@ -67,6 +67,10 @@ pub trait Query: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// For how long an answer may be given at all. `None`: for as long as what was observed is unchanged, which is
     /// right for everything that a computation sees through its context.
     const EXPIRY: Option<Expiry> = None;
+    /// Whether an answer that other queries ask for is kept with all that lies outside and that it rests on, as one
+    /// asked for in a session always is. Verifying it is then one look-up, however many queries are below: worth it
+    /// for what stands above many, and a waste for all else.
+    const GROUNDED: bool = false;
     /// How long a computation may take, with what it waits for; above that it is cancelled, which is an error. The
     /// runtime has to have its clock enabled.
     const TIME_LIMIT: Option<Duration> = None;

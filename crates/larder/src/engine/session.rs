@@ -181,7 +181,9 @@ impl Session {
     pub async fn get<Q: Query>(&self, query: Q) -> Result<Derived<Q::Output>, QueryError<Q::Error>> {
         let asked = self.asked(query)?;
         let settled = self.settle(&asked, Need::Asked).await?;
-        self.lay_ground(&asked, &settled).await;
+        if !Q::GROUNDED {
+            self.lay_ground(&asked, &settled).await;
+        }
         Ok(Derived { answer: settled.answer.expect("a value was needed"), why: settled.why })
     }
 
@@ -253,15 +255,20 @@ impl Session {
             Some(Ok(Settled { holds: Ok(value), why, observations, freshness, .. })) => {
                 self.with_value(asked, Verified { value, why, observations, freshness }).await
             }
-            _ => match self.on_ground_if(asked, need).await {
+            _ if need == Need::Asked || Q::GROUNDED => match self.on_ground(asked, need).await {
                 Some(settled) => Ok(settled),
                 None => self.find(asked, need).await,
             },
+            _ => self.find(asked, need).await,
         };
-        match found {
-            Ok(settled) => Ok(settled),
-            Err(miss) => self.derive(asked, need, miss, flight).await,
+        let settled = match found {
+            Ok(settled) => settled,
+            Err(miss) => self.derive(asked, need, miss, flight).await?,
+        };
+        if Q::GROUNDED {
+            self.lay_ground(asked, &settled).await;
         }
+        Ok(settled)
     }
 
     pub(super) fn settled<Q: Query>(&self, key: &Key) -> Option<Outcome<Q>> {
@@ -283,10 +290,6 @@ impl Session {
             true => Freshness::Stale,
             false => own,
         }
-    }
-
-    async fn on_ground_if<Q: Query>(&self, asked: &Asked<Q>, need: Need) -> Option<Settled<Q::Output>> {
-        if need == Need::Asked { self.on_ground(asked).await } else { None }
     }
 
     pub(super) fn laying(&self) -> &Mutex<Laying> {

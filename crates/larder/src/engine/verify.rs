@@ -48,7 +48,7 @@ pub(super) struct Verified {
 }
 
 impl Verified {
-    fn without_value<T>(self) -> Settled<T> {
+    pub(super) fn without_value<T>(self) -> Settled<T> {
         let Self { value, why, observations, freshness } = self;
         Settled { holds: Ok(value), answer: None, why, observations, freshness }
     }

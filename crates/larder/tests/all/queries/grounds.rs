@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use larder::config::Mode;
-use larder::engine::Queries;
+use larder::engine::{Context, Queries, Query};
 use larder::key::{Scope, Selector};
 use larder::query::Why;
 
-use super::lab::{Lab, Parse, Sum, Value, take_ran};
+use serde::{Deserialize, Serialize};
+
+use super::lab::{CellError, Lab, Parse, Sum, Value, take_ran};
 
 /// A sum over so many cells that its answer has a ground.
 fn sheet() -> Lab {
@@ -35,6 +37,48 @@ async fn where_nothing_outside_has_changed_no_query_below_is_asked() {
     assert_eq!(sum(&lab).await, (40, 0, true));
     let total = lab.larder().stats().report().total.unwrap();
     assert_eq!((total.hits - before.hits, total.misses - before.misses), (1, 0));
+}
+
+/// A sum and a cell beside it.
+#[derive(Serialize, Deserialize)]
+struct Both;
+
+impl Query for Both {
+    type Output = i64;
+    type Error = CellError;
+    const KIND: &'static str = "both";
+    const VERSION: u32 = 1;
+
+    async fn compute(&self, cx: &Context) -> Result<i64, CellError> {
+        let beside = cx.get(Parse { cell: "beside".to_owned() }).await?;
+        let sum = cx.get(Sum { pattern: "c*".to_owned() }).await;
+        let sum = sum.map_err(|error| CellError::Cell("of the sum".to_owned(), Box::new(error)))?;
+        Ok(sum.value + beside.len() as i64)
+    }
+}
+
+#[tokio::test]
+async fn a_query_whose_type_wants_it_has_a_ground_for_other_queries_too() {
+    let mut lab = sheet();
+    lab.queries = lab.queries.clone().with::<Both>().unwrap();
+    let ask = async |lab: &Lab| {
+        let before = lab.larder().stats().report().total.unwrap();
+        let answer = *lab.session().get(Both).await.unwrap();
+        let total = lab.larder().stats().report().total.unwrap();
+        (answer, take_ran().len(), total.requests - before.requests)
+    };
+    assert_eq!(ask(&lab).await.0, 40);
+    lab.set("beside", "1");
+    // What is asked: both, the cell beside, and the sum; nothing below that.
+    assert_eq!(ask(&lab).await, (41, 1, 3));
+    lab.set("beside", "2");
+    assert_eq!(ask(&lab).await, (41, 1, 3));
+    lab.set("c3", "shared 2");
+    assert_eq!(ask(&lab).await.0, 42);
+    lab.restart().await;
+    lab.queries = lab.queries.clone().with::<Both>().unwrap();
+    lab.set("beside", "1 2");
+    assert_eq!(ask(&lab).await, (43, 1, 3));
 }
 
 #[tokio::test]

@@ -127,6 +127,7 @@ impl Query for Sum {
     type Error = CellError;
     const KIND: &'static str = "sum";
     const VERSION: u32 = 1;
+    const GROUNDED: bool = true;
 
     async fn compute(&self, cx: &Context) -> Result<i64, CellError> {
         ran("sum".to_owned());
