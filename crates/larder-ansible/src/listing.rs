@@ -8,10 +8,49 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 use crate::compiled::CompiledPlay;
 use crate::inventory::Chosen;
 use crate::plain::Plain;
 use crate::tags::TagSelection;
+
+/// A play as it is listed: a small part of what it comes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedPlay {
+    /// Its name.
+    pub name: String,
+    /// Patterns of hosts.
+    pub hosts: Vec<String>,
+    /// Tags that all of it has, sorted.
+    pub tags: Vec<String>,
+    /// The tasks that Ansible lists, in order, whatever their tags.
+    pub tasks: Vec<ListedTask>,
+}
+
+/// A task as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedTask {
+    /// Its role and name.
+    pub label: String,
+    /// Its tags, sorted.
+    pub tags: Vec<String>,
+}
+
+impl ListedPlay {
+    /// What is listed of a compiled play.
+    pub fn of(play: &CompiledPlay) -> Self {
+        let listed = play.tasks.iter().filter(|task| task.is_listed());
+        Self {
+            name: play.name.clone(),
+            hosts: play.hosts.clone(),
+            tags: play.tags.clone(),
+            tasks: listed
+                .map(|task| ListedTask { label: task.label(&play.roles), tags: task.tags.clone() })
+                .collect(),
+        }
+    }
+}
 
 /// What to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,7 +77,7 @@ pub fn selection<S: AsRef<str>>(listed: Listed, only: &[S], skip: &[S]) -> TagSe
 /// be listed.
 pub fn text(
     playbook: &str,
-    plays: &[CompiledPlay],
+    plays: &[ListedPlay],
     hosts: Option<&[Chosen]>,
     listed: Listed,
     selection: &TagSelection,
@@ -63,16 +102,16 @@ pub fn text(
     out
 }
 
-fn tasks(play: &CompiledPlay, listed: Listed, selection: &TagSelection, out: &mut String) {
+fn tasks(play: &ListedPlay, listed: Listed, selection: &TagSelection, out: &mut String) {
     let mut all_tags: BTreeSet<&str> = play.tags.iter().map(String::as_str).collect();
     if listed.tasks {
         out.push_str("    tasks:\n");
     }
-    let shown = play.tasks.iter().filter(|task| task.is_listed() && selection.selects(&task.tags));
+    let shown = play.tasks.iter().filter(|task| selection.selects(&task.tags));
     for task in shown {
         all_tags.extend(task.tags.iter().map(String::as_str));
         if listed.tasks {
-            let _ = writeln!(out, "      {}\tTAGS: [{}]", task.label(&play.roles), task.tags.join(", "));
+            let _ = writeln!(out, "      {}\tTAGS: [{}]", task.label, task.tags.join(", "));
         }
     }
     if listed.tags {

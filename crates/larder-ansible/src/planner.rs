@@ -14,11 +14,12 @@ use serde::Serialize;
 
 use crate::compiled::CompiledPlay;
 use crate::inventory::Source;
+use crate::listing::ListedPlay;
 use crate::plain::Plain;
 use crate::plan::ExecutionPlan;
 use crate::playbook::{INVENTORY, PLAYS};
 use crate::problem::Problem;
-use crate::query::{self, Compile, Options, PlanRequest, PlayList};
+use crate::query::{self, Compile, Listing, Options, PlanRequest, PlayList};
 
 /// Knows the kinds of queries that plans are made of. Make it once for a process.
 #[derive(Debug, Clone)]
@@ -79,6 +80,16 @@ impl View {
         let form = document.as_ref().and_then(Plain::as_map).filter(|form| form.get(PLAYS).is_some());
         let inventory = form.and_then(|form| form.get(INVENTORY)).filter(|inventory| !inventory.is_null());
         Ok(inventory.map(|_| Source::Path(playbook.to_owned())))
+    }
+
+    /// What is listed of the plays of a playbook: for whoever needs no more, as it is far quicker to read.
+    pub async fn listed(
+        &self,
+        playbook: &str,
+        options: &Options,
+    ) -> Result<Derived<Vec<ListedPlay>>, Problem> {
+        let listing = Listing { path: playbook.to_owned(), options: options.clone() };
+        self.session.get(listing).await.map_err(query::problem)
     }
 
     /// The plan: the kept one if nothing that it was made of has changed, else a new one, made of what is kept of

@@ -30,6 +30,7 @@ impl Query for Compile {
     type Error = Problem;
     const KIND: &'static str = "ansible.compile";
     const VERSION: u32 = 3;
+    const GROUNDED: bool = true;
 
     async fn compute(&self, cx: &Context) -> Result<CompiledPlay, Problem> {
         let PlayRef { path, index, .. } = &self.play;

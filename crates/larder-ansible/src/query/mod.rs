@@ -1,6 +1,6 @@
 //! Playbooks as queries: each file, role and play is one, and holds while what it observed is unchanged.
 //!
-//! document → tasks, playbook entries, role → list of plays, compiled play → its order → on its hosts → the whole. What an answer is made of has no
+//! document → tasks, playbook entries, role → list of plays, compiled play → its order → on its hosts → the whole; and what is listed of compiled plays. What an answer is made of has no
 //! positions: a line inserted above a task changes no answer but the file's own digest, and the wave stops there.
 //!
 //! Invariant: everything that decides an answer is a parameter or was looked at through the context.
@@ -10,6 +10,7 @@ mod collection;
 mod compile;
 mod document;
 mod enter;
+mod listed;
 mod plan;
 mod plays;
 mod role;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use compile::Compile;
 pub(crate) use document::{Document, problem};
+pub(crate) use listed::{ListPlay, Listing};
 pub use plan::PlanRequest;
 pub(crate) use plays::PlayList;
 
@@ -55,6 +57,8 @@ pub fn register(queries: Queries) -> Result<Queries, RegisterError> {
         .with::<role::RoleSource>()?
         .with::<PlayList>()?
         .with::<Compile>()?
+        .with::<ListPlay>()?
+        .with::<Listing>()?
         .with::<plan::Order>()?
         .with::<plan::PlanPlay>()?
         .with::<ship::TargetOf>()?

@@ -71,7 +71,7 @@ pub(crate) fn listing(planner: &Planner, root: &Path, arguments: &[&str]) -> Res
     let mut out = String::new();
     let options = Options { extra_vars: extra, modes, ..Options::default() };
     for playbook in books {
-        let plays = plays(planner, root, playbook, &options)?;
+        let plays = wait(async { planner.view(root).listed(playbook, &options).await })?;
         out.push_str(&listing::text(playbook, &plays, None, listed, &selection));
     }
     Ok(out)

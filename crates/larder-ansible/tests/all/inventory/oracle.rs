@@ -1,8 +1,7 @@
 //! The same groups, hosts, order and variables as Ansible's own commands print.
 
-use larder_ansible::compiled::CompiledPlay;
 use larder_ansible::inventory::Chosen;
-use larder_ansible::listing::{self, Listed};
+use larder_ansible::listing::{self, Listed, ListedPlay};
 use larder_ansible::query::Options;
 
 use super::ansible::{Job, run};
@@ -71,10 +70,12 @@ fn the_hosts_of_plays_are_those_that_ansible_playbook_lists() {
         limit.iter().for_each(|limit| arguments.extend(["--limit", limit]));
         Job::new(&inventories(), &arguments)
     };
-    let plays = crate::lab::plays(&planner, &inventories(), "hosts.yml", &Options::default()).unwrap();
+    let options = Options::default();
+    let view = planner.view(inventories());
+    let plays = crate::lab::wait(async { view.listed("hosts.yml", &options).await }).unwrap();
     let lab = Lab::at(&inventories());
     for (limit, theirs) in cases.iter().zip(run(&cases.iter().map(job).collect::<Vec<_>>())) {
-        let chosen = |play: &CompiledPlay| {
+        let chosen = |play: &ListedPlay| {
             let patterns: Vec<&str> = play.hosts.iter().map(String::as_str).collect();
             block_on(Lab::choose(&lab.session(), &["ini/hosts"], &patterns, *limit)).unwrap()
         };

@@ -83,8 +83,8 @@ fn is_list(source: &str) -> bool {
 pub(super) struct Asked {
     sources: Sources,
     limit: Option<Vec<Limit>>,
-    may_run: bool,
-    outputs: TempDir,
+    /// Where what programs print is put, if they may be run.
+    outputs: Option<TempDir>,
 }
 
 impl Asked {
@@ -100,11 +100,11 @@ impl Asked {
             pattern @ Limit::Pattern(_) => Ok(pattern),
         };
         let limit = arguments.limit.as_ref().map(|text| Limit::parse(text).into_iter().map(limit).collect());
+        let outputs = arguments.run_inventory.then(TempDir::new);
         Ok(Self {
             sources: sources.into(),
             limit: limit.transpose()?,
-            may_run: arguments.run_inventory,
-            outputs: TempDir::new().context("cannot make a temporary directory")?,
+            outputs: outputs.transpose().context("cannot make a temporary directory")?,
         })
     }
 
@@ -131,8 +131,12 @@ impl Asked {
 
     /// A view of the files, in which what programs printed is found.
     pub(super) fn view(&self, planner: &Planner, root: &Path) -> Result<View, Failure> {
-        let outside = Outside::new(root).with_root(OUTPUTS, self.outputs.path());
-        Ok(planner.view_of(outside.context("the name of a root is well formed")?))
+        let mut outside = Outside::new(root);
+        if let Some(outputs) = &self.outputs {
+            outside =
+                outside.with_root(OUTPUTS, outputs.path()).context("the name of a root is well formed")?;
+        }
+        Ok(planner.view_of(outside))
     }
 
     /// Reads the inventory, runs programs in it if that is allowed, and says what is odd about it.
@@ -140,12 +144,12 @@ impl Asked {
         loop {
             let parsed = view.session().get(Parsed { sources: self.sources.clone() }).await;
             match parsed.map_err(InventoryError::from) {
-                Err(InventoryError::Program(name)) if self.may_run => {
+                Err(InventoryError::Program(name)) if let Some(outputs) = &self.outputs => {
                     let said = run_program(&name, &root.join(&name), PROGRAM_LIMIT).await;
                     let said = said.map_err(|problem| super::wrong_inventory(problem.into()))?;
                     // Named by what is in it, so that an answer is found again when the program says the same.
                     let file = larder::key::Digest::of(&said).to_string();
-                    fs::write(self.outputs.path().join(&file), said)?;
+                    fs::write(outputs.path().join(&file), said)?;
                     self.sources.outputs.insert(name, format!("/@{OUTPUTS}/{file}"));
                 }
                 Err(error) => return Err(super::wrong_inventory(error)),

@@ -13,10 +13,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
-use larder::clock::Clock;
-use larder::config::Machine;
-use larder::engine::{Larder, Opened};
+use larder::engine::Opened;
 use larder::key::{Digest, Scope};
+use larder::tier::Brief;
 use larder_ansible::change::changes;
 use larder_ansible::extra::ExtraVars;
 use larder_ansible::inventory::{Chosen, InventoryError};
@@ -37,7 +36,7 @@ use crate::configuration;
 use crate::console::{Console, WARNING, styled};
 use crate::failure::{Code, Failure};
 use crate::store;
-use crate::surroundings::{Surroundings, producer};
+use crate::surroundings::Surroundings;
 
 /// Show what an Ansible playbook would do, without asking any host
 ///
@@ -251,7 +250,7 @@ async fn listings(
     let selection = listing::selection(listed, &arguments.tags, &arguments.skip_tags);
     let mut out = String::new();
     for (written, playbook) in arguments.playbooks.iter().zip(place.playbooks()) {
-        let plays = view.plays(playbook, &options).await.map_err(|problem| wrong(&problem))?;
+        let plays = view.listed(playbook, &options).await.map_err(|problem| wrong(&problem))?;
         let hosts: Option<Vec<Chosen>> = match arguments.list_hosts {
             true => Some(asked.hosts(view, plays.iter().map(|play| play.hosts.as_slice()), console).await?),
             false => None,
@@ -262,12 +261,11 @@ async fn listings(
 }
 
 /// The engine as the configuration describes it. Without its disk tier plans are made all the same.
-fn open(place: &Place, global: &Global, console: Console) -> Result<Opened, Failure> {
+fn open(place: &Place, global: &Global, console: Console) -> Result<&'static Opened, Failure> {
     let root = configuration::project_root(place.root());
     let config = configuration::load(global, root.as_deref())?;
     let settings = config.settings();
-    let opened =
-        Larder::open(settings, &Machine::probe(Path::new("/")), Clock::system(), &producer(settings));
+    let opened = store::engine(settings, Brief::InPlace);
     if let Some(problem) = &opened.problem {
         let dir = settings.dir.display();
         console.note(format_args!(
