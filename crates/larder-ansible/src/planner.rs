@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder::engine::{Kind, KindOptions, Larder, Outside, Queries, RegisterError, Session};
+use larder::engine::{Derived, Kind, KindOptions, Larder, Outside, Queries, RegisterError, Session};
 use larder::key::{Key, Scope};
 use larder::query::{ExplainedOutcome, Explanation, Why};
 

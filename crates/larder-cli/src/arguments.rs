@@ -2,10 +2,11 @@
 //!
 //! Not here: what a verb does (`commands`), which also has its arguments.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, ColorChoice, Parser, Subcommand};
+use clap::{ArgMatches, Args, ColorChoice, Command, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{cache, completions, config, exec, init, man, plan, run, tasks, why};
 
@@ -76,17 +77,60 @@ pub(crate) struct Global {
     pub(crate) verbose: bool,
 }
 
+/// The arguments of a verb, which are defined only when that verb is meant: each costs time that the others need not
+/// spend.
+#[derive(Debug)]
+pub(crate) struct Later<A>(A);
+
+impl<A> Deref for Later<A> {
+    type Target = A;
+
+    fn deref(&self) -> &A {
+        &self.0
+    }
+}
+
+impl<A: Args> Args for Later<A> {
+    fn augment_args(command: Command) -> Command {
+        command.defer(A::augment_args)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        command.defer(A::augment_args_for_update)
+    }
+}
+
+impl<A: FromArgMatches> FromArgMatches for Later<A> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        A::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    Run(run::Arguments),
-    Exec(exec::Arguments),
-    Why(why::Arguments),
-    Tasks(tasks::Arguments),
-    Plan(plan::Arguments),
-    Init(init::Arguments),
-    Cache(cache::Arguments),
-    Config(config::Arguments),
-    Completions(completions::Arguments),
-    Man(man::Arguments),
+    /// Run tasks, or give back what they made when nothing that they depend on has changed
+    Run(Later<run::Arguments>),
+    /// Run a command, or give back what it made when nothing that it depends on has changed
+    Exec(Later<exec::Arguments>),
+    /// Tell why a task would run or not: its key part by part, against the nearest earlier result
+    Why(Later<why::Arguments>),
+    /// List the tasks of the workspace
+    Tasks(Later<tasks::Arguments>),
+    /// Show what an Ansible playbook would do, without asking any host
+    Plan(Later<plan::Arguments>),
+    /// Write a larder.toml from the package.json, Cargo.toml, Makefile and justfile that are here
+    Init(Later<init::Arguments>),
+    /// Look at what is kept, take it out, put it in, remove it
+    Cache(Later<cache::Arguments>),
+    /// Show or check the settings of the cache
+    Config(Later<config::Arguments>),
+    /// Print completions for a shell
+    Completions(Later<completions::Arguments>),
+    /// Write manual pages, one for each verb, into a directory
+    Man(Later<man::Arguments>),
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use larder::clock::Clock;
 use larder::config::{Config, Machine, Mode, Settings};
-use larder::engine::{Larder, Opened};
+use larder::engine::{Larder, Opened, Process};
 use larder::tier::disk::Disk;
-use larder::tier::{Tier, TierError};
+use larder::tier::{Brief, Tier, TierError};
 
 use crate::arguments::Global;
 use crate::configuration;
@@ -42,8 +42,7 @@ pub(crate) fn open(global: &Global, tiers: Tiers) -> Result<Store, Failure> {
     }
     let settings = Settings { mode: Mode::ReadWrite, ..config.settings().clone() };
     let shared = if tiers == Tiers::All { shared(&settings)? } else { None };
-    let machine = Machine::probe(Path::new("/"));
-    let mut opened = Larder::open_sharing(&settings, &machine, Clock::system(), &producer(&settings), shared);
+    let mut opened = open_engine(&settings, Brief::InPlace, shared);
     match (opened.disk.clone(), opened.problem.take()) {
         (Some(disk), _) => Ok(Store { config, opened, disk }),
         (None, Some(error)) => Err(cannot_open(error, &settings)),
@@ -60,6 +59,18 @@ pub(crate) fn shared(settings: &Settings) -> Result<Option<Arc<dyn Tier>>, Failu
             .hint("write it as redis://HOST:PORT; `larder config show --origin` tells where it stands")
     })?;
     Ok(Some(tier))
+}
+
+/// The engine as the configuration describes it, for as long as the process lives: giving back what it holds takes
+/// longer than ending. Whoever used it closes it.
+pub(crate) fn engine(settings: &Settings, brief: Brief, shared: Option<Arc<dyn Tier>>) -> &'static Opened {
+    Box::leak(Box::new(open_engine(settings, brief, shared)))
+}
+
+fn open_engine(settings: &Settings, brief: Brief, shared: Option<Arc<dyn Tier>>) -> Opened {
+    let producer = producer(settings);
+    let process = Process { producer: &producer, brief };
+    Larder::open_sharing(settings, &Machine::probe(Path::new("/")), Clock::system(), process, shared)
 }
 
 /// Says what to do about a tier that does not open.

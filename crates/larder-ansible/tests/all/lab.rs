@@ -36,15 +36,6 @@ pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.with(|runtime| runtime.block_on(future))
 }
 
-pub(crate) fn plays(
-    planner: &Planner,
-    root: &Path,
-    playbook: &str,
-    options: &Options,
-) -> Result<Vec<CompiledPlay>, Problem> {
-    wait(async { planner.view(root).plays(playbook, options).await })
-}
-
 /// What `larder plan` prints for these arguments, of which each list of values has a flag of its own.
 pub(crate) fn listing(planner: &Planner, root: &Path, arguments: &[&str]) -> Result<String, Problem> {
     let (mut books, mut tags, mut skip, mut extra) = (Vec::new(), Vec::new(), Vec::new(), Mapping::default());

@@ -7,7 +7,6 @@ use clap_complete::Shell;
 
 use crate::failure::{Code, Failure};
 
-/// Print completions for a shell
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -14,7 +14,6 @@ use crate::console::{Console, FAINT, GOOD, NAME, rounded, styled};
 use crate::failure::{Code, Failure};
 use crate::surroundings::Surroundings;
 
-/// Show or check the settings of the cache
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -7,7 +7,6 @@ use clap::{Args, CommandFactory as _};
 
 use crate::failure::{Code, Failure};
 
-/// Write manual pages, one for each verb, into a directory
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:

@@ -11,7 +11,6 @@ use crate::console::{Console, FAINT, NAME, styled};
 use crate::failure::{Code, Failure};
 use crate::tasks;
 
-/// List the tasks of the workspace
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {}
 

@@ -17,7 +17,6 @@ use crate::arguments::Global;
 use crate::console::Console;
 use crate::failure::{Code, Failure};
 
-/// Look at what is kept, take it out, put it in, remove it
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -22,7 +22,6 @@ use crate::console::{Console, GOOD, NAME, styled};
 use crate::failure::{Code, Failure};
 use crate::surroundings::Surroundings;
 
-/// Write a larder.toml from the package.json, Cargo.toml, Makefile and justfile that are here
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -6,14 +6,14 @@ mod summary;
 
 use std::io::Write as _;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use larder::clock::Clock;
-use larder::config::{ByteSize, Machine, Mode, Settings};
-use larder::engine::{Larder, Opened, Sharing};
+use larder::config::{ByteSize, Mode, Settings, processors};
+use larder::engine::{Opened, Sharing};
+use larder::tier::Brief;
 use larder::tier::disk::Collected;
 use larder_tasks::Stop;
 use larder_tasks::event::{Event, How, NotRun, Summary, TaskEnd};
@@ -29,14 +29,12 @@ use crate::console::{BAD, Console, NAME, WARNING, rounded, styled};
 use crate::failure::{Code, Failure};
 use crate::progress::{Output, Progress};
 use crate::store;
-use crate::surroundings::producer;
 use crate::tasks;
 use status::Verdict;
 
 /// How many events may wait to be shown. A command that prints faster waits for the terminal.
 const EVENTS: usize = 256;
 
-/// Run tasks, or give back what they made when nothing that they depend on has changed
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -142,9 +140,8 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
 /// A workspace with the engine that keeps what its tasks make.
 pub(crate) struct Session {
     pub(crate) tasks: Tasks,
-    opened: Opened,
+    opened: &'static Opened,
     settings: Settings,
-    machine: Machine,
     console: Console,
 }
 
@@ -165,9 +162,8 @@ impl Session {
         if uses.force {
             settings.mode = if settings.mode.writes() { Mode::Write } else { Mode::Off };
         }
-        let machine = Machine::probe(Path::new("/"));
         let shared = store::shared(&settings)?;
-        let opened = Larder::open_sharing(&settings, &machine, Clock::system(), &producer(&settings), shared);
+        let opened = store::engine(&settings, Brief::Aside, shared);
         if let Some(problem) = &opened.problem {
             let dir = settings.dir.display();
             let problem = anyhow_chain(problem);
@@ -179,7 +175,7 @@ impl Session {
         let environment = std::env::vars_os().collect();
         let tasks = Tasks::new(Arc::new(workspace), &opened.larder, opened.disk.clone(), environment)
             .context("the workspace's name cannot be used")?;
-        Ok(Self { tasks, opened, settings, machine, console })
+        Ok(Self { tasks, opened, settings, console })
     }
 
     fn plan(&self, graph: &Graph) -> Result<Code, Failure> {
@@ -218,7 +214,7 @@ impl Session {
         let progress = Progress::new(names, output, self.console, !talks);
         let seed = || Clock::system().wall().as_millis();
         let options = RunOptions {
-            jobs: self.settings.jobs.unwrap_or(self.machine.processors),
+            jobs: self.settings.jobs.unwrap_or_else(processors),
             mode: self.settings.mode,
             keep_going: how.keep_going,
             audit: how.audit_hits.map(|percent| AuditSample { percent, seed: seed() }),
