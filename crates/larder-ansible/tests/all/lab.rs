@@ -6,7 +6,6 @@ use larder::clock::Clock;
 use larder::engine::{Larder, LarderOptions};
 use larder::key::Scope;
 use larder::stats::{Stats, StatsOptions};
-use larder_ansible::compiled::CompiledPlay;
 use larder_ansible::extra::ExtraVars;
 use larder_ansible::listing::{self, Listed};
 use larder_ansible::plain::Mapping;
