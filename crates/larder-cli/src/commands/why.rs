@@ -18,6 +18,7 @@ use crate::failure::{Code, Failure};
 use crate::store;
 use crate::tasks;
 
+/// Tell why a task would run or not: its key part by part, against the nearest earlier result
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:

@@ -16,6 +16,18 @@ fn help_documents_exit_codes_and_version_is_one_line() {
 }
 
 #[test]
+fn each_verb_says_of_itself_what_the_list_of_verbs_says_of_it() {
+    let lab = Lab::new();
+    let help = lab.stdout(&["-h"]);
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for verb in ["run", "exec", "why", "tasks", "plan", "init", "cache", "config", "completions", "man"] {
+        let own = lab.stdout(&[verb, "-h"]);
+        let about = words(own.split("\n\n").next().unwrap());
+        assert!(words(&help).contains(&format!("{verb} {about}")), "{verb}: {about}");
+    }
+}
+
+#[test]
 fn a_mistake_on_the_command_line_ends_with_2_and_says_what_may_be_meant() {
     Lab::new().check(
         &["configs"],

@@ -35,6 +35,7 @@ use status::Verdict;
 /// How many events may wait to be shown. A command that prints faster waits for the terminal.
 const EVENTS: usize = 256;
 
+/// Run tasks, or give back what they made when nothing that they depend on has changed
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
