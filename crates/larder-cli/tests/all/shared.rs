@@ -291,3 +291,42 @@ fn an_invalidation_on_one_machine_reaches_the_memory_and_disk_of_another() {
     assert_eq!(run(&bob, &[]).ends(), "build ran, count ran");
     assert_eq!(run(&bob, &[]).ends(), "build from disk, count from disk");
 }
+
+#[test]
+fn two_machines_at_once_run_a_task_once_and_nobody_waits_for_the_dead() {
+    let server = RedisServer::start();
+    let tasks = TASKS.replace("echo building;", "sleep 1; echo building;");
+    let machines = ["ada", "bob", "eve"].map(|name| machine(&server, name));
+    for machine in &machines {
+        machine.write("project/larder.toml", &tasks);
+    }
+    let children = machines.each_ref().map(|machine| {
+        let mut command = machine.command(&["run", "count", "--output", "errors-only"]);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+    });
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let runs = |lab: &Lab| fs::read_to_string(lab.path("home/ran")).unwrap_or_default().lines().count();
+    assert_eq!(machines.iter().map(runs).sum::<usize>(), 2, "each task once");
+    assert_eq!(tree(&machines[0], "project/dist"), tree(&machines[2], "project/dist"));
+    assert_eq!(server.ask(&["--scan", "--pattern", "larder1:l:*"]), "", "all turns are given back");
+    // A machine that died in its turn.
+    let mut late = machine(&server, "late");
+    late.write("project/src/a.txt", "another\n");
+    let key = run(&late, &["--dry-run"]).summary[0]["key"].as_str().unwrap().to_owned();
+    let key = larder::key::Key::parse(&format!("shop/task@{}/{key}", version(&server))).unwrap();
+    let lease = format!("larder1:l:{}", key.digest());
+    server.ask(&["set", &lease, "the dead", "px", "1500"]);
+    late.variable("LARDER_LOG", "info");
+    let ran = run(&late, &[]);
+    assert_eq!((&*ran.ends(), runs(&late)), ("build ran, count ran", 2));
+    assert!(ran.stderr.contains("another machine computes this; waiting for it"), "{}", ran.stderr);
+}
+
+/// The version of the kind of tasks, as it stands in names.
+fn version(server: &RedisServer) -> String {
+    let names = server.ask(&["--scan", "--pattern", "larder1:e:shop/task@*"]);
+    let rest = names.lines().next().unwrap().trim_start_matches("larder1:e:shop/task@");
+    rest.split('/').next().unwrap().to_owned()
+}

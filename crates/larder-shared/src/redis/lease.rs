@@ -55,6 +55,12 @@ impl Redis {
         Ok(Some(larder::tier::Lease::holding(Held { redis: self.clone(), name, mark, renewing })))
     }
 
+    /// Waits until all leases that were dropped are given back.
+    pub(super) async fn released(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.inner.releasing.subscribe().wait_for(|releasing| *releasing == 0).await;
+    }
+
     async fn tell(&self, script: &str, name: &str, mark: &str) -> Result<(), TierError> {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("EVAL").arg(script).arg(1).arg(name).arg(mark).arg(millis(LASTS)).ignore();
@@ -69,6 +75,11 @@ impl Drop for Held {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (redis, name, mark) =
             (self.redis.clone(), std::mem::take(&mut self.name), std::mem::take(&mut self.mark));
-        drop(runtime.spawn(async move { redis.tell(RELEASE, &name, &mark).await }));
+        redis.inner.releasing.send_modify(|releasing| *releasing += 1);
+        runtime.spawn(async move {
+            // Else it ends by itself.
+            let _ = redis.tell(RELEASE, &name, &mark).await;
+            redis.inner.releasing.send_modify(|releasing| *releasing -= 1);
+        });
     }
 }

@@ -39,6 +39,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use self::connection::Connections;
 use self::names::Names;
@@ -58,6 +59,8 @@ struct Inner {
     options: Options,
     /// The newest epoch that the server told, 0 for none. It may be out of date: an older one is as right.
     epoch: AtomicU64,
+    /// How many leases are being given back.
+    releasing: watch::Sender<usize>,
     /// Since when pending invalidations are seen.
     pending: Mutex<HashMap<u64, Instant>>,
 }
@@ -76,6 +79,7 @@ impl Redis {
                 log,
                 options,
                 epoch: AtomicU64::new(0),
+                releasing: watch::Sender::new(0),
                 pending: Mutex::default(),
             }),
         })

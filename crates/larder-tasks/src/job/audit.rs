@@ -59,7 +59,8 @@ impl Tasks {
         let prepared = Arc::new(self.inner.prepare(task, upstream, look).await);
         let keyed = prepared.keyed.as_ref().ok().filter(|keyed| keyed.key.digest() == key)?;
         let kept = self.inner.kind.get(&keyed.engine_key).await?;
-        let performed = self.inner.perform(at, &prepared, run).await;
+        let permit = run.permit(task).await;
+        let performed = self.inner.perform(at, &prepared, run, permit).await;
         let differences = match &performed {
             // An edit since the run: what is compared would not be the same computation.
             Err(Unrun::Outdated) => return None,

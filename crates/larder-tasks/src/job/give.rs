@@ -117,17 +117,24 @@ impl Inner {
         let compute = {
             let (inner, prepared, run) = (Arc::clone(self), Arc::clone(prepared), Arc::clone(run));
             let done = Arc::clone(&done);
-            move || async move {
-                let performed = inner.perform(at, &prepared, &run).await;
+            move |permit| async move {
+                let performed = inner.perform(at, &prepared, &run, permit).await;
                 let value = performed.as_ref().ok().and_then(value_of);
                 *done.lock().await = Some(performed);
                 value.ok_or(NoValue)
             }
         };
+        let ready = {
+            let (run, task) = (Arc::clone(run), Arc::clone(&prepared.task));
+            move || {
+                let (run, task) = (Arc::clone(&run), Arc::clone(&task));
+                async move { run.permit(&task).await }
+            }
+        };
         let answer: Result<Answer<KeptResult>, AskError<NoValue>> = if anew {
-            self.kind.refresh(&keyed.engine_key, compute).await
+            self.kind.refresh(&keyed.engine_key, || async move { compute(ready().await).await }).await
         } else {
-            self.kind.get_or_compute(&keyed.engine_key, compute).await
+            self.kind.get_or_compute_when(&keyed.engine_key, ready, compute).await
         };
         let done = done.lock().await.take();
         match (done, answer) {
@@ -152,7 +159,8 @@ impl Inner {
         prepared: &Arc<Prepared>,
         run: &Arc<Run>,
     ) -> Option<TaskEnd> {
-        let done = self.perform(at, prepared, run).await;
+        let permit = run.permit(&prepared.task).await;
+        let done = self.perform(at, prepared, run, permit).await;
         let done = done.map(|performed| {
             // It may have been good enough to keep; nobody asked for that.
             let result = performed.result.and(Err(Unkept::SwitchedOff));

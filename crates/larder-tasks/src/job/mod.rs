@@ -138,7 +138,7 @@ impl Tasks {
         // A task's key is the same in two clones on two machines, and its result names nothing of either.
         let options = KindOptions {
             write: Write::Through,
-            exclusion: Exclusion::Machine,
+            exclusion: Exclusion::Team,
             reach: Reach::Team,
             ..KindOptions::default()
         };

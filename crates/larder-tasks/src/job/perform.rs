@@ -11,7 +11,7 @@ use std::time::Duration;
 use larder::key::Digest;
 use larder::source::{Entry, EntryKind, Scan, Snapshot};
 use larder::tier::disk::Disk;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::look::Ahead;
 use super::marker::{Left, Marker};
@@ -30,7 +30,7 @@ pub(super) struct Run {
     pub(super) options: RunOptions,
     /// How many commands may run at once.
     pub(super) jobs: usize,
-    pub(super) permits: Semaphore,
+    pub(super) permits: Arc<Semaphore>,
     pub(super) stop: watch::Receiver<Stop>,
     pub(super) events: mpsc::Sender<Event>,
     /// Looks at files that were taken ahead.
@@ -39,7 +39,23 @@ pub(super) struct Run {
     pub(super) halted: AtomicBool,
 }
 
+/// A place to run.
+pub(super) type Permit = OwnedSemaphorePermit;
+
 impl Run {
+    /// Waits for a place to run a task; `None` once no command is to begin any more.
+    pub(super) async fn permit(&self, task: &Task) -> Option<Permit> {
+        // What never ends would never give its permit back.
+        let permits = match (task.persistent, task.interactive) {
+            (true, _) => 0,
+            // The terminal is for one at a time.
+            (_, true) => u32::try_from(self.jobs).unwrap_or(u32::MAX),
+            _ => 1,
+        };
+        let permit = Arc::clone(&self.permits).acquire_many_owned(permits).await.ok();
+        permit.filter(|_| !self.is_stopped())
+    }
+
     /// Tells something. Whoever does not listen any more misses it.
     pub(super) async fn tell(&self, event: Event) {
         let _ = self.events.send(event).await;
@@ -116,22 +132,15 @@ impl Tap for Live<'_> {
 }
 
 impl Inner {
-    /// Runs a task's command in this clone, alone.
+    /// Runs a task's command in this clone, alone. `permit` is held until it has ended.
     pub(super) async fn perform(
         self: &Arc<Self>,
         at: usize,
         prepared: &Arc<Prepared>,
         run: &Arc<Run>,
+        permit: Option<Permit>,
     ) -> Result<Performed, Unrun> {
         let task = &prepared.task;
-        // What never ends would never give its permit back.
-        let permits = match (task.persistent, task.interactive) {
-            (true, _) => 0,
-            // The terminal is for one at a time.
-            (_, true) => u32::try_from(run.jobs).unwrap_or(u32::MAX),
-            _ => 1,
-        };
-        let permit = run.permits.acquire_many(permits).await.ok();
         if run.is_stopped() {
             return Err(NotRun::Stopped.into());
         }

@@ -41,7 +41,7 @@ impl Tasks {
         let audit = options.audit;
         let run = Arc::new(Run {
             jobs,
-            permits: Semaphore::new(jobs),
+            permits: Arc::new(Semaphore::new(jobs)),
             options,
             stop: told,
             events,

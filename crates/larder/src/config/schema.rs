@@ -252,6 +252,14 @@ pub static SETTINGS: &[Setting] = &[
         |s| duration_text(s.shared.patience)
     ),
     plain!(
+        "shared_wait",
+        Text,
+        "a duration",
+        "how long a computation waits at most for another machine that is at the same",
+        |s, given| parse_duration(given.text).map(|waits| s.shared.waits = waits),
+        |s| duration_text(s.shared.waits)
+    ),
+    plain!(
         "shared_max_age",
         Text,
         "a duration",

@@ -100,6 +100,8 @@ pub struct SharedSettings {
     pub writes: bool,
     /// How long a process waits for it in vain before leaving it alone.
     pub patience: Duration,
+    /// How long a computation waits at most for another machine that is at the same.
+    pub waits: Duration,
     /// How long an entry stays there after it was sent.
     pub max_age: Duration,
 }
@@ -121,11 +123,11 @@ impl SharedSettings {
 
 impl fmt::Debug for SharedSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, reads, writes, patience, max_age } = self;
+        let Self { url: _, reads, writes, patience, waits, max_age } = self;
         let url = self.shown_url();
         let mut all = f.debug_struct("SharedSettings");
         all.field("url", &url).field("reads", reads).field("writes", writes);
-        all.field("patience", patience).field("max_age", max_age).finish()
+        all.field("patience", patience).field("waits", waits).field("max_age", max_age).finish()
     }
 }
 
@@ -178,6 +180,7 @@ impl Settings {
                 reads: true,
                 writes: true,
                 patience: Duration::from_millis(75),
+                waits: Duration::from_secs(600),
                 max_age: Duration::from_secs(30 * 86_400),
             },
             stats: StatsSettings { level: Level::Full, history: Duration::from_secs(30 * 86_400) },

@@ -97,6 +97,7 @@ impl<T: Value> Kind<T> {
             encoded_bytes: footprint.encoded_bytes,
             epochs,
             far: None,
+            lease: None,
             series: Arc::clone(&self.series),
         };
         self.larder.write_behind(outgoing);

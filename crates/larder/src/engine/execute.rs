@@ -1,11 +1,14 @@
 //! Computing what is not kept, once.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::flight::{Cargo, Follow, Lead, Seat};
+use super::keep::Began;
 use super::lookup::{InMemory, Watch};
+use super::turn::Turn;
 use super::waits::{Wait, computing};
 use super::{Answer, AskError, Computed, Exclusion, Freshness, Kept, Kind, Origin, Value, downcast};
 use crate::clock::{Clock, Instant};
@@ -19,6 +22,30 @@ pub(super) struct KeptError<E>(pub(super) AskError<E>);
 impl<E: Send + Sync + 'static> super::Holdable for KeptError<E> {
     fn record(&self) -> Option<&crate::entry::Record> {
         None
+    }
+}
+
+/// A computation that may begin.
+pub(super) struct Started<R> {
+    /// What it needs; `None` where that was not to be had.
+    pub(super) ready: Option<R>,
+    /// The turn among machines, to be held until what comes of it has arrived there.
+    pub(super) lease: Option<Arc<Lease>>,
+}
+
+/// A computation that gets ready first.
+fn when<R, P, T, E, F>(
+    ready: impl Fn() -> P + Send + 'static,
+    compute: impl FnOnce(Option<R>) -> F + Send + 'static,
+) -> impl FnOnce() -> Pin<Box<dyn Future<Output = Result<Computed<T>, E>> + Send>> + Send + 'static
+where
+    R: Send + 'static,
+    P: Future<Output = Option<R>> + Send + 'static,
+    F: Future<Output = Result<Computed<T>, E>> + Send + 'static,
+{
+    move || {
+        let getting = ready();
+        Box::pin(async move { compute(getting.await).await })
     }
 }
 
@@ -41,6 +68,27 @@ impl<T: Value> Kind<T> {
         F: Future<Output = Result<Computed<T>, E>> + Send + 'static,
         C: FnOnce() -> F + Send + 'static,
     {
+        self.get_or_compute_when(key, || std::future::ready(Some(())), |_| compute()).await
+    }
+
+    /// Like [`Kind::get_or_compute`], for a computation that needs something of which there is little, such as one of a
+    /// few places to run: `ready` gets it when all tiers have missed, and `compute` takes it over. While another machine
+    /// computes the same it is given back, and `ready` is asked again. `None` from `ready` ends the waiting for
+    /// other machines: `compute` then gets `None`.
+    pub async fn get_or_compute_when<E, R, P, G, F, C>(
+        &self,
+        key: &Key,
+        ready: G,
+        compute: C,
+    ) -> Result<Answer<T>, AskError<E>>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+        R: Send + 'static,
+        P: Future<Output = Option<R>> + Send + 'static,
+        G: Fn() -> P + Send + Sync + 'static,
+        F: Future<Output = Result<Computed<T>, E>> + Send + 'static,
+        C: FnOnce(Option<R>) -> F + Send + 'static,
+    {
         if self.larder.shared.mode.reads() {
             let watch = self.watch_memory();
             match self.in_memory(key) {
@@ -50,7 +98,7 @@ impl<T: Value> Kind<T> {
                 }
                 InMemory::Stale(entry) => {
                     self.stale(Place::Memory, key, watch);
-                    self.refresh_behind(key, compute);
+                    self.refresh_behind(key, when(ready, compute));
                     let answer = self.answer(entry, Place::Memory);
                     return Ok(Answer { freshness: Freshness::Stale, ..answer });
                 }
@@ -69,7 +117,7 @@ impl<T: Value> Kind<T> {
                     Some(outcome) => return outcome,
                     None => continue,
                 },
-                Seat::Lead(lead) => return self.lead(key, lead, compute).await,
+                Seat::Lead(lead) => return self.lead(key, lead, ready, compute).await,
             }
         }
     }
@@ -114,11 +162,20 @@ impl<T: Value> Kind<T> {
     }
 
     /// Looks in the tiers, and computes if they all miss.
-    async fn lead<E, F, C>(&self, key: &Key, lead: Lead, compute: C) -> Result<Answer<T>, AskError<E>>
+    async fn lead<E, R, P, G, F, C>(
+        &self,
+        key: &Key,
+        lead: Lead,
+        ready: G,
+        compute: C,
+    ) -> Result<Answer<T>, AskError<E>>
     where
         E: std::error::Error + Send + Sync + 'static,
+        R: Send + 'static,
+        P: Future<Output = Option<R>> + Send + 'static,
+        G: Fn() -> P + Send + Sync + 'static,
         F: Future<Output = Result<Computed<T>, E>> + Send + 'static,
-        C: FnOnce() -> F + Send + 'static,
+        C: FnOnce(Option<R>) -> F + Send + 'static,
     {
         let flight = Arc::clone(lead.flight());
         let wait = self.larder.shared.waits.enter(&flight).map_err(AskError::Cycle)?;
@@ -128,19 +185,25 @@ impl<T: Value> Kind<T> {
             InMemory::Fresh(entry) if self.larder.shared.mode.reads() => Some((entry, Place::Memory)),
             _ => self.in_tiers(key, &flight).await,
         };
+        let mut lease = Lease::default();
         let found = match found {
-            Some(found) => Ok(found),
-            None => self.after_lease(key, &lead).await,
+            Some(found) => Turn::Found(found),
+            None => match self.after_lease(key, &lead).await {
+                Ok(found) => Turn::Found(found),
+                Err(taken) => {
+                    lease = taken;
+                    self.turn(key, &lead, &ready).await
+                }
+            },
         };
         let outcome = match found {
-            Ok((entry, place)) => Ok(self.found(key, entry, place, watch, compute)),
-            Err(lease) => {
+            Turn::Found((entry, place)) => Ok(self.found(key, entry, place, watch, when(ready, compute))),
+            Turn::Mine(Started { ready, lease }) => {
                 self.miss(key, watch);
-                let outcome = self.execute(key, &lead, compute).await;
-                drop::<Lease>(lease);
-                outcome
+                self.execute(key, &lead, lease, move || compute(ready)).await
             }
         };
+        drop::<Lease>(lease);
         drop::<Option<Wait>>(wait);
         lead.land(Arc::new(outcome.clone()) as Cargo);
         outcome
@@ -203,6 +266,7 @@ impl<T: Value> Kind<T> {
         &self,
         key: &Key,
         lead: &Lead,
+        lease: Option<Arc<Lease>>,
         compute: C,
     ) -> Result<Answer<T>, AskError<E>>
     where
@@ -210,7 +274,7 @@ impl<T: Value> Kind<T> {
         F: Future<Output = Result<Computed<T>, E>> + Send + 'static,
         C: FnOnce() -> F + Send + 'static,
     {
-        let began = self.began().await;
+        let began = Began { lease, ..self.began().await };
         let computation = Computation::begin(self, key, began.at);
         let computing = computing(Arc::clone(lead.flight()), compute());
         let outcome = match self.options.timeout {

@@ -144,8 +144,12 @@ impl Session {
         };
         let grounds = &self.registry().grounds;
         let key = key_of(grounds, &asked.key);
-        let began =
-            Began { at: larder.clock().now(), epochs: epochs.iter().copied().map(Some).collect(), far: None };
+        let began = Began {
+            at: larder.clock().now(),
+            epochs: epochs.iter().copied().map(Some).collect(),
+            far: None,
+            lease: None,
+        };
         let cost = settled.answer.as_ref().map(|answer| answer.entry.record.cost).unwrap_or_default();
         // Whoever lays the same ground just now does as well.
         if let Seat::Lead(lead) = larder.shared.flights.board(&key) {

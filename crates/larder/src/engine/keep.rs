@@ -16,7 +16,7 @@ use crate::key::{Key, Selector};
 use crate::stats::{EvictionCause, Place, RefusalCause, Series};
 use crate::tier::memory::{self, Keeping, Memory, Terms};
 use crate::tier::stack::Guarded;
-use crate::tier::{Epoch, PutOutcome, Refusal, Sealed};
+use crate::tier::{Epoch, Lease, PutOutcome, Refusal, Sealed};
 
 /// How many entries go to a tier at once.
 const BATCH: usize = 64;
@@ -41,6 +41,8 @@ pub(super) struct Began {
     pub(super) epochs: Vec<Option<Epoch>>,
     /// The same of the far tier, for kinds whose answers may go there.
     pub(super) far: Option<Epoch>,
+    /// The turn among machines, given back when what was computed has arrived in the far tier.
+    pub(super) lease: Option<Arc<Lease>>,
 }
 
 /// An entry on its way into the tiers.
@@ -54,6 +56,8 @@ pub(super) struct Outgoing {
     pub(super) epochs: Vec<Option<Epoch>>,
     /// That of the far tier; `None` if it is not to go there.
     pub(super) far: Option<Epoch>,
+    /// Held until it has arrived there.
+    pub(super) lease: Option<Arc<Lease>>,
     pub(super) series: Arc<Series>,
 }
 
@@ -237,6 +241,7 @@ impl<T: Value> Kind<T> {
             encoded_bytes: payload.len() as u64,
             epochs: began.epochs.clone(),
             far: began.far,
+            lease: began.lease.clone(),
             series: Arc::clone(&self.series),
         })
     }
@@ -253,7 +258,7 @@ impl<T: Value> Kind<T> {
             }
             None => None,
         };
-        Began { at, epochs: self.larder.epochs().await, far }
+        Began { at, epochs: self.larder.epochs().await, far, lease: None }
     }
 }
 

@@ -64,6 +64,8 @@ pub enum Exclusion {
     Process,
     /// Those of all processes that share a tier which can lease keys: for what takes long.
     Machine,
+    /// Those of all machines that share a tier, too, for kinds that reach the team.
+    Team,
 }
 
 /// How far answers go.

@@ -43,6 +43,7 @@ mod refresh;
 mod send;
 mod session;
 mod tables;
+mod turn;
 mod verify;
 mod waits;
 mod warm;

@@ -111,8 +111,8 @@ impl Larder {
             Some(Err(error)) => (None, Some(error)),
         };
         options.tiers.extend(disk.iter().map(|disk| Arc::new(disk.clone()) as Arc<dyn Tier>));
-        let SharedSettings { reads, writes, patience, .. } = settings.shared;
-        let far = FarOptions { reads, writes, patience };
+        let SharedSettings { reads, writes, patience, waits, .. } = settings.shared;
+        let far = FarOptions { reads, writes, patience, waits };
         options.shared = shared.filter(|_| settings.mode != Mode::Off).map(|tier| (tier, far));
         Opened { larder: Self::new(options), disk, problem, settings: Arc::new(settings.clone()) }
     }

@@ -61,7 +61,7 @@ impl<T: Value> Kind<T> {
     {
         let flight = std::sync::Arc::clone(lead.flight());
         let wait = self.larder.shared.waits.enter(&flight).map_err(AskError::Cycle)?;
-        let outcome = self.execute(key, &lead, compute).await;
+        let outcome = self.execute(key, &lead, None, compute).await;
         drop(wait);
         lead.land(std::sync::Arc::new(outcome.clone()));
         outcome

@@ -54,14 +54,14 @@ impl Larder {
     /// waited for no longer than for any other of its failures.
     pub(super) async fn close_far(&self) {
         let shared = &self.shared;
-        let Some(far) = &shared.far else { return };
+        let Some(far) = shared.far.as_ref().filter(|_| self.shares()) else { return };
         let drained = shared.sending.drained();
         tokio::pin!(drained);
         loop {
             let moved = shared.moved.load(Ordering::Relaxed);
             let patience = far.patience().unwrap_or_default();
             tokio::select! {
-                () = &mut drained => return,
+                () = &mut drained => break,
                 () = tokio::time::sleep(patience.max(LAST_WAIT)) => {}
             }
             if shared.moved.load(Ordering::Relaxed) == moved {
@@ -74,6 +74,8 @@ impl Larder {
                 return;
             }
         }
+        // Turns that were given back are given back there too. Else they end by themselves.
+        let _ = far.run_for(Waits::Caller, far.tier().flush()).await;
     }
 }
 
@@ -98,13 +100,14 @@ impl Shared {
 
     async fn send(&self, outgoing: Outgoing) {
         let (Some(far), Some(began)) = (&self.far, outgoing.far) else { return };
-        let Outgoing { key, record, envelope, encoded_bytes, series, .. } = outgoing;
+        let Outgoing { key, record, envelope, encoded_bytes, series, lease, .. } = outgoing;
         let started = self.clock.now();
         let sealed = Sealed { key, record, envelope, began };
         let sent = self.send_to(far, sealed).await.unwrap_or(Sent::Failed);
         // What was given up already is counted.
         let less = |to_send: u64| Some(to_send.saturating_sub(1));
         let _ = self.to_send.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        drop(lease);
         let took = self.clock.now().since(started);
         self.moved.fetch_add(1, Ordering::Relaxed);
         match sent {

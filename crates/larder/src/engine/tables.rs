@@ -74,7 +74,8 @@ impl Larder {
         }
         let tables = self.shared.tables.0.lock().clone();
         for table in tables.iter().filter(|table| table.rows.has_changed()) {
-            let began = Began { at: self.shared.clock.now(), epochs: self.epochs().await, far: None };
+            let began =
+                Began { at: self.shared.clock.now(), epochs: self.epochs().await, far: None, lease: None };
             let kind = self.stat_tables(table.key.scope());
             // What another process has learned meanwhile.
             if let Some(stored) = kind.stored_table(&table.key).await {

@@ -48,6 +48,8 @@ pub struct FarOptions {
     pub writes: bool,
     /// How long all callers together wait for it in vain before it is left alone.
     pub patience: Duration,
+    /// How long a question waits at most for another machine that computes the answer.
+    pub waits: Duration,
 }
 
 /// Who waits for an operation.
@@ -122,6 +124,11 @@ impl Guarded {
     /// Whether answers are put there.
     pub fn writes(&self) -> bool {
         self.far.as_ref().is_none_or(|far| far.options.writes)
+    }
+
+    /// How long a question waits at most for another machine.
+    pub(crate) fn waits(&self) -> Duration {
+        self.far.as_ref().map_or(Duration::ZERO, |far| far.options.waits)
     }
 
     /// Why a far tier was left alone, if it was, in words for people.
@@ -201,7 +208,14 @@ impl Guarded {
 
     /// The tier's epoch.
     pub async fn epoch(&self) -> Result<Epoch, TierError> {
-        self.run(self.tier.epoch()).await
+        let failures = self.far.as_ref().map(|far| *far.failures.lock());
+        let epoch = self.run(self.tier.epoch()).await;
+        if let (Ok(_), Some(far), Some(failures)) = (&epoch, &self.far, failures) {
+            // A tier that knows its epoch tells it without asking anybody, which says nothing of its health.
+            let mut now = far.failures.lock();
+            *now = failures.max(*now);
+        }
+        epoch
     }
 
     /// What was invalidated after `epoch`.

@@ -6,16 +6,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder::clock::Clock;
-use larder::engine::{Computed, Kind, KindOptions, Larder, LarderOptions, Origin, Reach, Write};
+use larder::engine::{Computed, Exclusion, Kind, KindOptions, Larder, LarderOptions, Origin, Reach, Write};
 use larder::key::{Digest, Scope, Selector};
 use larder::stats::{Place, Stats, StatsOptions, TierFigures};
 use larder::testing::{Fault, Faulty};
+use larder::tier::Tier as _;
 use larder::tier::breaker::BreakerOptions;
 use larder::tier::disk::{Disk, DiskOptions};
 use larder::tier::stack::FarOptions;
 use tempfile::TempDir;
+use tokio::sync::{Notify, Semaphore};
 
-const FAR: FarOptions = FarOptions { reads: true, writes: true, patience: Duration::from_secs(60) };
+const FAR: FarOptions = FarOptions {
+    reads: true,
+    writes: true,
+    patience: Duration::from_secs(60),
+    waits: Duration::from_secs(600),
+};
 const SHARED: Origin = Origin::Kept(Place::Shared);
 
 /// The team's tier.
@@ -302,4 +309,89 @@ async fn a_tier_that_fails_fails_nobody_and_is_told_of() {
     assert_eq!(node.ask("more", "one").await, is("one", Origin::Computed));
     assert_eq!(team.tier.take_asked(), 0, "it is left alone");
     assert!(node.larder.sharing().unwrap().trouble.is_some());
+}
+
+/// A kind whose computations machines take turns with.
+fn turns(node: &Node) -> Kind<String> {
+    let options = KindOptions {
+        write: Write::Through,
+        reach: Reach::Team,
+        exclusion: Exclusion::Team,
+        ..KindOptions::default()
+    };
+    node.larder.kind(&Scope::new("lab").unwrap(), "turn", 1, options).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_machine_computes_is_waited_for_and_the_place_to_run_is_free_meanwhile() {
+    let team = Team::new();
+    let (a, b) = (team.node(), team.node());
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (kind, has_begun, may_go_on) = (turns(&a), Arc::clone(&begun), Arc::clone(&go_on));
+    let first = tokio::spawn(async move {
+        let compute = || async move {
+            has_begun.notify_one();
+            may_go_on.notified().await;
+            Ok::<_, std::io::Error>(Computed::new("one".to_owned()))
+        };
+        kind.get_or_compute(&kind.key("x").unwrap(), compute).await.unwrap().origin
+    });
+    begun.notified().await;
+    let places = Arc::new(Semaphore::new(1));
+    let (kind, its_places) = (turns(&b), Arc::clone(&places));
+    let second = tokio::spawn(async move {
+        let ready = move || {
+            let places = Arc::clone(&its_places);
+            async move { places.acquire_owned().await.ok() }
+        };
+        let compute = |_| async { Ok::<_, std::io::Error>(Computed::new("two".to_owned())) };
+        let answer = kind.get_or_compute_when(&kind.key("x").unwrap(), ready, compute).await.unwrap();
+        (answer.entry.value.clone(), answer.origin)
+    });
+    // Many looks at the other's turn; between them the place is somebody else's for the asking.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(!second.is_finished());
+    drop(places.acquire().await.unwrap());
+    go_on.notify_one();
+    assert_eq!(first.await.unwrap(), Origin::Computed);
+    assert_eq!(second.await.unwrap(), is("one", SHARED));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_another_machine_longer_than_is_said_nor_where_nothing_is_to_be_waited_for() {
+    let team = Team::new();
+    let node = team.node();
+    let kind = turns(&node);
+    let held = team.disk.try_lease(&kind.key("x").unwrap()).await.unwrap().unwrap();
+    let compute =
+        |ready: Option<()>| async move { Ok::<_, std::io::Error>(Computed::new(format!("{ready:?}"))) };
+    let began = tokio::time::Instant::now();
+    let ready = || std::future::ready(None);
+    let answer = kind.get_or_compute_when(&kind.key("x").unwrap(), ready, compute).await.unwrap();
+    assert_eq!((answer.as_str(), answer.origin), ("None", Origin::Computed));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    let kind = turns(&team.node());
+    let key = kind.key("y").unwrap();
+    let held_too = team.disk.try_lease(&key).await.unwrap().unwrap();
+    let ready = || std::future::ready(Some(()));
+    let answer = kind.get_or_compute_when(&key, ready, compute).await.unwrap();
+    assert_eq!((answer.as_str(), answer.origin), ("Some(())", Origin::Computed));
+    assert!(began.elapsed() >= FAR.waits);
+    drop((held, held_too));
+}
+
+#[tokio::test]
+async fn the_turn_is_given_back_when_what_was_computed_has_arrived_or_came_to_nothing() {
+    let team = Team::new();
+    let node = team.node();
+    let kind = turns(&node);
+    let (good, bad) = (kind.key("good").unwrap(), kind.key("bad").unwrap());
+    let compute = || async { Ok::<_, std::io::Error>(Computed::new("one".to_owned())) };
+    kind.get_or_compute(&good, compute).await.unwrap();
+    let fails = || async { Err::<Computed<String>, _>(std::io::Error::other("no")) };
+    kind.get_or_compute(&bad, fails).await.unwrap_err();
+    node.larder.close().await;
+    for key in [good, bad] {
+        assert!(team.disk.try_lease(&key).await.unwrap().is_some(), "{key}");
+    }
 }
