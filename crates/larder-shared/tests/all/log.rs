@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use larder::engine::Origin;
-use larder::key::Selector;
+use larder::clock::Clock;
+use larder::config::{Machine, Settings};
+use larder::engine::{Kind, KindOptions, Larder, Opened, Origin, Reach};
+use larder::key::{Scope, Selector};
 use larder::testing::{key, sealed};
 use larder::tier::{PutOutcome, Refusal, Tier as _};
 use larder_shared::Redis;
-use larder_shared::testing::RedisServer;
+use larder_shared::testing::{Proxy, RedisServer, Weather};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use crate::lab::{Node, SOON, options};
 
@@ -124,4 +128,68 @@ async fn an_invalidation_reaches_the_memory_of_another_machine_that_only_listens
     a.larder.invalidate(&Selector::key(&a.key("x"))).await;
     b.larder.catch_up().await;
     assert_eq!(b.ask("x").await, Origin::Computed);
+}
+
+/// A machine that lives long and has an answer in memory.
+struct Listening {
+    opened: std::sync::Arc<Opened>,
+    words: Kind<String>,
+    _folder: TempDir,
+    attending: JoinHandle<()>,
+}
+
+impl Listening {
+    async fn with(url: &str, id: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut settings = Settings::new(folder.path().to_owned());
+        settings.shared.patience = SOON;
+        let machine = Machine::probe(folder.path());
+        let tier = larder_shared::open(url, options()).unwrap();
+        let opened = Larder::open_sharing(&settings, &machine, Clock::system(), "", Some(tier));
+        let opened = std::sync::Arc::new(opened);
+        let team = KindOptions { reach: Reach::Team, ..KindOptions::default() };
+        let words = opened.larder.kind(&Scope::new("lab").unwrap(), "word", 1, team).unwrap();
+        let compute = || async { Ok::<_, std::io::Error>("value".to_owned().into()) };
+        words.get_or_compute(&words.key(id).unwrap(), compute).await.unwrap();
+        let attended = std::sync::Arc::clone(&opened);
+        let attending = tokio::spawn(async move { match attended.attend().await {} });
+        Self { opened, words, _folder: folder, attending }
+    }
+
+    /// Waits until what was in memory is not any more.
+    async fn forgets(&self) {
+        let entries = || self.opened.larder.memory_usage().unwrap().entries;
+        let forgets = async {
+            while entries() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(SOON, forgets).await.expect("it hears of the invalidation");
+    }
+
+    async fn invalidate(&self, id: &str) {
+        let report = self.opened.larder.invalidate(&Selector::key(&self.words.key(id).unwrap())).await;
+        assert!(report.failed_tiers.is_empty());
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.attending.abort();
+    }
+}
+
+#[tokio::test]
+async fn machines_that_live_long_hear_of_an_invalidation_by_themselves_also_after_a_partition() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(server.address()).await.unwrap();
+    let a = Listening::with(&server.url(), "x").await;
+    let near = Listening::with(&server.url(), "x").await;
+    let parted = Listening::with(&proxy.redis_url(), "x").await;
+    proxy.turn(Weather::Silent);
+    a.invalidate("x").await;
+    near.forgets().await;
+    assert_eq!(parted.opened.larder.memory_usage().unwrap().entries, 1, "it cannot know yet");
+    proxy.turn(Weather::Fair);
+    parted.forgets().await;
 }

@@ -33,11 +33,14 @@ pub(super) struct Started<R> {
     pub(super) lease: Option<Arc<Lease>>,
 }
 
+/// What a computation gives, to be awaited.
+type Computing<T, E> = Pin<Box<dyn Future<Output = Result<Computed<T>, E>> + Send>>;
+
 /// A computation that gets ready first.
 fn when<R, P, T, E, F>(
     ready: impl Fn() -> P + Send + 'static,
     compute: impl FnOnce(Option<R>) -> F + Send + 'static,
-) -> impl FnOnce() -> Pin<Box<dyn Future<Output = Result<Computed<T>, E>> + Send>> + Send + 'static
+) -> impl FnOnce() -> Computing<T, E> + Send + 'static
 where
     R: Send + 'static,
     P: Future<Output = Option<R>> + Send + 'static,

@@ -7,10 +7,16 @@
 //! Invariant: before an answer of a kind that is shared is given for the first time, the log was followed up to then,
 //! if the far tier answers; after that, as often as [`Larder::catch_up`] is called.
 
+use std::time::Duration;
+
 use super::Larder;
 use crate::key::Selector;
 use crate::tier::stack::{Guarded, Waits};
 use crate::tier::{Epoch, Invalidations, TierError};
+
+/// How long a look into the log may take. One that hangs, as the network was parted, does not keep the next from
+/// coming soon after that is whole again.
+const PROMPT: Duration = Duration::from_millis(500);
 
 /// What memory may hold when the log is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,13 +82,17 @@ impl Larder {
 
 /// What was invalidated since somebody looked; whoever never did begins now.
 async fn told(far: &Guarded, waits: Waits, known: Option<Epoch>) -> Result<Invalidations, TierError> {
-    match known {
-        Some(known) => far.invalidated_since(waits, known).await,
-        None => {
-            let epoch = far.run_for(waits, far.tier().epoch()).await?;
-            Ok(Invalidations { epoch, selectors: Some(Vec::new()) })
+    let telling = async {
+        match known {
+            Some(known) => far.invalidated_since(waits, known).await,
+            None => {
+                let epoch = far.run_for(waits, far.tier().epoch()).await?;
+                Ok(Invalidations { epoch, selectors: Some(Vec::new()) })
+            }
         }
-    }
+    };
+    let told = tokio::time::timeout(PROMPT, telling).await;
+    told.unwrap_or_else(|_| Err(TierError::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
 fn all_if_unknown(selectors: Option<Vec<Selector>>) -> Vec<Selector> {

@@ -355,13 +355,14 @@ impl Far {
         tracing::info!(tier = tier.name(), why, "tier is left alone");
         *self.trouble.lock() = Some(why.to_owned());
         let (far, tier, pauses) = (Arc::downgrade(self), Arc::clone(tier), self.pauses);
-        // Half-open: one probe at a time, ever more rarely.
+        // Half-open: one probe at a time. Nobody waits for it, and what others invalidate is to be heard of soon after
+        // the tier is back, so that the pauses stay short.
+        let pause = pauses.pause / 2;
         tokio::spawn(async move {
-            let mut pause = pauses.pause;
             loop {
                 tokio::time::sleep(pause).await;
                 let began = Instant::now();
-                let pinged = tokio::time::timeout(pauses.pause, tier.ping()).await;
+                let pinged = tokio::time::timeout(pause, tier.ping()).await;
                 let Some(far) = far.upgrade() else { return };
                 if let Ok(Ok(())) = pinged {
                     *far.failures.lock() = 0;
@@ -373,7 +374,6 @@ impl Far {
                         return;
                     }
                 }
-                pause = (pause * 2).min(pauses.longest_pause);
             }
         });
     }
