@@ -13,10 +13,11 @@ use anyhow::{Context, Result, ensure};
 use super::measure::{Series, run};
 use super::{SETTLING, goal};
 
-/// 20 roles of 50 tasks, which 5 plays take in for 100 hosts.
-const ROLES: usize = 20;
+/// How many roles the sets have: a usual one and a large one.
+const ROLES: [usize; 2] = [20, 100];
+/// Each role has so many tasks, each play so many roles, and all plays together so many hosts.
 const TASKS: usize = 50;
-const PLAYS: usize = 5;
+const ROLES_A_PLAY: usize = 4;
 const HOSTS: usize = 100;
 /// In how many files the tasks of a role are.
 const FILES: usize = 2;
@@ -27,19 +28,20 @@ struct Set {
 }
 
 impl Set {
-    fn write(root: PathBuf) -> Result<Self> {
+    fn write(root: PathBuf, roles: usize) -> Result<Self> {
+        let plays = roles / ROLES_A_PLAY;
         fs::create_dir_all(root.join("group_vars"))?;
         let (mut site, mut inventory) = (String::new(), String::new());
-        for play in 0..PLAYS {
+        for play in 0..plays {
             write!(
                 site,
                 "- name: Tier {play}\n  hosts: tier{play}\n  become: true\n  tags: [tier{play}]\n  roles:\n"
             )?;
-            (0..ROLES).filter(|role| role % PLAYS == play).try_for_each(|role| {
+            (0..roles).filter(|role| role % plays == play).try_for_each(|role| {
                 writeln!(site, "    - role: service{role:02}\n      service_port: {}", 8000 + role)
             })?;
             writeln!(inventory, "[tier{play}]")?;
-            (0..HOSTS).filter(|host| host % PLAYS == play).try_for_each(|host| {
+            (0..HOSTS).filter(|host| host % plays == play).try_for_each(|host| {
                 writeln!(inventory, "host{host:03}.example.com ansible_port=22 rack={}", host / 10)
             })?;
             fs::write(root.join(format!("group_vars/tier{play}.yml")), format!("tier: {play}\n"))?;
@@ -47,7 +49,7 @@ impl Set {
         fs::write(root.join("site.yml"), site)?;
         fs::write(root.join("inventory.ini"), inventory)?;
         let set = Self { root };
-        for role in 0..ROLES {
+        for role in 0..roles {
             set.write_role(role)?;
         }
         Ok(set)
@@ -163,7 +165,14 @@ fn said(command: &mut Command) -> Result<Vec<u8>> {
 
 /// Times fresh, cached and edited plans.
 pub(super) fn compare(larder: &Path, ansible: &Path, root: &Path, rounds: usize) -> Result<()> {
-    let set = Set::write(root.join("set"))?;
+    ROLES.iter().try_for_each(|&roles| {
+        let root = root.join(format!("{roles}-roles"));
+        compare_one(larder, ansible, &root, roles, rounds)
+    })
+}
+
+fn compare_one(larder: &Path, ansible: &Path, root: &Path, roles: usize, rounds: usize) -> Result<()> {
+    let set = Set::write(root.join("set"), roles)?;
     let (kept, files) = (root.join("kept"), set.files()?);
     let check = || -> Result<()> {
         let (wanted, is) = (said(&mut set.ansible(ansible))?, said(&mut set.larder(larder, &kept))?);
@@ -191,7 +200,8 @@ pub(super) fn compare(larder: &Path, ansible: &Path, root: &Path, rounds: usize)
     check()?;
     stats.sort_by(f64::total_cmp);
     let floor = start.median() + stats[stats.len() / 2];
-    println!("\nplan: {} tasks of {ROLES} roles in {} files for {HOSTS} hosts", ROLES * TASKS, files.len());
+    let tasks = roles * TASKS;
+    println!("\nplan: {tasks} tasks of {roles} roles in {} files for {HOSTS} hosts", files.len());
     println!("  ansible-playbook {}", judge.against(judge.median()));
     let rows = [("fresh", &fresh), ("cached", &cached), ("one task edited", &edited)];
     for (what, series) in rows {
