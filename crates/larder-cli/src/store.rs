@@ -42,7 +42,7 @@ pub(crate) fn open(global: &Global, tiers: Tiers) -> Result<Store, Failure> {
     }
     let settings = Settings { mode: Mode::ReadWrite, ..config.settings().clone() };
     let shared = if tiers == Tiers::All { shared(&settings)? } else { None };
-    let mut opened = open_engine(&settings, Brief::InPlace, shared);
+    let mut opened = engine(&settings, Brief::InPlace, shared);
     match (opened.disk.clone(), opened.problem.take()) {
         (Some(disk), _) => Ok(Store { config, opened, disk }),
         (None, Some(error)) => Err(cannot_open(error, &settings)),
@@ -61,13 +61,8 @@ pub(crate) fn shared(settings: &Settings) -> Result<Option<Arc<dyn Tier>>, Failu
     Ok(Some(tier))
 }
 
-/// The engine as the configuration describes it, for as long as the process lives: giving back what it holds takes
-/// longer than ending. Whoever used it closes it.
-pub(crate) fn engine(settings: &Settings, brief: Brief, shared: Option<Arc<dyn Tier>>) -> &'static Opened {
-    Box::leak(Box::new(open_engine(settings, brief, shared)))
-}
-
-fn open_engine(settings: &Settings, brief: Brief, shared: Option<Arc<dyn Tier>>) -> Opened {
+/// The engine as the configuration describes it.
+pub(crate) fn engine(settings: &Settings, brief: Brief, shared: Option<Arc<dyn Tier>>) -> Opened {
     let producer = producer(settings);
     let process = Process { producer: &producer, brief };
     Larder::open_sharing(settings, &Machine::probe(Path::new("/")), Clock::system(), process, shared)

@@ -24,6 +24,19 @@ fn workspace() -> Lab {
 }
 
 #[test]
+fn a_run_leaves_nothing_pinned_behind() {
+    let lab = workspace();
+    for _ in 0..2 {
+        lab.stdout(&["run", "build", "--quiet"]);
+        fs::remove_dir_all(lab.path("project/packages/core/dist")).unwrap();
+        for folder in ["pins", "tmp"] {
+            let left = fs::read_dir(lab.path("home/.cache/larder/v1").join(folder)).unwrap().count();
+            assert_eq!(left, 0, "{folder}");
+        }
+    }
+}
+
+#[test]
 fn a_miss_a_hit_an_edit_and_a_restore_are_told_apart() {
     let lab = workspace();
     lab.check(

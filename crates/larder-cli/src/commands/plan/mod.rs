@@ -260,7 +260,8 @@ async fn listings(
     Ok(out)
 }
 
-/// The engine as the configuration describes it. Without its disk tier plans are made all the same.
+/// The engine as the configuration describes it, for as long as the process lives: giving back what it holds takes
+/// longer than ending. Without its disk tier plans are made all the same.
 fn open(place: &Place, global: &Global, console: Console) -> Result<&'static Opened, Failure> {
     let root = configuration::project_root(place.root());
     let config = configuration::load(global, root.as_deref())?;
@@ -273,7 +274,7 @@ fn open(place: &Place, global: &Global, console: Console) -> Result<&'static Ope
             styled(WARNING, "warning:")
         ));
     }
-    Ok(opened)
+    Ok(Box::leak(Box::new(opened)))
 }
 
 /// Plans of a project are kept for its directory.

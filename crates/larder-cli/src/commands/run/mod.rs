@@ -141,7 +141,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
 /// A workspace with the engine that keeps what its tasks make.
 pub(crate) struct Session {
     pub(crate) tasks: Tasks,
-    opened: &'static Opened,
+    opened: Opened,
     settings: Settings,
     console: Console,
 }
