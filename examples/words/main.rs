@@ -4,14 +4,18 @@
 //! that come most often. Run it twice: nothing is counted again. Change a word in one file: that file is counted, and
 //! the sum. Change only the spaces in one: that file is counted, finds the same words, and the sum is not computed:
 //! the change goes no further. `docs/queries.md` goes through it.
+//!
+//! With `--again` behind it, the program stays, and counts once more for each line that it is given (press Enter). Then
+//! it looks at nothing but what something has happened to in between.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use larder::clock::Clock;
 use larder::config::{Machine, Settings};
-use larder::engine::{Context, Larder, LookError, Opened, Outside, Queries, Query, QueryError};
+use larder::engine::{Context, Larder, LookError, Opened, Outside, Queries, Query, QueryError, Watch};
 use larder::key::Scope;
+use larder::source::Counts;
 use serde::{Deserialize, Serialize};
 
 /// How often each word is in one file.
@@ -77,16 +81,19 @@ pub(crate) fn open(cache: &Path) -> Result<(Opened, Queries), Box<dyn std::error
     Ok((opened, queries.with::<InFile>()?.with::<InAll>()?))
 }
 
-/// Counts, and tells how: the explanation, and the words that come most often.
-pub(crate) async fn count(queries: &Queries, root: &Path) -> Result<String, Box<dyn std::error::Error>> {
-    let session = queries.session(Outside::new(root));
+/// Counts, and tells how: the explanation, and the words that come most often. Beside that, what had to be looked at.
+pub(crate) async fn count(
+    queries: &Queries,
+    outside: &Outside,
+) -> Result<(String, Counts), Box<dyn std::error::Error>> {
+    let session = queries.session(outside.clone());
     let all = || InAll { pattern: "**/*.md".to_owned() };
     let explanation = session.explain(all()).await?;
     let counts = session.get(all()).await?;
     let mut most: Vec<(&String, &u64)> = counts.iter().collect();
     most.sort_by_key(|(word, count)| (std::cmp::Reverse(**count), (*word).clone()));
     let most: Vec<String> = most.iter().take(5).map(|(word, count)| format!("{word} {count}")).collect();
-    Ok(format!("{explanation}{}\n", most.join(", ")))
+    Ok((format!("{explanation}{}\n", most.join(", ")), session.counts()))
 }
 
 #[allow(
@@ -96,13 +103,27 @@ pub(crate) async fn count(queries: &Queries, root: &Path) -> Result<String, Box<
 )]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [root, cache] = &arguments[..] else {
-        return Err("usage: words DIRECTORY CACHE".into());
+    let (root, cache, again) = match &arguments[..] {
+        [root, cache] => (root, cache, false),
+        [root, cache, again] if again.as_os_str() == "--again" => (root, cache, true),
+        _ => return Err("usage: words DIRECTORY CACHE [--again]".into()),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build()?;
     runtime.block_on(async {
         let (opened, queries) = open(cache)?;
-        print!("{}", count(&queries, root).await?);
+        let outside = Outside::new(root).watched(&Watch::new());
+        let mut lines = std::io::stdin().lines();
+        loop {
+            let (told, Counts { looked_at, read, carried, .. }) = count(&queries, &outside).await?;
+            print!("{told}");
+            if !again {
+                break;
+            }
+            println!("looked at {looked_at}, read {read}, as an earlier session saw it {carried}");
+            if lines.next().is_none() {
+                break;
+            }
+        }
         // What was computed is on its way to the disk: this waits for it.
         opened.close().await;
         Ok(())
