@@ -56,12 +56,12 @@ impl Session {
         }
         // Another session may have kept something since this one looked.
         if waited || self.has_other_traces(asked, miss.traces.as_ref()) {
-            match self.find(asked, need).await {
+            match Box::pin(self.find(asked, need)).await {
                 Ok(settled) => return Ok(settled),
                 Err(newer) => miss = newer,
             }
         }
-        let outcome = self.compute(asked, miss, flight).await;
+        let outcome = Box::pin(self.compute(asked, miss, flight)).await;
         drop(place);
         outcome
     }
@@ -73,7 +73,7 @@ impl Session {
         let began_at = self.larder().clock().wall();
         let computation = Computation::begin(traces, &asked.key, began.at);
         let cx = Context::new(self.clone(), Arc::clone(flight));
-        let computing = asked.query.compute(&cx);
+        let computing = Box::pin(asked.query.compute(&cx));
         let outcome = match Q::TIME_LIMIT {
             None => computing.await,
             Some(limit) => match tokio::time::timeout(limit, computing).await {
@@ -98,14 +98,14 @@ impl Session {
         let cost = computation.end(End::Finished).saturating_sub(waited);
         let steady = match unsteady {
             Some(why) => Err(Arc::new(why)),
-            None => self.look_again(&observations).await,
+            None => Box::pin(self.look_again(&observations)).await,
         };
         let holds = steady.and_then(|()| digest_of(&value));
         let answer = match &holds {
             Ok(digest) => {
                 let observations = Arc::clone(&observations);
                 let trace = Trace { observations, value: *digest, at: began_at };
-                self.keep(asked, flight, value, trace, cost, &began).await
+                Box::pin(self.keep(asked, flight, value, trace, cost, &began)).await
             }
             Err(why) => {
                 tracing::debug!(key = %asked.key, %why, "not kept");
@@ -113,7 +113,8 @@ impl Session {
                     traces.series.refused(stats::Place::Memory, RefusalCause::InputsChanged);
                 }
                 let computed = Computed::new(value).unkept(why.to_string());
-                let answer = asked.kind.values.keep(&asked.key, flight, computed, cost, &began).await;
+                let keep = asked.kind.values.keep(&asked.key, flight, computed, cost, &began);
+                let answer = Box::pin(keep).await;
                 Answer { kept: Kept::No(NotKept::Unsteady(Arc::clone(why))), ..answer }
             }
         };

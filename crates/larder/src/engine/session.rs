@@ -2,7 +2,9 @@
 //!
 //! The way of a question, here: what the session has settled already; else the one flight that the session has for
 //! the query, led in a task of its own: `verify` the kept traces, and if none holds, `derive` the answer anew.
-//! Tasks, and not calls within calls, so that the stack does not grow with the depth of the graph.
+//! Tasks, and not calls within calls, so that the stack does not grow with the depth of the graph. As many queries as a
+//! graph is deep wait for one another, times as many as are asked for at once; so what a task has in hand is boxed phase by
+//! phase, and one that waits takes the room of the phase that it is in, and not that of all.
 //!
 //! Invariants:
 //! - within a session a query is settled once: verified or computed, and a failure stays one;
@@ -232,7 +234,8 @@ impl Session {
     /// Settles a query on behalf of all who wait for it.
     async fn lead<Q: Query>(self, asked: Arc<Asked<Q>>, need: Need, lead: Lead) -> Outcome<Q> {
         let flight = Arc::clone(lead.flight());
-        let outcome = computing(Arc::clone(&flight), self.find_or_derive(&asked, need, &flight)).await;
+        let settling = Box::pin(self.find_or_derive(&asked, need, &flight));
+        let outcome = computing(Arc::clone(&flight), settling).await;
         if outcome.as_ref().is_ok_and(|settled| settled.freshness == Freshness::Stale) {
             self.shared.gave_stale.store(true, Ordering::Release);
         }
@@ -253,20 +256,21 @@ impl Session {
             Some(outcome) if need.is_met_by::<Q>(&outcome) => return outcome,
             // Verified by now, without the value.
             Some(Ok(Settled { holds: Ok(value), why, observations, freshness, .. })) => {
-                self.with_value(asked, Verified { value, why, observations, freshness }).await
+                let verified = Verified { value, why, observations, freshness };
+                Box::pin(self.with_value(asked, verified)).await
             }
-            _ if need == Need::Asked || Q::GROUNDED => match self.on_ground(asked, need).await {
+            _ if need == Need::Asked || Q::GROUNDED => match Box::pin(self.on_ground(asked, need)).await {
                 Some(settled) => Ok(settled),
-                None => self.find(asked, need).await,
+                None => Box::pin(self.find(asked, need)).await,
             },
-            _ => self.find(asked, need).await,
+            _ => Box::pin(self.find(asked, need)).await,
         };
         let settled = match found {
             Ok(settled) => settled,
-            Err(miss) => self.derive(asked, need, miss, flight).await?,
+            Err(miss) => Box::pin(self.derive(asked, need, miss, flight)).await?,
         };
         if Q::GROUNDED {
-            self.lay_ground(asked, &settled).await;
+            Box::pin(self.lay_ground(asked, &settled)).await;
         }
         Ok(settled)
     }

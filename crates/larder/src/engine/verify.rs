@@ -210,7 +210,7 @@ impl Session {
         if self.view().are_right(&trace.observations).await {
             return None;
         }
-        let mismatch = self.walk(trace).await;
+        let mismatch = Box::pin(self.walk(trace)).await;
         if mismatch.is_none() {
             self.view().note_right(&trace.observations).await;
         }
@@ -232,8 +232,8 @@ impl Session {
                 (prepared, ahead) = (at + alike.len(), (ahead * 8).min(MAX_AHEAD));
                 match alike.len() {
                     0 | 1 => {}
-                    _ if is_query(seen) => self.prepare(&alike).await,
-                    _ => (looked_from, looked) = (at, self.view().look_ahead(&alike).await),
+                    _ if is_query(seen) => Box::pin(self.prepare(&alike)).await,
+                    _ => (looked_from, looked) = (at, Box::pin(self.view().look_ahead(&alike)).await),
                 }
             }
             let now = match &seen.source {
