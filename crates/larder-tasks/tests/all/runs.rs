@@ -618,7 +618,7 @@ fn a_persistent_task_runs_until_the_run_is_stopped_and_takes_no_turn() {
     let lab = Lab::new();
     lab.manifest(
         "larder.toml",
-        "[tasks.dev]\ncommand = \"echo up; trap 'echo down; exit 0' TERM; while :; do sleep 0.01; done\"\npersistent = true\n\
+        "[tasks.dev]\ncommand = \"trap 'echo down; exit 0' TERM; echo up; while :; do sleep 0.01; done\"\npersistent = true\n\
          [tasks.other]\ncommand = \"echo other\"\n",
     );
     let (stop, stopped) = watch::channel(Stop::No);
