@@ -1,5 +1,5 @@
 //! Notes beside what is kept under a name in the index ([`Disk::meta`]): short processes add theirs to the end of a
-//! file, which takes microseconds, and once in a while all of them are folded into the index.
+//! file, which takes no transaction, and once in a while all of them are folded into the index.
 //!
 //! ```text
 //! notes.NAMESPACE.NAME:  id of the file, 16 bytes that no other has; then of each note
@@ -46,7 +46,8 @@ struct Content {
 }
 
 impl Disk {
-    /// Adds a note to those under a name. Returns how many bytes of them wait to be folded. Blocks: about 20 µs.
+    /// Adds a note to those under a name. Returns how many bytes of them wait to be folded. Blocks, for opening,
+    /// locking and writing one file.
     pub fn add_note(&self, namespace: &str, name: &str, note: &[u8]) -> Result<u64, TierError> {
         let mut notes = self.notes(namespace, name).map_err(TierError::Io)?;
         notes.add(note).map_err(TierError::Io)
