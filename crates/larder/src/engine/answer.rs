@@ -152,12 +152,13 @@ pub struct Computed<T> {
     pub(super) tags: Vec<Arc<str>>,
     pub(super) blobs: Vec<Digest>,
     pub(super) cost: Option<Duration>,
+    pub(super) producer: Option<Arc<str>>,
 }
 
 impl<T> Computed<T> {
     /// A value to be kept.
     pub fn new(value: T) -> Self {
-        Self { value, unkept: None, tags: Vec::new(), blobs: Vec::new(), cost: None }
+        Self { value, unkept: None, tags: Vec::new(), blobs: Vec::new(), cost: None, producer: None }
     }
 
     /// Returned but not kept, and why.
@@ -182,6 +183,11 @@ impl<T> Computed<T> {
     /// What computing it took, where that is not the time that the computation was seen to take.
     pub fn costing(self, cost: Duration) -> Self {
         Self { cost: Some(cost), ..self }
+    }
+
+    /// Who made it, in words for people, where that is not whom the engine works for.
+    pub fn made_by(self, producer: Arc<str>) -> Self {
+        Self { producer: Some(producer), ..self }
     }
 }
 

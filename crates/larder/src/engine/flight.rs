@@ -42,6 +42,12 @@ impl std::fmt::Debug for State {
 }
 
 impl Flight {
+    /// One that nobody boards and that stores nothing: for whoever only looks while another computes.
+    pub(super) fn storing_nothing(key: &Key) -> Arc<Self> {
+        let state = watch::Sender::new(State::Abandoned);
+        Arc::new(Self { key: key.clone(), revoked: Mutex::new(true), state })
+    }
+
     /// Tells this flight from all others that the process has at the same time, of whichever table.
     pub(super) fn id(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self).addr()

@@ -89,7 +89,7 @@ impl<T: Value> Kind<T> {
         began: &Began,
     ) -> Answer<T> {
         let shared = &self.larder.shared;
-        let Computed { value, unkept, mut tags, blobs, cost } = computed;
+        let Computed { value, unkept, mut tags, blobs, cost, producer } = computed;
         tags.sort_unstable();
         tags.dedup();
         let created = shared.clock.wall();
@@ -97,7 +97,7 @@ impl<T: Value> Kind<T> {
         let record = Record {
             expires: lifetime.map(|lifetime| created.plus(lifetime)),
             tags: tags.into(),
-            producer: Arc::clone(&shared.producer),
+            producer: producer.unwrap_or_else(|| Arc::clone(&shared.producer)),
             blobs: blobs.into(),
             ..Record::new(created, cost.unwrap_or(took))
         };
@@ -203,6 +203,16 @@ impl<T: Value> Kind<T> {
                     }
                     Some(why_not) => Err(why_not),
                 }
+            }
+            Write::Everywhere => {
+                let sent = outgoing.far.is_some().then(|| outgoing.clone());
+                let near = shared.store(vec![outgoing]).await.into_iter().next().flatten();
+                if near.is_none()
+                    && let Some(outgoing) = sent
+                {
+                    self.larder.send_now(outgoing).await;
+                }
+                near.map_or(Ok(()), Err)
             }
             Write::Behind => {
                 if outgoing.far.is_some() {

@@ -52,8 +52,11 @@ pub enum Write {
     /// the process is killed are lost to the tiers, and so are those that a full queue turned away.
     #[default]
     Behind,
-    /// Before the caller gets the answer, which then says whether it was kept.
+    /// Before the caller gets the answer, which then says whether it was kept. Only the far tier gets it behind.
     Through,
+    /// The same, and the far tier has it too by then, unless that fails or is left alone: for a server whose word
+    /// that something is kept has to hold when its machine is gone.
+    Everywhere,
 }
 
 /// Whose computations a computation waits for.

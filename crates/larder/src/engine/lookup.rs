@@ -11,7 +11,7 @@ use crate::entry::{self, Codec, Opened};
 use crate::key::Key;
 use crate::stats::Place;
 use crate::tier::memory::Lookup;
-use crate::tier::stack::Guarded;
+use crate::tier::stack::{Guarded, Waits};
 
 /// What memory knows of a key.
 pub(super) enum InMemory<T> {
@@ -46,10 +46,11 @@ impl<T: Value> Kind<T> {
             InMemory::Stale(_) | InMemory::Other(_) | InMemory::Absent => {}
         }
         let watch = self.watch();
-        // Where somebody computes it now it will be there soon; that it is not there yet is a miss here.
         let found = match self.larder.shared.flights.board(key) {
             Seat::Lead(lead) => self.in_tiers(key, lead.flight()).await,
-            Seat::Follow(_) => None,
+            // Whoever leads may only look, too, so what is kept is there already. That it is not there yet, because
+            // somebody computes it, is a miss here.
+            Seat::Follow(_) => self.in_tiers(key, &Flight::storing_nothing(key)).await,
         };
         match found {
             Some((entry, place)) if self.freshness(key, &entry) == Freshness::Fresh => {
@@ -60,6 +61,48 @@ impl<T: Value> Kind<T> {
                 self.miss(key, watch);
                 None
             }
+        }
+    }
+
+    /// Whether an answer that holds is kept, with each blob that it names. Reads no blob and brings nothing from afar,
+    /// and counts as no question.
+    pub async fn has(&self, key: &Key) -> bool {
+        let shared = &self.larder.shared;
+        if !shared.mode.reads() {
+            return false;
+        }
+        if let InMemory::Fresh(entry) = self.in_memory(key)
+            && self.is_whole_near(&entry.record).await
+        {
+            return true;
+        }
+        self.larder.follow().await;
+        for guarded in &shared.tiers {
+            if self.has_in(guarded, key).await {
+                return true;
+            }
+        }
+        match self.far().filter(|far| far.reads()) {
+            None => false,
+            Some(far) => {
+                self.larder.follow_afar().await;
+                self.has_in(far, key).await
+            }
+        }
+    }
+
+    async fn has_in(&self, guarded: &Guarded, key: &Key) -> bool {
+        let Ok(Some(envelope)) = guarded.get(key).await else { return false };
+        let Some((entry, _)) = self.open(key, &envelope, guarded, guarded.place()).await else {
+            return false;
+        };
+        is_whole_in(guarded, &entry.record).await
+    }
+
+    async fn is_whole_near(&self, record: &entry::Record) -> bool {
+        match self.larder.shared.tiers.first() {
+            Some(near) => is_whole_in(near, record).await,
+            None => record.blobs.is_empty(),
         }
     }
 
@@ -216,6 +259,15 @@ impl<T: Value> Kind<T> {
     pub(super) fn answer(&self, entry: Arc<Entry<T>>, place: Place) -> Answer<T> {
         Answer { entry, origin: Origin::Kept(place), freshness: Freshness::Fresh, kept: Kept::Yes }
     }
+}
+
+/// Whether a tier has each blob that a record names.
+async fn is_whole_in(guarded: &Guarded, record: &entry::Record) -> bool {
+    if record.blobs.is_empty() {
+        return true;
+    }
+    let missing = guarded.run_for(Waits::Caller, guarded.tier().missing_blobs(&record.blobs)).await;
+    missing.is_ok_and(|missing| missing.is_empty())
 }
 
 /// When an operation began, if it is timed.

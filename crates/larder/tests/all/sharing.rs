@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder::clock::Clock;
-use larder::engine::{Computed, Exclusion, Kind, KindOptions, Larder, LarderOptions, Origin, Reach, Write};
+use larder::engine::{
+    Computed, Exclusion, Kept, Kind, KindOptions, Larder, LarderOptions, Origin, Reach, Write,
+};
 use larder::key::{Digest, Scope, Selector};
 use larder::stats::{Place, Stats, StatsOptions, TierFigures};
 use larder::testing::{Fault, Faulty};
@@ -122,6 +124,59 @@ async fn what_one_computed_others_have_with_its_blobs_and_it_is_not_sent_again()
     assert_eq!((sent.puts, sent.hits, sent.lookups, sent.found), (1, 0, 1, 0));
     assert_eq!((got.puts, got.hits, got.lookups, got.found, got.failures), (0, 1, 1, 1, 0));
     assert_eq!(b.figures(Place::Disk).puts, 1, "it is filed on the disk of whoever got it");
+}
+
+#[tokio::test]
+async fn whoever_writes_everywhere_is_told_when_the_team_has_it() {
+    let team = Team::new();
+    let (a, b) = (team.node(), team.node());
+    let everywhere =
+        KindOptions { write: Write::Everywhere, reach: Reach::Team, ..KindOptions::<String>::default() };
+    let words = a.larder.kind(&Scope::new("lab").unwrap(), "word", 1, everywhere).unwrap();
+    let blob = a.disk.put_blob_bytes(&vec![7; 1_000_000]).unwrap().digest;
+    let key = words.key("x").unwrap();
+    let one = || Computed::new("one".to_owned()).naming([blob]).made_by("ci".into());
+    assert_eq!(words.put(&key, one(), Duration::from_secs(10)).await, Kept::Yes);
+    // Nothing is waited for but the answer itself: the machine may go now.
+    assert_eq!(b.ask("x", "two").await, is("one", SHARED));
+    assert_eq!(&*b.words.get(&key).await.unwrap().record.producer, "ci");
+    team.tier.misbehave(Fault::Fails);
+    let other = words.key("y").unwrap();
+    let kept = words.put(&other, Computed::new("two".to_owned()), Duration::ZERO).await;
+    assert_eq!(kept, Kept::Yes, "a tier that fails costs nobody the answer");
+}
+
+#[tokio::test]
+async fn what_is_kept_whole_is_there_and_looking_brings_nothing() {
+    let team = Team::new();
+    let (a, b) = (team.node(), team.node());
+    let blob = a.disk.put_blob_bytes(&vec![7; 1_000_000]).unwrap().digest;
+    let key = a.words.key("x").unwrap();
+    assert!(!a.words.has(&key).await);
+    a.ask_naming("x", "one", &[blob]).await;
+    a.larder.close().await;
+    assert!(a.words.has(&key).await && b.words.has(&key).await);
+    assert!(!b.disk.has_blob(blob).unwrap(), "it is only looked for");
+    let restarted = a.restarted(&team);
+    assert!(restarted.words.has(&key).await, "on disk");
+    for disk in [&a.disk, &team.disk] {
+        disk.quarantine_blob(blob).await.unwrap();
+    }
+    assert!(!a.words.has(&key).await && !restarted.words.has(&key).await && !b.words.has(&key).await);
+}
+
+#[tokio::test]
+async fn two_who_look_at_the_same_time_both_find_it() {
+    let team = Team::new();
+    let node = team.node();
+    node.ask("x", "one").await;
+    node.larder.close().await;
+    let key = node.words.key("x").unwrap();
+    for _ in 0..50 {
+        let node = node.restarted(&team);
+        let (one, other) = tokio::join!(node.words.get(&key), node.words.get(&key));
+        assert!(one.is_some() && other.is_some());
+    }
 }
 
 #[tokio::test]

@@ -148,7 +148,7 @@ impl Disk {
     }
 
     /// Whether a blob is there already. Makes it young if so.
-    fn is_there(&self, digest: Digest, bytes: u64) -> io::Result<bool> {
+    pub(super) fn is_there(&self, digest: Digest, bytes: u64) -> io::Result<bool> {
         let Some(found) = locate(self.root(), digest)? else { return Ok(false) };
         // A file that was cut is written anew. Other damage is found by whoever reads it.
         if !found.packed && found.bytes != bytes {

@@ -85,15 +85,21 @@ impl BlobSink for Writing {
     }
 }
 
+/// The content's length that the frame in a file states. Leaves the file somewhere behind its beginning.
+pub(super) fn frame_length(file: &mut File) -> io::Result<Option<u64>> {
+    file.rewind()?;
+    let mut header = [0; FRAME_HEADER_BYTES];
+    let read = fill(file, &mut header)?;
+    Ok(stated_length(&header[..read]))
+}
+
 /// Whether a file is the content with this digest, packed or not.
-fn holds(file: &mut File, digest: Digest, packed: bool) -> io::Result<bool> {
+pub(super) fn holds(file: &mut File, digest: Digest, packed: bool) -> io::Result<bool> {
     file.rewind()?;
     if !packed {
         return Ok(digest_of(file, u64::MAX)? == Some(digest));
     }
-    let mut header = [0; FRAME_HEADER_BYTES];
-    let read = fill(file, &mut header)?;
-    let Some(stated) = stated_length(&header[..read]) else { return Ok(false) };
+    let Some(stated) = frame_length(file)? else { return Ok(false) };
     file.rewind()?;
     let mut decoder = zstd::stream::read::Decoder::new(file)?.single_frame();
     // A frame that cannot be unpacked is damaged, not a failure of the disk.

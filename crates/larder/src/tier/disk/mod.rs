@@ -22,6 +22,7 @@
 
 mod ballast;
 mod blobs;
+mod content;
 mod convey;
 mod face;
 mod fault;
@@ -49,6 +50,7 @@ mod transfer;
 mod verify;
 
 pub use blobs::{BlobError, StoredBlob};
+pub use content::{Content, NewBlob};
 pub use gc::{Collected, Departed, Eviction, Limits, Reclaimed};
 pub use lease::Lease;
 pub use list::{Listed, Order, Usage};

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::content::Checked;
 use super::fault::Fault;
 use super::gather::Gathered;
 use super::lock::Locked;
@@ -69,6 +70,7 @@ struct Inner {
     replacing: Mutex<()>,
     writer: Mutex<()>,
     pins: Pins,
+    checked: Checked,
     gathered: Gathered,
     written: AtomicBool,
     quarantined: AtomicU64,
@@ -94,6 +96,7 @@ impl Disk {
             replacing: Mutex::new(()),
             writer: Mutex::new(()),
             pins: Pins::default(),
+            checked: Checked::default(),
             gathered: Gathered::default(),
             written: AtomicBool::new(false),
             quarantined: AtomicU64::new(0),
@@ -131,6 +134,10 @@ impl Disk {
 
     pub(super) fn writer(&self) -> &Mutex<()> {
         &self.0.writer
+    }
+
+    pub(super) fn checked(&self) -> &Checked {
+        &self.0.checked
     }
 
     pub(super) fn pins(&self) -> &Pins {

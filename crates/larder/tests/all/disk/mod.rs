@@ -2,6 +2,7 @@
 
 mod blobs;
 mod child;
+mod contents;
 mod damage;
 mod entries;
 mod faults;
