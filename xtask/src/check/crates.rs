@@ -13,7 +13,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("larder-ansible", &["larder"]),
     // Its own tests take it with its test servers.
     ("larder-shared", &["larder", "larder-shared"]),
-    ("larder-cli", &["larder", "larder-ansible", "larder-shared", "larder-tasks"]),
+    ("larder-server", &["larder", "larder-shared"]),
+    ("larder-cli", &["larder", "larder-ansible", "larder-server", "larder-shared", "larder-tasks"]),
     ("larder-sim", &["larder", "larder-ansible", "larder-tasks"]),
     ("xtask", &[]),
 ];

@@ -8,6 +8,7 @@ pub(crate) mod init;
 pub(crate) mod man;
 pub(crate) mod plan;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod tasks;
 pub(crate) mod why;
 
@@ -26,6 +27,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Code, Fail
         Verb::Why(arguments) => why::run(arguments, global, *console),
         Verb::Tasks(_) => tasks::run(*console),
         Verb::Plan(arguments) => plan::run(arguments, global, *console),
+        Verb::Serve(arguments) => serve::run(arguments, global, *console),
         Verb::Cache(arguments) => cache::run(arguments, global, *console),
         Verb::Init(arguments) => init::run(arguments, *console),
         Verb::Config(arguments) => config::run(arguments, global, *console),

@@ -1,0 +1,135 @@
+//! `larder serve`: a cache that a team's tools are pointed at.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use larder::config::{ByteSize, Mode, Settings};
+use larder::key::Scope;
+use larder::tier::Brief;
+use larder_server::guard::Guard;
+use larder_server::store::Store;
+use larder_server::{ServeError, ServeOptions, Server};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::arguments::Global;
+use crate::configuration;
+use crate::console::Console;
+use crate::failure::{Code, Failure};
+use crate::store;
+
+/// Serve the cache to other tools: Bazel, ccache, Gradle, Turborepo, Nx and others
+///
+/// All protocols are spoken on one port, gRPC among them. What is kept lies in the directory that --dir names, and in
+/// the shared tier if one is configured.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  larder serve
+  bazel build //... --remote_cache=grpc://127.0.0.1:9092
+  CCACHE_REMOTE_STORAGE=http://127.0.0.1:9092/ccache ccache cc -c main.c
+  curl http://127.0.0.1:9092/readyz")]
+pub(crate) struct Arguments {
+    /// Where to listen; port 0 takes one that is free
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9092", env = "LARDER_LISTEN")]
+    listen: SocketAddr,
+    /// The scope of requests that name none
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    scope: String,
+    /// The largest content that is taken
+    #[arg(long, value_name = "SIZE", default_value = "16 GiB")]
+    largest: ByteSize,
+    /// How many connections there may be at once; more wait
+    #[arg(long, value_name = "NUMBER", default_value_t = 4096)]
+    connections: usize,
+    /// How long requests that are under way may take at the end, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    drain: u64,
+}
+
+pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
+    let config = configuration::load(global, None)?;
+    let settings = config.settings();
+    if !settings.disk.enabled || settings.mode != Mode::ReadWrite {
+        let error = anyhow!("a server needs the disk tier, to read and to write");
+        return Err(Failure::usage(error).hint("`larder config show --origin` tells what switches it off"));
+    }
+    let scope = Scope::new(&arguments.scope).map_err(Failure::usage)?;
+    let options = ServeOptions {
+        address: arguments.listen,
+        guard: Guard::open(),
+        default_scope: scope,
+        max_connections: arguments.connections,
+        drain: Duration::from_secs(arguments.drain),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("cannot start the runtime")?.block_on(serve(
+        options,
+        settings,
+        arguments.largest,
+        console,
+    ))
+}
+
+async fn serve(
+    options: ServeOptions,
+    settings: &Settings,
+    largest: ByteSize,
+    console: Console,
+) -> Result<Code, Failure> {
+    let mut opened = store::engine(settings, Brief::Aside, store::shared(settings)?);
+    let Some(disk) = opened.disk.clone() else {
+        return Err(match opened.problem.take() {
+            Some(error) => store::cannot_open(error, settings),
+            None => anyhow!("the disk tier is not open").into(),
+        });
+    };
+    let opened = Arc::new(opened);
+    let store = Store::new(Arc::clone(&opened), disk, largest.0);
+    let server = Server::bind(options, store).await.map_err(cannot_begin)?;
+    announce(server.address(), console)?;
+    let ended = ended()?;
+    tokio::select! {
+        () = server.serve(ended) => {}
+        never = opened.attend() => match never {},
+    }
+    opened.close().await;
+    Ok(Code::Done)
+}
+
+/// Says where it listens, for whoever waits for that line.
+fn announce(address: SocketAddr, console: Console) -> Result<(), Failure> {
+    let text = if console.json {
+        format!("{}\n", serde_json::json!({ "address": address.to_string() }))
+    } else {
+        format!("listening on http://{address} and grpc://{address}\n")
+    };
+    let mut stdout = anstream::stdout();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(())
+}
+
+/// Ends when somebody asks the process to.
+fn ended() -> Result<impl Future<Output = ()>, Failure> {
+    let cannot = "cannot hear signals";
+    let mut interrupt = signal(SignalKind::interrupt()).context(cannot)?;
+    let mut terminate = signal(SignalKind::terminate()).context(cannot)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+fn cannot_begin(error: ServeError) -> Failure {
+    let hint = match &error {
+        ServeError::Unguarded(_) => "listen on 127.0.0.1, or say who may do what with --tokens FILE",
+        ServeError::Listen { .. } => "another address can be named with --listen",
+    };
+    Failure::usage(error).hint(hint)
+}

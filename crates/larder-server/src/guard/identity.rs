@@ -1,0 +1,109 @@
+//! Who asks, and what they may do.
+
+use std::fmt;
+use std::sync::Arc;
+
+use larder::key::Scope;
+
+/// What somebody may do in a scope. Each includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Take what is kept.
+    Read,
+    /// Put things there, too.
+    Write,
+    /// Look at statistics and remove things, too.
+    Admin,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Admin => "admin",
+        })
+    }
+}
+
+/// In which scopes a role holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// In all.
+    Everywhere,
+    /// In one.
+    In(Scope),
+}
+
+/// Somebody is not allowed to do what they ask for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{who} may not {role} in scope {scope}")]
+pub struct Denied {
+    /// Who asked.
+    pub who: Arc<str>,
+    /// Which role it takes.
+    pub role: Role,
+    /// Where.
+    pub scope: Scope,
+}
+
+/// Who asks. A clone is two reference counts.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    name: Arc<str>,
+    grants: Arc<[(Reach, Role)]>,
+}
+
+impl Identity {
+    /// Somebody with a name and roles.
+    pub fn new(name: impl Into<Arc<str>>, grants: impl Into<Arc<[(Reach, Role)]>>) -> Self {
+        Self { name: name.into(), grants: grants.into() }
+    }
+
+    /// Their name, which stands in the record of what they write.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The most that they may do in a scope. What is granted in that scope takes the place of what is everywhere.
+    pub fn role_in(&self, scope: &Scope) -> Option<Role> {
+        let here = self.grants.iter().find(|(reach, _)| matches!(reach, Reach::In(one) if one == scope));
+        let grant = here.or_else(|| self.grants.iter().find(|(reach, _)| *reach == Reach::Everywhere));
+        grant.map(|&(_, role)| role)
+    }
+
+    pub(super) fn may_write_somewhere(&self) -> bool {
+        self.grants.iter().any(|&(_, role)| role >= Role::Write)
+    }
+
+    /// Says no unless they may do this in a scope.
+    pub fn may(&self, role: Role, scope: &Scope) -> Result<(), Denied> {
+        if self.role_in(scope).is_some_and(|has| has >= role) {
+            return Ok(());
+        }
+        Err(Denied { who: Arc::clone(&self.name), role, scope: scope.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_granted_in_a_scope_takes_the_place_of_what_is_granted_everywhere() {
+        let [shop, lab, other] = ["shop", "lab", "other"].map(|name| Scope::new(name).unwrap());
+        let grants = [
+            (Reach::Everywhere, Role::Write),
+            (Reach::In(shop.clone()), Role::Read),
+            (Reach::In(lab.clone()), Role::Admin),
+        ];
+        let ci = Identity::new("ci", grants);
+        assert_eq!(
+            [&shop, &lab, &other].map(|scope| ci.role_in(scope)),
+            [Some(Role::Read), Some(Role::Admin), Some(Role::Write)]
+        );
+        let denied = ci.may(Role::Write, &shop).unwrap_err();
+        assert_eq!(denied.to_string(), "ci may not write in scope shop");
+        assert_eq!(Identity::new("nobody", []).role_in(&shop), None);
+    }
+}

@@ -1,0 +1,106 @@
+//! `/ac/HASH` and `/cas/HASH`, as Bazel's HTTP cache has them.
+//!
+//! What is put under `/ac/` is an action result if it reads as one, and is then given only while all that it names is
+//! there. Other clients put there what they like: that is kept as it is.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::get;
+use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use larder::key::Digest;
+use prost::Message;
+
+use super::body::{beginning, give, receive, receive_rest};
+use super::{Asker, HttpError};
+use crate::guard::Role;
+use crate::store::{ContentId, Family, Function, Store};
+
+/// A body that is longer is no action result.
+const LARGEST_RESULT_BYTES: usize = 4 << 20;
+
+pub(super) fn routes() -> Router<Store> {
+    Router::new()
+        .route("/ac/{hash}", get(get_result).put(put_result))
+        .route("/cas/{hash}", get(get_content).put(put_content))
+}
+
+fn id(hash: &str) -> Result<ContentId, HttpError> {
+    let digest: Digest = hash.parse().map_err(|_| HttpError::Malformed("a hash is 64 hexadecimal digits"))?;
+    Ok(ContentId { function: Function::Sha256, digest })
+}
+
+async fn get_content(
+    State(store): State<Store>,
+    asker: Asker,
+    Path(hash): Path<String>,
+) -> Result<Response, HttpError> {
+    asker.may(Role::Read)?;
+    match store.open(&asker.scope, id(&hash)?).await? {
+        Some(download) => give(download).await,
+        None => Err(HttpError::NotFound),
+    }
+}
+
+async fn put_content(
+    State(store): State<Store>,
+    asker: Asker,
+    Path(hash): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, HttpError> {
+    asker.may(Role::Write)?;
+    let id = id(&hash)?;
+    let upload = receive(&store, id.function, &headers, body).await?;
+    store.keep(&asker.scope, id, upload, asker.identity.name()).await?;
+    Ok(StatusCode::OK)
+}
+
+async fn get_result(
+    State(store): State<Store>,
+    asker: Asker,
+    Path(hash): Path<String>,
+) -> Result<Response, HttpError> {
+    asker.may(Role::Read)?;
+    if let Some(result) = store.result(&asker.scope, id(&hash)?).await? {
+        return Ok(Response::new(Body::from(result.encode_to_vec())));
+    }
+    match store.object(&asker.scope, Family::Opaque, &hash).await? {
+        Some(object) => give(object.download).await,
+        None => Err(HttpError::NotFound),
+    }
+}
+
+async fn put_result(
+    State(store): State<Store>,
+    asker: Asker,
+    Path(hash): Path<String>,
+    mut body: Body,
+) -> Result<StatusCode, HttpError> {
+    asker.may(Role::Write)?;
+    let (id, by) = (id(&hash)?, asker.identity.name());
+    let (begun, whole) = beginning(&mut body, LARGEST_RESULT_BYTES).await?;
+    if let Some(result) = whole.then(|| as_result(&begun)).flatten() {
+        store.keep_result(&asker.scope, id, &result, by).await?;
+        return Ok(StatusCode::OK);
+    }
+    let mut upload = store.upload(Function::Blake3, None)?;
+    upload.write(&begun).await?;
+    let upload = receive_rest(upload, body).await?;
+    let made = (by, std::time::Duration::ZERO);
+    store.keep_object(&asker.scope, (Family::Opaque, &hash), upload, Default::default(), made).await?;
+    // What was a result before is none any more.
+    store.remove_result(&asker.scope, id).await?;
+    Ok(StatusCode::OK)
+}
+
+/// Reads an action result; `None` if it is anything else.
+fn as_result(bytes: &Bytes) -> Option<reapi::ActionResult> {
+    let result = reapi::ActionResult::decode(bytes.clone()).ok()?;
+    // Fields of another message that this one does not know would be lost.
+    let is_all = result.encoded_len() == bytes.len() && !bytes.is_empty();
+    (is_all && crate::store::is_well_formed(Function::Sha256, &result)).then_some(result)
+}

@@ -1,0 +1,92 @@
+//! Bodies on their way in and out, with constant memory.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::BodyExt;
+
+use super::HttpError;
+use crate::store::{Coding, Download, Function, Store, Upload};
+
+/// How long a client may send nothing in the middle of a body.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// The length that a client states for its body, if it does.
+pub(super) fn stated_length(headers: &HeaderMap) -> Result<Option<u64>, HttpError> {
+    let Some(length) = headers.get(header::CONTENT_LENGTH) else { return Ok(None) };
+    let length = length.to_str().ok().and_then(|text| text.parse().ok());
+    length.map(Some).ok_or(HttpError::Malformed("the content's length is no number"))
+}
+
+/// The next piece of a body; `None` at its end.
+async fn next(body: &mut Body) -> Result<Option<Bytes>, HttpError> {
+    loop {
+        let frame = tokio::time::timeout(IDLE, body.frame()).await.map_err(|_| HttpError::Slow)?;
+        match frame {
+            None => return Ok(None),
+            Some(Err(_)) => return Err(HttpError::Broken),
+            // Trailers are no part of it.
+            Some(Ok(frame)) => {
+                if let Ok(piece) = frame.into_data() {
+                    return Ok(Some(piece));
+                }
+            }
+        }
+    }
+}
+
+/// Takes a whole body as a content or an object.
+pub(super) async fn receive(
+    store: &Store,
+    function: Function,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Upload, HttpError> {
+    let packed = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => false,
+        Some(b"zstd") => true,
+        Some(_) => return Err(HttpError::Malformed("contents are taken as they are or packed with zstd")),
+    };
+    // The stated length is that of the body as it comes.
+    let announced = stated_length(headers)?.filter(|_| !packed);
+    let mut upload = store.upload(function, announced)?;
+    if packed {
+        upload = upload.packed()?;
+    }
+    receive_rest(upload, body).await
+}
+
+/// Takes what is left of a body.
+pub(super) async fn receive_rest(mut upload: Upload, mut body: Body) -> Result<Upload, HttpError> {
+    while let Some(piece) = next(&mut body).await? {
+        upload.write(&piece).await?;
+    }
+    Ok(upload)
+}
+
+/// The beginning of a body, up to `most` bytes or a piece more, and whether that is all of it.
+pub(super) async fn beginning(body: &mut Body, most: usize) -> Result<(Bytes, bool), HttpError> {
+    let mut begun = BytesMut::new();
+    while begun.len() <= most {
+        match next(body).await? {
+            Some(piece) => begun.extend_from_slice(&piece),
+            None => return Ok((begun.freeze(), true)),
+        }
+    }
+    Ok((begun.freeze(), false))
+}
+
+/// A response with a whole content.
+pub(super) async fn give(download: Download) -> Result<Response, HttpError> {
+    let length = download.bytes();
+    let pieces = download.pieces(0, None, Coding::Identity).await?;
+    let mut response = Response::new(Body::from_stream(pieces));
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    Ok(response)
+}

@@ -1,0 +1,69 @@
+//! What goes wrong, as a status and a line of text.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+
+use crate::guard::Denied;
+use crate::rpc::words;
+use crate::store::StoreError;
+
+/// A request that is not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HttpError {
+    #[error("no token that this server knows came with the request")]
+    Unauthenticated,
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error("{0}")]
+    Malformed(&'static str),
+    #[error("not kept here")]
+    NotFound,
+    #[error("it is there already, and is not written twice")]
+    WriteOnce,
+    #[error("the client sent nothing for too long")]
+    Slow,
+    #[error("the request broke off")]
+    Broken,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl HttpError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Malformed(_) | Self::Broken => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::WriteOnce => StatusCode::CONFLICT,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Store(error) => match error {
+                StoreError::Mismatch { .. }
+                | StoreError::Length { .. }
+                | StoreError::Packed
+                | StoreError::Result(_)
+                | StoreError::Name(_) => StatusCode::BAD_REQUEST,
+                StoreError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+                StoreError::TooManyScopes => StatusCode::INSUFFICIENT_STORAGE,
+                StoreError::NotKept(_) | StoreError::Tier(_) => StatusCode::SERVICE_UNAVAILABLE,
+            },
+        }
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let mut text = words(&self);
+        text.push('\n');
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            tracing::warn!(error = text.trim_end(), "request failed");
+        }
+        let mut response = (status, text).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let offers = HeaderValue::from_static("Bearer, Basic realm=\"larder\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, offers);
+        }
+        response
+    }
+}

@@ -1,0 +1,166 @@
+//! Caches that are a folder of files over HTTP: ccache, Gradle, sccache over WebDAV.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use http::{HeaderMap, Method, StatusCode, header};
+
+use super::body::{give, receive};
+use super::{Asker, HttpError};
+use crate::guard::Role;
+use crate::store::{Family, Function, Store};
+
+pub(super) fn routes() -> Router<Store> {
+    Router::new()
+        .route("/ccache/{*path}", get(get_ccache).put(put_ccache).delete(delete_ccache))
+        .route("/gradle/{key}", get(get_gradle).put(put_gradle))
+        .route("/webdav/{*path}", any(webdav))
+        .route("/webdav/", any(webdav_root))
+}
+
+type Asked = (State<Store>, Asker, Path<String>);
+
+async fn get_file((State(store), asker, Path(path)): Asked, family: Family) -> Result<Response, HttpError> {
+    asker.may(Role::Read)?;
+    match store.object(&asker.scope, family, &path).await? {
+        Some(object) => give(object.download).await,
+        None => Err(HttpError::NotFound),
+    }
+}
+
+async fn put_file(
+    (State(store), asker, Path(path)): Asked,
+    family: Family,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<StatusCode, HttpError> {
+    asker.may(Role::Write)?;
+    let upload = receive(&store, Function::Blake3, headers, body).await?;
+    let made = (asker.identity.name(), Duration::ZERO);
+    store.keep_object(&asker.scope, (family, &path), upload, BTreeMap::new(), made).await?;
+    Ok(StatusCode::CREATED)
+}
+
+async fn delete_file(
+    (State(store), asker, Path(path)): Asked,
+    family: Family,
+) -> Result<StatusCode, HttpError> {
+    asker.may(Role::Write)?;
+    store.remove_object(&asker.scope, family, &path).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn get_ccache(store: State<Store>, asker: Asker, path: Path<String>) -> Result<Response, HttpError> {
+    get_file((store, asker, path), Family::Ccache).await
+}
+
+async fn put_ccache(
+    store: State<Store>,
+    asker: Asker,
+    path: Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, HttpError> {
+    put_file((store, asker, path), Family::Ccache, &headers, body).await
+}
+
+async fn delete_ccache(
+    store: State<Store>,
+    asker: Asker,
+    path: Path<String>,
+) -> Result<StatusCode, HttpError> {
+    delete_file((store, asker, path), Family::Ccache).await
+}
+
+async fn get_gradle(store: State<Store>, asker: Asker, path: Path<String>) -> Result<Response, HttpError> {
+    get_file((store, asker, path), Family::Gradle).await
+}
+
+async fn put_gradle(
+    store: State<Store>,
+    asker: Asker,
+    path: Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, HttpError> {
+    put_file((store, asker, path), Family::Gradle, &headers, body).await
+}
+
+/// What of WebDAV (RFC 4918) a cache needs: files that are put, got and removed, whatever folders they are in.
+async fn webdav(
+    store: State<Store>,
+    asker: Asker,
+    path: Path<String>,
+    method: Method,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, HttpError> {
+    let asked = (store, asker, path);
+    match method.as_str() {
+        "GET" | "HEAD" => get_file(asked, Family::WebDav).await,
+        "PUT" => Ok(put_file(asked, Family::WebDav, &headers, body).await?.into_response()),
+        "DELETE" => Ok(delete_file(asked, Family::WebDav).await?.into_response()),
+        // Folders need not be made.
+        "MKCOL" => {
+            asked.1.may(Role::Write)?;
+            Ok(StatusCode::CREATED.into_response())
+        }
+        "PROPFIND" => find_properties(asked).await,
+        "OPTIONS" => Ok(options()),
+        _ => Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
+    }
+}
+
+async fn webdav_root(asker: Asker, method: Method) -> Result<Response, HttpError> {
+    asker.may(Role::Read)?;
+    match method.as_str() {
+        "OPTIONS" => Ok(options()),
+        "PROPFIND" => Ok(properties("/webdav/", None)),
+        "MKCOL" => Ok(StatusCode::CREATED.into_response()),
+        _ => Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
+    }
+}
+
+fn options() -> Response {
+    let allowed = "OPTIONS, GET, HEAD, PUT, DELETE, MKCOL, PROPFIND";
+    ([("dav", "1"), ("allow", allowed)], StatusCode::OK).into_response()
+}
+
+/// Tells whether a file is there, and how long it is. A path that ends with a slash is a folder, and is there.
+async fn find_properties((State(store), asker, Path(path)): Asked) -> Result<Response, HttpError> {
+    asker.may(Role::Read)?;
+    let bytes = if path.ends_with('/') {
+        None
+    } else {
+        let object = store.object(&asker.scope, Family::WebDav, &path).await?;
+        Some(object.ok_or(HttpError::NotFound)?.download.bytes())
+    };
+    Ok(properties(&format!("/webdav/{path}"), bytes))
+}
+
+/// The properties of one file, or of a folder, as RFC 4918 has them.
+fn properties(path: &str, bytes: Option<u64>) -> Response {
+    let path = percent_encoding::utf8_percent_encode(path, PATH);
+    let kind = match bytes {
+        Some(bytes) => format!("<D:resourcetype/><D:getcontentlength>{bytes}</D:getcontentlength>"),
+        None => "<D:resourcetype><D:collection/></D:resourcetype>".to_owned(),
+    };
+    // Entries do not tell when they were written; what never changes may say any time.
+    let modified = "<D:getlastmodified>Thu, 01 Jan 1970 00:00:00 GMT</D:getlastmodified>";
+    let text = format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><D:multistatus xmlns:D=\"DAV:\"><D:response>\
+         <D:href>{path}</D:href><D:propstat><D:prop>{kind}{modified}</D:prop>\
+         <D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response></D:multistatus>"
+    );
+    let content_type = [(header::CONTENT_TYPE, "application/xml; charset=utf-8")];
+    (StatusCode::MULTI_STATUS, content_type, text).into_response()
+}
+
+/// What a path in a URL may not have as it is.
+const PATH: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_').remove(b'~');

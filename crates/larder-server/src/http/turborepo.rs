@@ -1,0 +1,113 @@
+//! Turborepo's remote cache, version 8: artifacts under a hash, with what their client said of them.
+//!
+//! A tag is the client's own signature over the artifact: the server keeps it and gives it back, and only clients with
+//! the same key can check it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+
+use super::body::{give, receive};
+use super::{Asker, HttpError};
+use crate::guard::Role;
+use crate::store::{Family, Function, Store};
+
+/// What a client says of an artifact and gets back with it.
+const FACTS: [&str; 3] = ["x-artifact-tag", "x-artifact-duration", "x-artifact-sha"];
+
+/// How many artifacts may be asked for at once.
+const MAX_ASKED: usize = 10_000;
+
+pub(super) fn routes() -> Router<Store> {
+    Router::new()
+        .route("/v8/artifacts/status", get(status))
+        .route("/v8/artifacts/events", post(events))
+        .route("/v8/artifacts", post(which))
+        .route("/v8/artifacts/{hash}", get(get_artifact).put(put_artifact))
+}
+
+async fn status(asker: Asker) -> Result<Response, HttpError> {
+    asker.may(Role::Read)?;
+    Ok(json(r#"{"status":"enabled"}"#.to_owned()))
+}
+
+/// Takes what a client says of its hits and misses, which are counted here anyway.
+async fn events(asker: Asker, _body: Bytes) -> Result<StatusCode, HttpError> {
+    asker.may(Role::Read)?;
+    Ok(StatusCode::OK)
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    hashes: Vec<String>,
+}
+
+/// Which of some artifacts are there, with their sizes.
+async fn which(State(store): State<Store>, asker: Asker, body: Bytes) -> Result<Response, HttpError> {
+    asker.may(Role::Read)?;
+    let malformed = HttpError::Malformed("it asks with {\"hashes\": […]}");
+    let Ok(Asked { hashes }) = serde_json::from_slice(&body) else { return Err(malformed) };
+    if hashes.len() > MAX_ASKED {
+        return Err(HttpError::Malformed("it asks for too many artifacts at once"));
+    }
+    let mut told = serde_json::Map::new();
+    for hash in hashes {
+        let artifact = store.object(&asker.scope, Family::Turborepo, &hash).await?;
+        let artifact = artifact.map(|artifact| {
+            let duration =
+                artifact.facts.get("x-artifact-duration").and_then(|text| text.parse::<u64>().ok());
+            let tag = artifact.facts.get("x-artifact-tag");
+            let size = artifact.download.bytes();
+            serde_json::json!({ "size": size, "taskDurationMs": duration.unwrap_or(0), "tag": tag })
+        });
+        told.insert(hash, artifact.unwrap_or(serde_json::Value::Null));
+    }
+    Ok(json(serde_json::Value::Object(told).to_string()))
+}
+
+async fn get_artifact(
+    State(store): State<Store>,
+    asker: Asker,
+    Path(hash): Path<String>,
+) -> Result<Response, HttpError> {
+    asker.may(Role::Read)?;
+    let object = store.object(&asker.scope, Family::Turborepo, &hash).await?;
+    let object = object.ok_or(HttpError::NotFound)?;
+    let mut response = give(object.download).await?;
+    for (name, value) in &object.facts {
+        // What was kept came as a header.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+async fn put_artifact(
+    State(store): State<Store>,
+    asker: Asker,
+    Path(hash): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, HttpError> {
+    asker.may(Role::Write)?;
+    let fact = |name: &&str| Some(((*name).to_owned(), headers.get(*name)?.to_str().ok()?.to_owned()));
+    let facts: BTreeMap<String, String> = FACTS.iter().filter_map(fact).collect();
+    let millis = facts.get("x-artifact-duration").and_then(|text| text.parse().ok());
+    let cost = millis.map(Duration::from_millis).unwrap_or_default();
+    let upload = receive(&store, Function::Blake3, &headers, body).await?;
+    let made = (asker.identity.name(), cost);
+    store.keep_object(&asker.scope, (Family::Turborepo, &hash), upload, facts, made).await?;
+    Ok((StatusCode::ACCEPTED, json(r#"{"urls":[]}"#.to_owned())).into_response())
+}
+
+fn json(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}

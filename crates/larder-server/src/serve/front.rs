@@ -1,0 +1,172 @@
+//! What each request goes through before a protocol gets it: its scope, who it is from.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Request, StatusCode, Uri, header};
+use hyper::body::Incoming;
+use larder::key::Scope;
+use tower_service::Service;
+
+use crate::guard::{Guard, Identity};
+use crate::http::{Asker, HttpError};
+use crate::store::Store;
+use crate::{http as protocols, rpc};
+
+/// Under which path a request names its scope.
+const SCOPE: &str = "/scope/";
+
+/// The routes behind what all requests go through. A clone is a few reference counts.
+#[derive(Debug, Clone)]
+pub(super) struct Front {
+    router: Router,
+    /// What needs no identity.
+    health: Router,
+    guard: Arc<Guard>,
+    default_scope: Scope,
+}
+
+impl Front {
+    pub(super) fn new(store: Store, guard: Guard, default_scope: Scope, draining: Arc<AtomicBool>) -> Self {
+        let router = rpc::routes(store.clone(), default_scope.clone()).prepare().into_axum_router();
+        let health = Router::new()
+            .route("/healthz", get(async || "ok\n"))
+            .route("/status", get(async || "ok\n"))
+            .route("/readyz", get(is_ready))
+            .with_state((store.clone(), draining));
+        Self { router: router.merge(protocols::routes(store)), health, guard: Arc::new(guard), default_scope }
+    }
+
+    async fn respond(mut self, mut request: Request<Body>) -> Response {
+        if matches!(request.uri().path(), "/healthz" | "/readyz" | "/status") {
+            return into_response(self.health.call(request).await);
+        }
+        let is_grpc = is_grpc(request.headers());
+        let identity = self.guard.identify(secret(request.headers()).as_deref());
+        let Some(identity) = identity else { return turned_away(is_grpc) };
+        let scope = match take_scope(request.uri_mut()) {
+            Ok(scope) => scope.unwrap_or_else(|| self.default_scope.clone()),
+            Err(error) => return error.into_response(),
+        };
+        request.extensions_mut().insert::<Identity>(identity.clone());
+        request.extensions_mut().insert(Asker { identity, scope });
+        into_response(self.router.call(request).await)
+    }
+}
+
+fn into_response(outcome: Result<Response, Infallible>) -> Response {
+    outcome.unwrap_or_else(|never| match never {})
+}
+
+impl hyper::service::Service<Request<Incoming>> for Front {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let front = self.clone();
+        Box::pin(async move { Ok(front.respond(request.map(Body::new)).await) })
+    }
+}
+
+/// Whether the server takes requests, and its disk tier answers.
+async fn is_ready(State((store, draining)): State<(Store, Arc<AtomicBool>)>) -> (StatusCode, &'static str) {
+    if draining.load(Ordering::Acquire) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+    }
+    match store.is_well().await {
+        true => (StatusCode::OK, "ready\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "the disk tier does not answer\n"),
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    content_type.is_some_and(|content_type| content_type.starts_with(b"application/grpc"))
+}
+
+fn turned_away(is_grpc: bool) -> Response {
+    if is_grpc {
+        return tonic::Status::unauthenticated(HttpError::Unauthenticated.to_string()).into_http();
+    }
+    HttpError::Unauthenticated.into_response()
+}
+
+/// The secret that comes with a request: a bearer token, or the password of a user whose name does not matter.
+fn secret(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let space = value.iter().position(|&byte| byte == b' ')?;
+    let (scheme, rest) = (&value[..space], value[space + 1..].trim_ascii());
+    if scheme.eq_ignore_ascii_case(b"bearer") {
+        return Some(rest.to_vec());
+    }
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return Some(Vec::new());
+    }
+    // What cannot be read is a wrong secret, not none.
+    let pair = STANDARD.decode(rest).unwrap_or_default();
+    let colon = pair.iter().position(|&byte| byte == b':').map_or(pair.len(), |at| at + 1);
+    Some(pair[colon..].to_vec())
+}
+
+/// Takes the scope off a path that begins with one.
+fn take_scope(uri: &mut Uri) -> Result<Option<Scope>, HttpError> {
+    let Some(rest) = uri.path().strip_prefix(SCOPE) else { return Ok(None) };
+    let (name, path) = rest.split_once('/').ok_or(HttpError::NotFound)?;
+    let scope = Scope::new(name).map_err(crate::store::StoreError::from)?;
+    let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
+    let rest = PathAndQuery::try_from(format!("/{path}{query}"));
+    let rest = rest.map_err(|_| HttpError::Malformed("the path behind the scope is none"))?;
+    let mut parts = std::mem::take(uri).into_parts();
+    parts.path_and_query = Some(rest);
+    *uri = Uri::from_parts(parts).map_err(|_| HttpError::Malformed("the path behind the scope is none"))?;
+    Ok(Some(scope))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_is_taken_off_the_path_and_the_query_stays() {
+        let check = |text: &str| {
+            let mut uri: Uri = text.parse().unwrap();
+            let scope = take_scope(&mut uri).map(|scope| scope.map(|scope| scope.to_string()));
+            (scope.ok().flatten(), uri.to_string())
+        };
+        assert_eq!(check("/scope/shop/ac/12?x=1"), (Some("shop".to_owned()), "/ac/12?x=1".to_owned()));
+        assert_eq!(
+            check("http://host/scope/a/cas/1"),
+            (Some("a".to_owned()), "http://host/cas/1".to_owned())
+        );
+        assert_eq!(check("/cas/scope/shop/1"), (None, "/cas/scope/shop/1".to_owned()));
+        assert_eq!(check("/scope/a%2fb/ac/1").0, None);
+        assert_eq!(check("/scope/shop").0, None);
+    }
+
+    #[test]
+    fn a_secret_is_a_bearer_token_or_a_password() {
+        let check = |value: &str| {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+            secret(&headers).map(|secret| String::from_utf8(secret).unwrap())
+        };
+        assert_eq!(check("Bearer abc").as_deref(), Some("abc"));
+        assert_eq!(check("bearer  abc ").as_deref(), Some("abc"));
+        // ada:pass:word
+        assert_eq!(check("Basic YWRhOnBhc3M6d29yZA==").as_deref(), Some("pass:word"));
+        assert_eq!(check("Basic %%%").as_deref(), Some(""));
+        assert_eq!(check("Digest abc").as_deref(), Some(""));
+        assert_eq!(secret(&HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,143 @@
+//! Contents: bytes under their digest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use larder::engine::Computed;
+use larder::key::{Digest, Key, Scope};
+use serde::{Deserialize, Serialize};
+
+use super::download::Download;
+use super::upload::{Finished, Upload};
+use super::{ContentId, Function, Shelf, Store, StoreError, acknowledged};
+
+/// How many contents are looked for at once.
+const AT_ONCE: usize = 64;
+
+/// Bytes as the engine keeps them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Body {
+    /// They stand here.
+    Inline(Bytes),
+    /// They are a blob.
+    Blob { digest: Digest, bytes: u64 },
+}
+
+impl Body {
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Blob { bytes, .. } => *bytes,
+        }
+    }
+
+    /// How much memory it takes.
+    pub(super) fn weight(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Blob { .. } => 0,
+        }
+    }
+
+    /// The blob that it is, if it is one.
+    pub(super) fn blob(&self) -> Option<Digest> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Blob { digest, .. } => Some(*digest),
+        }
+    }
+}
+
+/// A content as the engine keeps it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct StoredContent {
+    pub(super) body: Body,
+}
+
+pub(super) fn weigh(content: &StoredContent) -> u64 {
+    content.body.weight()
+}
+
+impl Shelf {
+    fn content_key(&self, id: ContentId) -> Result<Key, StoreError> {
+        Ok(self.contents.key(&id.to_string())?)
+    }
+}
+
+impl Store {
+    /// Which of `ids` are not there whole, in order. A content that a shared tier has is there.
+    pub async fn missing(&self, scope: &Scope, ids: &[ContentId]) -> Result<Vec<ContentId>, StoreError> {
+        let shelf = self.shelf(scope)?;
+        let looks = ids.to_vec().into_iter().map(move |id| {
+            let shelf = Arc::clone(&shelf);
+            async move {
+                let there = id.is_empty() || shelf.contents.has(&shelf.content_key(id)?).await;
+                Ok::<_, StoreError>((!there).then_some(id))
+            }
+        });
+        let looked: Vec<_> = futures_util::stream::iter(looks).buffered(AT_ONCE).collect().await;
+        looked.into_iter().filter_map(Result::transpose).collect()
+    }
+
+    /// Begins to read a content; `None` if it is not there, or was damaged.
+    pub async fn open(&self, scope: &Scope, id: ContentId) -> Result<Option<Download>, StoreError> {
+        if id.is_empty() {
+            return Ok(Some(Download::inline(Bytes::new())));
+        }
+        let shelf = self.shelf(scope)?;
+        match shelf.contents.get(&shelf.content_key(id)?).await {
+            Some(entry) => self.open_body(&entry.body).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The whole of a content of at most `most` bytes; `None` if it is not there, or is longer.
+    pub async fn read(&self, scope: &Scope, id: ContentId, most: u64) -> Result<Option<Bytes>, StoreError> {
+        match self.open(scope, id).await? {
+            Some(download) if download.bytes() <= most => Ok(download.collect().await?),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) async fn open_body(&self, body: &Body) -> Result<Option<Download>, StoreError> {
+        match body {
+            Body::Inline(bytes) => Ok(Some(Download::inline(bytes.clone()))),
+            Body::Blob { digest, bytes } => {
+                let (disk, digest) = (self.inner.disk.clone(), *digest);
+                let opened = tokio::task::spawn_blocking(move || disk.open_content(digest)).await;
+                let content = opened.map_err(super::download::ended)??;
+                Ok(content.filter(|content| content.bytes() == *bytes).map(Download::stored))
+            }
+        }
+    }
+
+    /// Begins to take a content of as many bytes as are announced.
+    pub fn upload(&self, function: Function, announced: Option<u64>) -> Result<Upload, StoreError> {
+        Upload::begin(self.inner.disk.clone(), function, announced, self.largest_bytes())
+    }
+
+    /// Ends taking a content, which is then there under `id` if that is its name. Says how long it is.
+    pub async fn keep(
+        &self,
+        scope: &Scope,
+        id: ContentId,
+        upload: Upload,
+        by: &Arc<str>,
+    ) -> Result<u64, StoreError> {
+        let shelf = self.shelf(scope)?;
+        let Finished { body, actual } = upload.finish().await?;
+        if actual != id {
+            return Err(StoreError::Mismatch { expected: id, actual });
+        }
+        let bytes = body.bytes();
+        if id.is_empty() {
+            return Ok(bytes);
+        }
+        let blob = body.blob();
+        let computed = Computed::new(StoredContent { body }).naming(blob).made_by(Arc::clone(by));
+        acknowledged(shelf.contents.put(&shelf.content_key(id)?, computed, Duration::ZERO).await)?;
+        Ok(bytes)
+    }
+}

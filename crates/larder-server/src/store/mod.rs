@@ -1,0 +1,173 @@
+//! What the server keeps, whatever protocol it came by: contents under their digests, action results that name
+//! contents, and objects that only their clients understand.
+//!
+//! All of it are entries of the engine, so memory, the disk tier, the shared tier, invalidation and statistics are the
+//! engine's. Small bodies stand in the entry, larger ones are blobs that the entry names: one file, however many
+//! scopes, protocols and digest functions know it.
+//!
+//! Invariants: a content becomes visible only when all of it came and matches its digest; an action result is given only
+//! while each content that it names is there; what was acknowledged is on disk and, where there is a shared tier that
+//! answers, in that too.
+//! Not here: protocols (`rpc`, `http`), who may do what (`guard`).
+
+mod content;
+mod download;
+mod id;
+mod object;
+mod result;
+mod unpack;
+mod upload;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use larder::engine::{Exclusion, Kept, Kind, KindOptions, NotKept, Opened, Reach, Write};
+use larder::key::{KeyError, Scope};
+use larder::tier::disk::Disk;
+use larder::tier::{Tier as _, TierError};
+use parking_lot::Mutex;
+
+use self::content::StoredContent;
+pub use self::download::{Coding, Download};
+pub use self::id::{ContentId, Function};
+use self::object::StoredObject;
+pub use self::object::{Family, Object};
+use self::result::StoredResult;
+pub(crate) use self::result::is_well_formed;
+pub use self::upload::Upload;
+
+/// How many scopes one server may have: each costs memory for as long as the server lives.
+const MAX_SCOPES: usize = 4096;
+
+/// What is asked of the store can't be done.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The content does not have the digest under which it was to be stored.
+    #[error("content has digest {actual} and not {expected}")]
+    Mismatch {
+        /// Under which name it came.
+        expected: ContentId,
+        /// What it should have been called.
+        actual: ContentId,
+    },
+    /// The content is not as long as was announced.
+    #[error("content of {came} bytes came where {announced} were announced")]
+    Length {
+        /// How many bytes were to come.
+        announced: u64,
+        /// How many came, or more.
+        came: u64,
+    },
+    /// The content is larger than the server takes.
+    #[error("content is larger than the limit of {limit} bytes")]
+    TooLarge {
+        /// How many bytes it may have.
+        limit: u64,
+    },
+    /// What came packed can't be unpacked.
+    #[error("content is no whole zstd frame")]
+    Packed,
+    /// An action result is not well formed.
+    #[error("action result is not well formed: {0}")]
+    Result(&'static str),
+    /// It is not kept.
+    #[error("not kept: {0}")]
+    NotKept(NotKept),
+    /// The disk tier failed.
+    #[error("the disk tier failed")]
+    Tier(#[from] TierError),
+    /// What names it is not well formed.
+    #[error(transparent)]
+    Name(#[from] KeyError),
+    /// The server has as many scopes as it takes.
+    #[error("the server has its {MAX_SCOPES} scopes already")]
+    TooManyScopes,
+}
+
+/// What the server keeps. A clone is another handle.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    opened: Arc<Opened>,
+    disk: Disk,
+    largest_bytes: u64,
+    shelves: Mutex<HashMap<Scope, Arc<Shelf>>>,
+}
+
+/// What one scope keeps.
+#[derive(Debug)]
+struct Shelf {
+    contents: Kind<StoredContent>,
+    results: Kind<StoredResult>,
+    objects: [Kind<StoredObject>; Family::ALL.len()],
+}
+
+impl Store {
+    /// A store in an engine and its disk tier. A content may have `largest_bytes`.
+    pub fn new(opened: Arc<Opened>, disk: Disk, largest_bytes: u64) -> Self {
+        Self { inner: Arc::new(Inner { opened, disk, largest_bytes, shelves: Mutex::default() }) }
+    }
+
+    /// The engine below.
+    pub fn opened(&self) -> &Arc<Opened> {
+        &self.inner.opened
+    }
+
+    /// How many bytes a content may have.
+    pub(crate) fn largest_bytes(&self) -> u64 {
+        self.inner.largest_bytes
+    }
+
+    /// Whether the disk tier answers.
+    pub(crate) async fn is_well(&self) -> bool {
+        self.inner.disk.ping().await.is_ok()
+    }
+
+    fn shelf(&self, scope: &Scope) -> Result<Arc<Shelf>, StoreError> {
+        let mut shelves = self.inner.shelves.lock();
+        if let Some(shelf) = shelves.get(scope) {
+            return Ok(Arc::clone(shelf));
+        }
+        if shelves.len() >= MAX_SCOPES {
+            return Err(StoreError::TooManyScopes);
+        }
+        let larder = &self.inner.opened.larder;
+        let object = |family: Family| larder.kind(scope, family.name(), 1, options(object::weigh));
+        let shelf = Arc::new(Shelf {
+            contents: larder.kind(scope, "content", 1, options(content::weigh))?,
+            results: larder.kind(scope, "action", 1, options(result::weigh))?,
+            objects: [
+                object(Family::Turborepo)?,
+                object(Family::Nx)?,
+                object(Family::Gradle)?,
+                object(Family::Ccache)?,
+                object(Family::WebDav)?,
+                object(Family::Opaque)?,
+            ],
+        });
+        shelves.insert(scope.clone(), Arc::clone(&shelf));
+        Ok(shelf)
+    }
+}
+
+fn options<T>(weigh: fn(&T) -> u64) -> KindOptions<T> {
+    KindOptions {
+        write: Write::Everywhere,
+        reach: Reach::Team,
+        exclusion: Exclusion::Process,
+        weigh: Some(weigh),
+        ..KindOptions::default()
+    }
+}
+
+/// What memory alone has is lost with the process, so nobody is told that it is kept.
+fn acknowledged(kept: Kept) -> Result<(), StoreError> {
+    match kept {
+        Kept::Yes => Ok(()),
+        Kept::No(why) | Kept::InMemoryOnly(why) => Err(StoreError::NotKept(why)),
+    }
+}

@@ -1,0 +1,130 @@
+//! Objects: bytes that only their clients understand, under names that only they can check.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder::engine::Computed;
+use larder::key::{Key, Scope, Selector};
+use serde::{Deserialize, Serialize};
+
+use super::content::Body;
+use super::download::Download;
+use super::upload::{Finished, Upload};
+use super::{Shelf, Store, StoreError, acknowledged};
+
+/// Whose objects they are: each client's are a kind of their own, so that they can be counted and cleared apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// Turborepo's artifacts.
+    Turborepo,
+    /// Nx' archives.
+    Nx,
+    /// Gradle's build cache entries.
+    Gradle,
+    /// ccache's results and manifests.
+    Ccache,
+    /// Files over WebDAV, as sccache has them.
+    WebDav,
+    /// What is put under `/ac/` and is no action result.
+    Opaque,
+}
+
+impl Family {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Turborepo, Self::Nx, Self::Gradle, Self::Ccache, Self::WebDav, Self::Opaque];
+
+    /// What the kind of these objects is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Turborepo => "turborepo",
+            Self::Nx => "nx",
+            Self::Gradle => "gradle",
+            Self::Ccache => "ccache",
+            Self::WebDav => "webdav",
+            Self::Opaque => "opaque",
+        }
+    }
+}
+
+/// An object that can be given.
+#[derive(Debug)]
+pub struct Object {
+    /// What its client said of it.
+    pub facts: BTreeMap<String, String>,
+    /// Its bytes.
+    pub download: Download,
+}
+
+/// An object as the engine keeps it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct StoredObject {
+    body: Body,
+    facts: BTreeMap<String, String>,
+}
+
+pub(super) fn weigh(object: &StoredObject) -> u64 {
+    object.body.weight()
+        + object.facts.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum::<u64>()
+}
+
+impl Shelf {
+    fn object_key(&self, family: Family, id: &str) -> Result<Key, StoreError> {
+        Ok(self.objects[family as usize].key(id)?)
+    }
+}
+
+impl Store {
+    /// Begins to read an object; `None` if it is not there, or was damaged.
+    pub async fn object(
+        &self,
+        scope: &Scope,
+        family: Family,
+        id: &str,
+    ) -> Result<Option<Object>, StoreError> {
+        let shelf = self.shelf(scope)?;
+        let key = shelf.object_key(family, id)?;
+        let Some(entry) = shelf.objects[family as usize].get(&key).await else { return Ok(None) };
+        let download = self.open_body(&entry.body).await?;
+        Ok(download.map(|download| Object { facts: entry.facts.clone(), download }))
+    }
+
+    /// Whether an object is there whole.
+    pub async fn has_object(&self, scope: &Scope, family: Family, id: &str) -> Result<bool, StoreError> {
+        let shelf = self.shelf(scope)?;
+        Ok(shelf.objects[family as usize].has(&shelf.object_key(family, id)?).await)
+    }
+
+    /// Ends taking an object, in the place of what was there. `cost` is what making it took, as far as its client
+    /// said.
+    pub async fn keep_object(
+        &self,
+        scope: &Scope,
+        (family, id): (Family, &str),
+        upload: Upload,
+        facts: BTreeMap<String, String>,
+        (by, cost): (&Arc<str>, Duration),
+    ) -> Result<(), StoreError> {
+        let shelf = self.shelf(scope)?;
+        let key = shelf.object_key(family, id)?;
+        let Finished { body, .. } = upload.finish().await?;
+        let blob = body.blob();
+        let computed = Computed::new(StoredObject { body, facts }).naming(blob).made_by(Arc::clone(by));
+        acknowledged(shelf.objects[family as usize].put(&key, computed, cost).await)
+    }
+
+    /// Removes an object everywhere. That it was not there is no error.
+    pub async fn remove_object(&self, scope: &Scope, family: Family, id: &str) -> Result<(), StoreError> {
+        let key = self.shelf(scope)?.object_key(family, id)?;
+        self.remove(&key).await
+    }
+
+    /// Removes an entry from each tier, in each server that shares one.
+    pub(super) async fn remove(&self, key: &Key) -> Result<(), StoreError> {
+        let report = self.inner.opened.larder.invalidate(&Selector::key(key)).await;
+        match report.failed_tiers.into_iter().next() {
+            None => Ok(()),
+            Some((_, error)) => Err(StoreError::Tier(error)),
+        }
+    }
+}
