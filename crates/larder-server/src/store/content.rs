@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use larder::engine::Computed;
+use larder::engine::{Computed, Entry, Kind, Value};
 use larder::key::{Digest, Key, Scope};
 use serde::{Deserialize, Serialize};
 
@@ -87,10 +87,8 @@ impl Store {
             return Ok(Some(Download::inline(Bytes::new())));
         }
         let shelf = self.shelf(scope)?;
-        match shelf.contents.get(&shelf.content_key(id)?).await {
-            Some(entry) => self.open_body(&entry.body).await,
-            None => Ok(None),
-        }
+        let found = self.find(&shelf.contents, &shelf.content_key(id)?, |content| &content.body).await?;
+        Ok(found.map(|(_, download)| download))
     }
 
     /// The whole of a content of at most `most` bytes; `None` if it is not there, or is longer.
@@ -101,7 +99,24 @@ impl Store {
         }
     }
 
-    pub(super) async fn open_body(&self, body: &Body) -> Result<Option<Download>, StoreError> {
+    /// An entry and its body. Where the body was damaged here, a shared tier may have it whole.
+    pub(super) async fn find<T: Value>(
+        &self,
+        kind: &Kind<T>,
+        key: &Key,
+        body: fn(&T) -> &Body,
+    ) -> Result<Option<(Arc<Entry<T>>, Download)>, StoreError> {
+        for _ in 0..2 {
+            let Some(entry) = kind.get(key).await else { return Ok(None) };
+            if let Some(download) = self.open_body(body(&entry.value)).await? {
+                return Ok(Some((entry, download)));
+            }
+            kind.set_aside(key).await;
+        }
+        Ok(None)
+    }
+
+    async fn open_body(&self, body: &Body) -> Result<Option<Download>, StoreError> {
         match body {
             Body::Inline(bytes) => Ok(Some(Download::inline(bytes.clone()))),
             Body::Blob { digest, bytes } => {

@@ -84,9 +84,8 @@ impl Store {
     ) -> Result<Option<Object>, StoreError> {
         let shelf = self.shelf(scope)?;
         let key = shelf.object_key(family, id)?;
-        let Some(entry) = shelf.objects[family as usize].get(&key).await else { return Ok(None) };
-        let download = self.open_body(&entry.body).await?;
-        Ok(download.map(|download| Object { facts: entry.facts.clone(), download }))
+        let found = self.find(&shelf.objects[family as usize], &key, |object| &object.body).await?;
+        Ok(found.map(|(entry, download)| Object { facts: entry.facts.clone(), download }))
     }
 
     /// Whether an object is there whole.

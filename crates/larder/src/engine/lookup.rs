@@ -8,7 +8,7 @@ use super::keep::Footprint;
 use super::{Answer, Entry, Freshness, Held, Kept, Kind, Origin, Value, downcast};
 use crate::clock::{Instant, Timestamp};
 use crate::entry::{self, Codec, Opened};
-use crate::key::Key;
+use crate::key::{Key, Selector};
 use crate::stats::Place;
 use crate::tier::memory::Lookup;
 use crate::tier::stack::{Guarded, Waits};
@@ -88,6 +88,16 @@ impl<T: Value> Kind<T> {
                 self.larder.follow_afar().await;
                 self.has_in(far, key).await
             }
+        }
+    }
+
+    /// Takes an answer out of memory and the near tiers, because something that it names proved bad. The far tier keeps
+    /// its own, so the next question finds that.
+    pub async fn set_aside(&self, key: &Key) {
+        self.larder.forget(&Selector::key(key));
+        for guarded in &self.larder.shared.tiers {
+            // Failing that it is found to be bad again.
+            let _ = guarded.quarantine(key).await;
         }
     }
 

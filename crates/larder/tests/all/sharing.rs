@@ -166,6 +166,22 @@ async fn what_is_kept_whole_is_there_and_looking_brings_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_set_aside_here_comes_from_the_team_again() {
+    let team = Team::new();
+    let (a, b) = (team.node(), team.node());
+    let content = vec![7; 1_000_000];
+    let blob = a.disk.put_blob_bytes(&content).unwrap().digest;
+    a.ask_naming("x", "one", &[blob]).await;
+    a.larder.close().await;
+    assert_eq!(b.ask("x", "two").await, is("one", SHARED));
+    b.larder.close().await;
+    b.disk.quarantine_blob(blob).await.unwrap();
+    b.words.set_aside(&b.words.key("x").unwrap()).await;
+    assert_eq!(b.ask("x", "two").await, is("one", SHARED));
+    assert_eq!(b.disk.read_blob(blob).unwrap(), Some(content));
+}
+
+#[tokio::test]
 async fn two_who_look_at_the_same_time_both_find_it() {
     let team = Team::new();
     let node = team.node();
