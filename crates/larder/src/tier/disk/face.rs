@@ -42,8 +42,7 @@ impl Tier for Disk {
     }
 
     fn put(&self, entries: Vec<Sealed>) -> Answer<'_, Vec<crate::tier::PutOutcome>> {
-        let disk = self.clone();
-        Box::pin(blocking(move || disk.blocking_put(&entries)))
+        Box::pin(self.gathered(entries))
     }
 
     fn invalidate<'a>(&'a self, selector: &'a Selector) -> Answer<'a, crate::tier::Invalidated> {

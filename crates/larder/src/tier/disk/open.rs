@@ -21,7 +21,8 @@ use super::schema::{self, Access, FORMAT, Found};
 use super::store::{Identity, Store, identity_of};
 use crate::clock::Clock;
 use crate::entry::compress::Level;
-use crate::tier::{Brief, TierError};
+use crate::key::Key;
+use crate::tier::{Brief, Sealed, TierError};
 
 /// A log that has grown beyond this is written back when the tier is closed. Reading a smaller one at the next
 /// opening takes less time than waiting for the disk now.
@@ -71,7 +72,8 @@ struct Inner {
     writer: Mutex<()>,
     pins: Pins,
     checked: Checked,
-    gathered: Gathered,
+    gathered_gets: Gathered<Key>,
+    gathered_puts: Gathered<Vec<Sealed>>,
     written: AtomicBool,
     quarantined: AtomicU64,
 }
@@ -97,7 +99,8 @@ impl Disk {
             writer: Mutex::new(()),
             pins: Pins::default(),
             checked: Checked::default(),
-            gathered: Gathered::default(),
+            gathered_gets: Gathered::default(),
+            gathered_puts: Gathered::default(),
             written: AtomicBool::new(false),
             quarantined: AtomicU64::new(0),
         }));
@@ -144,8 +147,12 @@ impl Disk {
         &self.0.pins
     }
 
-    pub(super) fn gathered(&self) -> &Gathered {
-        &self.0.gathered
+    pub(super) fn gathered_gets(&self) -> &Gathered<Key> {
+        &self.0.gathered_gets
+    }
+
+    pub(super) fn gathered_puts(&self) -> &Gathered<Vec<Sealed>> {
+        &self.0.gathered_puts
     }
 
     pub(super) fn note_written(&self) {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use larder::entry::Record;
+use larder::key::{Digest, Selector};
 use larder::tier::disk::Disk;
-use larder::tier::{Brief, Tier};
+use larder::tier::{Brief, PutOutcome, Refusal, Sealed, Tier};
 
-use super::{Lab, keep, key, noise, run, value};
+use super::{Lab, entry, keep, key, noise, run, value};
 
 fn ask(disk: &Disk, rest: &str) -> tokio::task::JoinHandle<Option<Vec<u8>>> {
     let (disk, key) = (disk.clone(), key(rest));
@@ -37,6 +39,46 @@ fn each_of_many_gets_its_own_answer() {
             }
         }
     });
+}
+
+#[test]
+fn each_of_many_that_are_stored_together_is_judged_by_itself() {
+    let mut lab = Lab::new();
+    lab.options.max_entry_bytes = 100_000;
+    let disk = lab.open();
+    let began = run(disk.epoch()).unwrap();
+    run(disk.invalidate(&Selector::key(&key("revoked")))).unwrap();
+    let now = run(disk.epoch()).unwrap();
+    let absent = Digest::of(b"absent");
+    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    threads.block_on(async {
+        let put = |entries: Vec<Sealed>| {
+            let disk = disk.clone();
+            tokio::spawn(async move { disk.put(entries).await.unwrap() })
+        };
+        let mut puts = Vec::new();
+        for n in 0..200 {
+            let value = noise(100, n);
+            puts.push(put(vec![
+                Sealed { began: now, ..entry(&disk, &format!("{n} a"), &value, |_| ()) },
+                Sealed { began, ..entry(&disk, "revoked", &value, |_| ()) },
+                Sealed { began: now, ..entry(&disk, &format!("{n} b"), &noise(200_000, n), |_| ()) },
+            ]));
+            let naming = |record: &mut Record| record.blobs = Box::new([absent]);
+            puts.push(put(vec![entry(&disk, &format!("{n} c"), &value, naming)]));
+        }
+        let (kept, refused) = (PutOutcome::Kept, PutOutcome::Refused);
+        let expected = [
+            vec![kept, refused(Refusal::Revoked), refused(Refusal::TooLarge)],
+            vec![refused(Refusal::MissingBlob(absent))],
+        ];
+        for (put, expected) in puts.into_iter().zip(expected.iter().cycle()) {
+            assert_eq!(put.await.unwrap(), *expected);
+        }
+    });
+    for n in 0..200 {
+        assert_eq!(value(&disk, &format!("{n} a")), Some(noise(100, n)));
+    }
 }
 
 #[test]
