@@ -89,12 +89,13 @@ async fn serve(
     };
     let opened = Arc::new(opened);
     let store = Store::new(Arc::clone(&opened), disk, largest.0);
-    let server = Server::bind(options, store).await.map_err(cannot_begin)?;
+    let server = Server::bind(options, store.clone()).await.map_err(cannot_begin)?;
     announce(server.address(), console)?;
     let ended = ended()?;
     tokio::select! {
         () = server.serve(ended) => {}
         never = opened.attend() => match never {},
+        never = store.attend() => match never {},
     }
     opened.close().await;
     Ok(Code::Done)

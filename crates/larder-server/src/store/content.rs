@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use larder::engine::{Computed, Entry, Kind, Value};
 use larder::key::{Digest, Key, Scope};
+use larder::stats::Place;
 use serde::{Deserialize, Serialize};
 
 use super::download::Download;
@@ -71,9 +72,14 @@ impl Store {
     pub async fn missing(&self, scope: &Scope, ids: &[ContentId]) -> Result<Vec<ContentId>, StoreError> {
         let shelf = self.shelf(scope)?;
         let looks = ids.to_vec().into_iter().map(move |id| {
-            let shelf = Arc::clone(&shelf);
+            let (store, shelf) = (self.clone(), Arc::clone(&shelf));
             async move {
-                let there = id.is_empty() || shelf.contents.has(&shelf.content_key(id)?).await;
+                let key = shelf.content_key(id)?;
+                let there = id.is_empty() || shelf.contents.has(&key).await;
+                if there {
+                    // Whoever is told so relies on it.
+                    store.inner.uses.note(&key);
+                }
                 Ok::<_, StoreError>((!there).then_some(id))
             }
         });
@@ -107,7 +113,10 @@ impl Store {
         body: fn(&T) -> &Body,
     ) -> Result<Option<(Arc<Entry<T>>, Download)>, StoreError> {
         for _ in 0..2 {
-            let Some(entry) = kind.get(key).await else { return Ok(None) };
+            let Some((entry, place)) = kind.get_from(key).await else { return Ok(None) };
+            if place == Place::Memory {
+                self.inner.uses.note(key);
+            }
             if let Some(download) = self.open_body(body(&entry.value)).await? {
                 return Ok(Some((entry, download)));
             }
@@ -154,5 +163,22 @@ impl Store {
         let computed = Computed::new(StoredContent { body }).naming(blob).made_by(Arc::clone(by));
         acknowledged(shelf.contents.put(&shelf.content_key(id)?, computed, Duration::ZERO).await)?;
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `docs/format.md` tells what these bytes are; a change of them is a new version of the kind.
+    #[test]
+    fn bodies_are_stored_as_the_format_says() {
+        let stored = |body| postcard::to_stdvec(&StoredContent { body }).unwrap();
+        assert_eq!(stored(Body::Inline(Bytes::from_static(b"abc"))), [0, 3, b'a', b'b', b'c']);
+        let blob = stored(Body::Blob { digest: Digest::of(b"abc"), bytes: 300 });
+        assert_eq!(
+            (blob[0], &blob[1..33], &blob[33..]),
+            (1, &Digest::of(b"abc").as_bytes()[..], &[172, 2][..])
+        );
     }
 }

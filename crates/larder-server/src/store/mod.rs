@@ -17,6 +17,7 @@ mod object;
 mod result;
 mod unpack;
 mod upload;
+mod uses;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use self::object::{Family, Object};
 use self::result::StoredResult;
 pub(crate) use self::result::is_well_formed;
 pub use self::upload::Upload;
+use self::uses::Uses;
 
 /// How many scopes one server may have: each costs memory for as long as the server lives.
 const MAX_SCOPES: usize = 4096;
@@ -96,6 +98,7 @@ struct Inner {
     disk: Disk,
     largest_bytes: u64,
     shelves: Mutex<HashMap<Scope, Arc<Shelf>>>,
+    uses: Uses,
 }
 
 /// What one scope keeps.
@@ -109,7 +112,8 @@ struct Shelf {
 impl Store {
     /// A store in an engine and its disk tier. A content may have `largest_bytes`.
     pub fn new(opened: Arc<Opened>, disk: Disk, largest_bytes: u64) -> Self {
-        Self { inner: Arc::new(Inner { opened, disk, largest_bytes, shelves: Mutex::default() }) }
+        let (shelves, uses) = (Mutex::default(), Uses::default());
+        Self { inner: Arc::new(Inner { opened, disk, largest_bytes, shelves, uses }) }
     }
 
     /// The engine below.

@@ -11,6 +11,7 @@ use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bytes::Bytes;
 use larder::engine::Computed;
 use larder::key::{Key, Scope};
+use larder::stats::Place;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +47,11 @@ impl Store {
         action: ContentId,
     ) -> Result<Option<reapi::ActionResult>, StoreError> {
         let shelf = self.shelf(scope)?;
-        let Some(entry) = shelf.results.get(&shelf.result_key(action)?).await else { return Ok(None) };
+        let key = shelf.result_key(action)?;
+        let Some((entry, place)) = shelf.results.get_from(&key).await else { return Ok(None) };
+        if place == Place::Memory {
+            self.inner.uses.note(&key);
+        }
         let result = reapi::ActionResult::decode(entry.message.clone())
             .map_err(|_| StoreError::Result("it cannot be decoded"))?;
         Ok(self.is_complete(scope, action.function, &result).await?.then_some(result))
