@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use expect_test::expect;
 use larder_shared::testing::RedisServer;
@@ -121,6 +122,38 @@ fn what_one_machine_ran_another_gets_with_its_outputs_and_its_log_and_runs_nothi
     for secret in [ada.path(""), bob.path("")] {
         assert!(!keys.contains(&*secret.to_string_lossy()), "{keys}");
     }
+}
+
+/// Runs the tasks as if on a machine of this name.
+fn run_on(lab: &Lab, host: &str) -> String {
+    let script = format!("echo {host} > /proc/sys/kernel/hostname && exec \"$LARDER\" run count");
+    let mut command = Command::new("unshare");
+    command.args(["--uts", "--map-root-user", "sh", "-c", &script]).current_dir(lab.path("project"));
+    let lent = lab.command(&[]);
+    command.env_clear().envs(lent.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("LARDER", env!("CARGO_BIN_EXE_larder"));
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.success(),
+        "{said}\nthis test makes a namespace of its own; run it as root, or allow it with\n    \
+         sysctl -w kernel.unprivileged_userns_clone=1"
+    );
+    said
+}
+
+#[test]
+fn a_clone_on_a_machine_of_another_name_hits_and_is_told_whose_the_result_is() {
+    let server = RedisServer::start();
+    let [ada, bob] = ["ada", "bob"].map(|user| {
+        let mut lab = machine(&server, user);
+        lab.without_variable("LARDER_PRODUCER");
+        lab
+    });
+    assert!(run_on(&ada, "attic").contains("build ran"));
+    let said = run_on(&bob, "cellar");
+    assert!(said.contains("build hit, from ada@attic, ") && said.contains("count hit, "), "{said}");
+    assert!(!bob.path("home/ran").exists(), "nothing ran");
 }
 
 #[test]
