@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use larder::clock::Clock;
-use larder::config::{Config, Machine, Mode, Settings};
+use larder::config::{Config, Machine, Mode, Settings, SharedSettings};
 use larder::engine::{Larder, Opened, Process};
 use larder::tier::disk::Disk;
 use larder::tier::{Brief, Tier, TierError};
@@ -53,7 +53,8 @@ pub(crate) fn open(global: &Global, tiers: Tiers) -> Result<Store, Failure> {
 /// The tier that a team shares, if one is configured. Nothing is connected to yet.
 pub(crate) fn shared(settings: &Settings) -> Result<Option<Arc<dyn Tier>>, Failure> {
     let Some(url) = &settings.shared.url else { return Ok(None) };
-    let options = larder_shared::Options { max_age: settings.shared.max_age, clock: Clock::system() };
+    let SharedSettings { max_age, token, .. } = &settings.shared;
+    let options = larder_shared::Options { max_age: *max_age, clock: Clock::system(), token: token.clone() };
     let tier = larder_shared::open(url, options).map_err(|error| {
         Failure::usage(error)
             .hint("write it as redis://HOST:PORT; `larder config show --origin` tells where it stands")

@@ -10,10 +10,14 @@
 
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "remote-execution")]
+mod remote_execution;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod url;
 
 #[cfg(feature = "redis")]
 pub use redis::Redis;
+#[cfg(feature = "remote-execution")]
+pub use remote_execution::RemoteExecution;
 pub use url::{Options, UrlError, open};

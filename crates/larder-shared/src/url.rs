@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder::clock::Clock;
+use larder::config::Secret;
 use larder::tier::Tier;
 
 /// How a shared tier is used.
@@ -13,6 +14,8 @@ pub struct Options {
     pub max_age: Duration,
     /// Tells how long an entry still holds.
     pub clock: Clock,
+    /// What says to a server who asks, where that does not stand in the URL.
+    pub token: Option<Secret>,
 }
 
 /// A URL names no shared tier. What is said of it never has a password in it.
@@ -30,6 +33,9 @@ pub enum UrlError {
     /// The namespace is not well formed.
     #[error("namespace {0:?} must be 1 to 64 of a-z, A-Z, 0-9, '.', '_' and '-'")]
     Namespace(String),
+    /// The token is no text that can be sent.
+    #[error("the shared tier's token has characters that no token has")]
+    Token,
     /// The rest of it is not well formed.
     #[error("the shared tier's URL is not well formed")]
     Malformed(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -41,6 +47,8 @@ pub fn open(url: &str, options: Options) -> Result<Arc<dyn Tier>, UrlError> {
     match scheme {
         #[cfg(feature = "redis")]
         "redis" | "valkey" | "redis+unix" | "valkey+unix" => Ok(Arc::new(crate::Redis::open(url, options)?)),
+        #[cfg(feature = "remote-execution")]
+        "grpc" | "grpcs" => Ok(Arc::new(crate::RemoteExecution::open(url, options)?)),
         "rediss" | "valkeys" => Err(UrlError::Encrypted(scheme.to_owned())),
         _ => Err(UrlError::Scheme(scheme.to_owned())),
     }

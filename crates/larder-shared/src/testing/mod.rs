@@ -2,8 +2,10 @@
 //!
 //! Nothing here is asked by what is built for users.
 
+mod casd;
 mod proxy;
 mod server;
 
+pub use casd::CasdServer;
 pub use proxy::{Proxy, Weather};
 pub use server::RedisServer;

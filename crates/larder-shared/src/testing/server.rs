@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How often another port is tried where somebody else was quicker.
-const ATTEMPTS: usize = 20;
+pub(super) const ATTEMPTS: usize = 20;
 /// Ports that no system gives to whoever asks for any, so that nobody gets the port of a server that was killed.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// How long a server may take to answer.
-const STARTS: Duration = Duration::from_secs(20);
+pub(super) const STARTS: Duration = Duration::from_secs(20);
 
 /// A server that ends with this.
 #[derive(Debug)]
@@ -33,9 +33,7 @@ impl RedisServer {
     pub fn start() -> Self {
         let directory = tempfile::Builder::new().prefix("redis").tempdir().expect("a temporary directory");
         for _ in 0..ATTEMPTS {
-            let number = RandomState::new().hash_one(directory.path());
-            let port = PORTS.start + (number % PORTS.len() as u64) as u16;
-            let address = (Ipv4Addr::LOCALHOST, port).into();
+            let address = some_address();
             if let Some(child) = spawn(&directory, address) {
                 return Self { child, address, directory };
             }
@@ -92,6 +90,12 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// An address on loopback that is likely to be free.
+pub(super) fn some_address() -> SocketAddr {
+    let number = RandomState::new().hash_one(std::process::id());
+    (Ipv4Addr::LOCALHOST, PORTS.start + (number % PORTS.len() as u64) as u16).into()
 }
 
 /// Starts a server; `None` if it ended at once, as its port is taken.

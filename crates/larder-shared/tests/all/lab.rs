@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) fn options() -> Options {
-    Options { max_age: Duration::from_secs(3600), clock: Clock::system() }
+    Options { max_age: Duration::from_secs(3600), clock: Clock::system(), token: None }
 }
 
 pub(crate) struct Node {

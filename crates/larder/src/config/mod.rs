@@ -27,8 +27,8 @@ pub use machine::{Machine, processors};
 pub use resolve::{Config, Row};
 pub use schema::{SETTINGS, Setting};
 pub use settings::{
-    DiskSettings, KindSettings, MemorySettings, Mode, Profile, ScopeSettings, Settings, SharedSettings,
-    StatsSettings,
+    DiskSettings, KindSettings, MemorySettings, Mode, Profile, ScopeSettings, Secret, Settings,
+    SharedSettings, StatsSettings,
 };
 pub use size::{Amount, ByteSize};
 pub use text::{duration_text, parse_duration};

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::error::Fault;
-use super::settings::{KindSettings, ScopeSettings, Settings};
+use super::settings::{KindSettings, ScopeSettings, Secret, Settings};
 use super::size::{Amount, ByteSize};
 use super::text::{
     duration_text, limit_of_number, limit_of_time, parse_duration, parse_limit_of_number,
@@ -228,6 +228,14 @@ pub static SETTINGS: &[Setting] = &[
         |s| s.shared.shown_url().unwrap_or_else(|| "none".to_owned())
     ),
     plain!(
+        "shared_token",
+        Text,
+        "text or \"none\"",
+        "what says to the shared tier who asks; shown nowhere",
+        |s, given| shared_token(given.text).map(|token| s.shared.token = token),
+        |s| if s.shared.token.is_some() { "***" } else { "none" }.to_owned()
+    ),
+    plain!(
         "shared_read",
         Switch,
         "true or false",
@@ -340,6 +348,14 @@ fn shared_url(text: &str) -> Result<Option<String>, Fault> {
         "" => Err(Fault::Empty { setting: "shared".to_owned() }),
         "none" => Ok(None),
         text => Ok(Some(text.to_owned())),
+    }
+}
+
+fn shared_token(text: &str) -> Result<Option<Secret>, Fault> {
+    match text {
+        "" => Err(Fault::Empty { setting: "shared_token".to_owned() }),
+        "none" => Ok(None),
+        text => Ok(Some(Secret::new(text))),
     }
 }
 

@@ -94,6 +94,8 @@ pub struct DiskSettings {
 pub struct SharedSettings {
     /// Where it is; `None` if there is none.
     pub url: Option<String>,
+    /// What says to it who asks, where that does not stand in the URL.
+    pub token: Option<Secret>,
     /// Whether kept answers are taken from it.
     pub reads: bool,
     /// Whether new ones are sent to it.
@@ -123,11 +125,33 @@ impl SharedSettings {
 
 impl fmt::Debug for SharedSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, reads, writes, patience, waits, max_age } = self;
+        let Self { url: _, token, reads, writes, patience, waits, max_age } = self;
         let url = self.shown_url();
         let mut all = f.debug_struct("SharedSettings");
-        all.field("url", &url).field("reads", reads).field("writes", writes);
+        all.field("url", &url).field("token", token).field("reads", reads).field("writes", writes);
         all.field("patience", patience).field("waits", waits).field("max_age", max_age).finish()
+    }
+}
+
+/// A text that is shown nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a text that is to be shown nowhere.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for whoever it is meant for.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
     }
 }
 
@@ -177,6 +201,7 @@ impl Settings {
             },
             shared: SharedSettings {
                 url: None,
+                token: None,
                 reads: true,
                 writes: true,
                 patience: Duration::from_millis(75),

@@ -1,0 +1,78 @@
+//! The epoch: one action result under a name that all know.
+
+use std::sync::atomic::Ordering;
+
+use larder::key::Selector;
+use larder::tier::{Epoch, Invalidated, Invalidations, TierError};
+
+use super::RemoteExecution;
+use super::connection::unexpected;
+use super::random::random;
+use super::statement::{Name, Says, Statement};
+
+/// Where there is no epoch, and none may be written.
+const NONE: u64 = 0;
+/// How much the clock is moved to the left, to make room for what no clock tells apart.
+const FINER: u32 = 12;
+
+impl RemoteExecution {
+    /// The epoch as it stands there; `None` where there is none.
+    pub(super) async fn stated_epoch(&self) -> Result<Option<u64>, TierError> {
+        let stated = self.stated(&Name::epoch()).await?;
+        let epoch = stated.and_then(|statement| match statement.says {
+            Says::Epoch(epoch) => Some(epoch),
+            _ => None,
+        });
+        self.inner.epoch.store(epoch.unwrap_or(NONE), Ordering::Release);
+        Ok(epoch)
+    }
+
+    /// The epoch: what is known of it without asking, as an older one is as right as the newest.
+    pub(super) async fn epoch_now(&self) -> Result<Epoch, TierError> {
+        match self.inner.epoch.load(Ordering::Acquire) {
+            NONE => self.epoch_there().await.map(Epoch),
+            known => Ok(Epoch(known)),
+        }
+    }
+
+    /// The epoch as it stands there. Where there is none one is begun, unless that may not be.
+    async fn epoch_there(&self) -> Result<u64, TierError> {
+        if let Some(epoch) = self.stated_epoch().await? {
+            return Ok(epoch);
+        }
+        match self.begin_epoch(NONE).await {
+            // Others may have begun one too: whichever stands there is the one.
+            Ok(()) => Ok(self.stated_epoch().await?.unwrap_or(NONE)),
+            Err(TierError::ReadOnly) => Ok(NONE),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts a new epoch in the place of whatever stands there: another one in each attempt, so that one which arrives
+    /// late brings nothing back.
+    async fn begin_epoch(&self, before: u64) -> Result<(), TierError> {
+        let micros = u64::try_from(self.inner.options.clock.wall().as_millis()).unwrap_or(0) * 1000;
+        let fresh = || {
+            let least = (micros << FINER).max(before);
+            Statement::bare(Says::Epoch(least.saturating_add(1).saturating_add(random() >> 32)))
+        };
+        self.state(&Name::epoch(), fresh).await
+    }
+
+    /// What was invalidated after an epoch: nothing if it is the one that stands there, else perhaps everything.
+    pub(super) async fn told_since(&self, epoch: Epoch) -> Result<Invalidations, TierError> {
+        let now = Epoch(self.epoch_there().await?);
+        Ok(Invalidations { epoch: now, selectors: (now == epoch).then(Vec::new) })
+    }
+
+    /// Invalidates everything, as no more can be told.
+    pub(super) async fn invalidate_all(&self, _covered: &Selector) -> Result<Invalidated, TierError> {
+        let before = self.stated_epoch().await?.unwrap_or(NONE);
+        self.begin_epoch(before).await?;
+        let after = self.stated_epoch().await?;
+        if after == Some(before) {
+            return Err(unexpected("the server does not replace what it has"));
+        }
+        Ok(Invalidated { epoch: Epoch(after.unwrap_or(NONE)), keys: Vec::new(), bytes: 0 })
+    }
+}

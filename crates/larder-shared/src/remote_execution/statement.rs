@@ -1,0 +1,245 @@
+//! What an action result says, in the place of what a command printed to its standard error.
+//!
+//! Each begins with the number of this layout and ends with a checksum over its name, its words and the content that
+//! it names, so that one which is cut, damaged or another's is none.
+
+use bazel_remote_apis::build::bazel::remote::execution::v2 as api;
+use larder::clock::Timestamp;
+use larder::key::{Digest, Key};
+use larder::tier::{BlobForm, TierError};
+
+use super::connection::{Lane, is_denied, unexpected};
+use super::{RemoteExecution, Terms};
+
+/// The number of the layout.
+const LAYOUT: &str = "larder remote execution 1";
+
+/// What an action result is filed under: its digest stands in the place of an action's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Name(String);
+
+impl Name {
+    pub(super) fn epoch() -> Self {
+        Self(format!("{LAYOUT}\nepoch\n"))
+    }
+
+    pub(super) fn entry(key: &Key) -> Self {
+        Self(format!("{LAYOUT}\nentry\n{key}\n"))
+    }
+
+    pub(super) fn blob(digest: Digest) -> Self {
+        Self(format!("{LAYOUT}\nblob\n{digest}\n"))
+    }
+
+    pub(super) fn digest(&self, terms: Terms) -> api::Digest {
+        terms.digest(self.0.as_bytes())
+    }
+}
+
+/// What is said under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Says {
+    /// The epoch now.
+    Epoch(u64),
+    /// An entry that was stored under an epoch and holds until then.
+    Entry { epoch: u64, until: Timestamp },
+    /// A blob in this form, of whose pieces each begins with so many bytes that are none of it.
+    Blob { form: BlobForm, salt: usize },
+    /// What was here proved bad.
+    Aside,
+}
+
+/// What an action result says, and the content that it names.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Statement {
+    pub(super) says: Says,
+    /// Content that is short enough to stand here.
+    pub(super) inline: Vec<u8>,
+    /// Content in pieces.
+    pub(super) pieces: Vec<api::Digest>,
+    /// Content of the blobs that an entry names: it is to be kept as long as this.
+    pub(super) beside: Vec<api::Digest>,
+}
+
+impl Says {
+    fn words(self) -> String {
+        match self {
+            Self::Epoch(epoch) => format!("1 epoch {epoch}"),
+            Self::Entry { epoch, until } => format!("1 entry {epoch} {}", until.as_millis()),
+            Self::Blob { form: BlobForm { packed, bytes }, salt } => {
+                format!("1 blob {} {bytes} {salt}", if packed { "zstd" } else { "plain" })
+            }
+            Self::Aside => "1 aside".to_owned(),
+        }
+    }
+
+    fn parse(words: &[&str]) -> Option<Self> {
+        match words {
+            ["1", "epoch", epoch] => Some(Self::Epoch(epoch.parse().ok()?)),
+            ["1", "entry", epoch, until] => {
+                let until = Timestamp::from_millis(until.parse().ok()?);
+                Some(Self::Entry { epoch: epoch.parse().ok()?, until })
+            }
+            ["1", "blob", form, bytes, salt] => {
+                let packed = match *form {
+                    "zstd" => true,
+                    "plain" => false,
+                    _ => return None,
+                };
+                let form = BlobForm { packed, bytes: bytes.parse().ok()? };
+                Some(Self::Blob { form, salt: salt.parse().ok()? })
+            }
+            ["1", "aside"] => Some(Self::Aside),
+            _ => None,
+        }
+    }
+}
+
+impl Statement {
+    /// A statement that names no content.
+    pub(super) fn bare(says: Says) -> Self {
+        Self { says, inline: Vec::new(), pieces: Vec::new(), beside: Vec::new() }
+    }
+
+    fn checksum(&self, name: &Name) -> Digest {
+        let mut text = format!("{}{}\n", name.0, self.says.words());
+        for api::Digest { hash, size_bytes } in &self.pieces {
+            text.push_str(&format!("{hash} {size_bytes}\n"));
+        }
+        Digest::of(text.as_bytes())
+    }
+
+    fn into_result(self, name: &Name) -> api::ActionResult {
+        let words = format!("{} {}", self.says.words(), self.checksum(name));
+        let named = |letter: char, content: Vec<api::Digest>| {
+            let file = move |(nth, digest)| api::OutputFile {
+                path: format!("{letter}{nth}"),
+                digest: Some(digest),
+                ..api::OutputFile::default()
+            };
+            content.into_iter().enumerate().map(file)
+        };
+        api::ActionResult {
+            output_files: named('p', self.pieces).chain(named('b', self.beside)).collect(),
+            stdout_raw: self.inline,
+            stderr_raw: words.into_bytes(),
+            ..api::ActionResult::default()
+        }
+    }
+
+    fn of_result(name: &Name, result: api::ActionResult) -> Option<Self> {
+        let text = String::from_utf8(result.stderr_raw).ok()?;
+        let (words, checksum) = text.rsplit_once(' ')?;
+        let says = Says::parse(&words.split(' ').collect::<Vec<_>>())?;
+        let (mut pieces, mut beside) = (Vec::new(), Vec::new());
+        for file in result.output_files {
+            let list = if file.path.starts_with('p') { &mut pieces } else { &mut beside };
+            list.push(file.digest?);
+        }
+        let statement = Self { says, inline: result.stdout_raw, pieces, beside };
+        (statement.checksum(name).to_string() == checksum).then_some(statement)
+    }
+}
+
+impl RemoteExecution {
+    /// What is said under a name. What cannot be read is as good as nothing.
+    pub(super) async fn stated(&self, name: &Name) -> Result<Option<Statement>, TierError> {
+        let terms = self.terms().await?;
+        let asks = api::GetActionResultRequest {
+            instance_name: self.inner.instance.clone(),
+            action_digest: Some(name.digest(terms)),
+            inline_stdout: true,
+            inline_stderr: true,
+            digest_function: terms.function(),
+            ..api::GetActionResultRequest::default()
+        };
+        let ask = |wire| {
+            let asks = asks.clone();
+            async move {
+                let mut client = api::action_cache_client::ActionCacheClient::new(wire)
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES);
+                Ok(client.get_action_result(asks).await?.into_inner())
+            }
+        };
+        let told = self.inner.connections.call(Lane::Small, "GetActionResult", ask).await?;
+        Ok(told.and_then(|result| Statement::of_result(name, result)))
+    }
+
+    /// Says something under a name, whatever was said there before. `statement` is called for each attempt.
+    pub(super) async fn state(
+        &self,
+        name: &Name,
+        statement: impl Fn() -> Statement,
+    ) -> Result<(), TierError> {
+        let terms = self.terms().await?;
+        if self.reads_only() {
+            return Err(TierError::ReadOnly);
+        }
+        let say = |wire| {
+            let says = api::UpdateActionResultRequest {
+                instance_name: self.inner.instance.clone(),
+                action_digest: Some(name.digest(terms)),
+                action_result: Some(statement().into_result(name)),
+                digest_function: terms.function(),
+                ..api::UpdateActionResultRequest::default()
+            };
+            async move {
+                let mut client = api::action_cache_client::ActionCacheClient::new(wire)
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES);
+                client.update_action_result(says).await.map(drop)
+            }
+        };
+        match self.inner.connections.call(Lane::Small, "UpdateActionResult", say).await {
+            Ok(Some(())) => Ok(()),
+            Ok(None) => Err(unexpected("UpdateActionResult: content that is named is not there")),
+            Err(error) if is_denied(&error) => {
+                self.only_reads();
+                Err(TierError::ReadOnly)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A longer answer is not taken.
+pub(super) const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statement(says: Says) -> Statement {
+        let digest = |n: u8| api::Digest { hash: Digest::of(&[n]).to_string(), size_bytes: 1 };
+        Statement { says, inline: vec![1, 2], pieces: vec![digest(1), digest(2)], beside: vec![digest(3)] }
+    }
+
+    #[test]
+    fn what_is_said_reads_back_under_its_name_and_under_no_other() {
+        let form = BlobForm { packed: true, bytes: 300 };
+        let until = Timestamp::from_millis(7);
+        let all =
+            [Says::Epoch(9), Says::Entry { epoch: 9, until }, Says::Blob { form, salt: 16 }, Says::Aside];
+        for says in all {
+            let (name, other) = (Name::blob(Digest::of(b"a")), Name::blob(Digest::of(b"b")));
+            let result = statement(says).into_result(&name);
+            assert_eq!(Statement::of_result(&name, result.clone()), Some(statement(says)));
+            assert_eq!(Statement::of_result(&other, result), None);
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_or_of_another_layout_says_nothing() {
+        let name = Name::epoch();
+        let result = statement(Says::Epoch(41)).into_result(&name);
+        for at in 0..result.stderr_raw.len() {
+            let mut damaged = result.clone();
+            damaged.stderr_raw[at] ^= 1;
+            assert_eq!(Statement::of_result(&name, damaged), None, "byte {at}");
+        }
+        let mut fewer = result.clone();
+        fewer.output_files.remove(0);
+        assert_eq!(Statement::of_result(&name, fewer), None);
+        let later = api::ActionResult { stderr_raw: b"2 epoch 41 x".to_vec(), ..result };
+        assert_eq!(Statement::of_result(&name, later), None);
+    }
+}
