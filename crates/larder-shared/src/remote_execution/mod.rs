@@ -46,8 +46,8 @@
 //! This holds if a server answers a read with what was last written there. One that steps back to an older copy of
 //! itself may serve what was invalidated since; so may several that copy from each other at leisure.
 //!
-//! **Epochs** are numbers above the one before: microseconds of the writer's clock, and 32 bits that nobody guesses. No
-//! clock has to be right.
+//! **Epochs** are microseconds of the writer's clock, or the epoch before where that is ahead of it, and 32 bits that
+//! nobody guesses on top. All that counts is whether two are the same, so that no clock has to be right.
 //!
 //! Not here: leases, which take a server that gives something to one of two. Everybody gets them.
 

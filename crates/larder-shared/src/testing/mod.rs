@@ -3,9 +3,12 @@
 //! Nothing here is asked by what is built for users.
 
 mod casd;
+mod gate;
+mod port;
 mod proxy;
 mod server;
 
 pub use casd::CasdServer;
+pub use gate::{Gate, Passes};
 pub use proxy::{Proxy, Weather};
 pub use server::RedisServer;

@@ -74,11 +74,6 @@ impl Proxy {
         format!("redis://{}", self.address)
     }
 
-    /// The URL under which a remote execution cache behind it is reached.
-    pub fn grpc_url(&self) -> String {
-        format!("grpc://{}", self.address)
-    }
-
     /// Changes the weather.
     pub fn turn(&self, weather: Weather) {
         self.weather.send_replace(weather);

@@ -1,21 +1,14 @@
 //! A `redis-server` of one's own: on loopback, on a free port, in a directory that goes with it.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher as _;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How often another port is tried where somebody else was quicker.
-pub(super) const ATTEMPTS: usize = 20;
-/// Ports that no system gives to whoever asks for any, so that nobody gets the port of a server that was killed.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
-/// How long a server may take to answer.
-pub(super) const STARTS: Duration = Duration::from_secs(20);
+use super::port::{ATTEMPTS, STARTS, some_address};
 
 /// A server that ends with this.
 #[derive(Debug)]
@@ -90,12 +83,6 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// An address on loopback that is likely to be free.
-pub(super) fn some_address() -> SocketAddr {
-    let number = RandomState::new().hash_one(std::process::id());
-    (Ipv4Addr::LOCALHOST, PORTS.start + (number % PORTS.len() as u64) as u16).into()
 }
 
 /// Starts a server; `None` if it ended at once, as its port is taken.

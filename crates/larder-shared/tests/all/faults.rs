@@ -1,5 +1,6 @@
 //! A network and a server that misbehave: no answer is ever wrong, and none fails.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use larder::engine::Origin;
@@ -11,7 +12,7 @@ use crate::lab::{Node, SOON};
 const SHARED: Origin = Origin::Kept(Place::Shared);
 
 /// Asks for new things until one comes from, or has gone to, the shared tier.
-async fn is_back(node: &Node, from: &Node) {
+pub(crate) async fn is_back(node: &Node, from: &Node) {
     let waits = async {
         for n in 0.. {
             let id = format!("back {n}");
@@ -29,14 +30,19 @@ async fn is_back(node: &Node, from: &Node) {
 /// What a machine asks for in bad weather is right; returns whether it left the shared tier alone.
 async fn check(weather: Weather) -> bool {
     let server = RedisServer::start();
-    let proxy = Proxy::start(server.address()).await.unwrap();
-    let calm = Node::patient(&server.url());
+    check_at("redis", server.address(), weather).await
+}
+
+/// The same of a server at this address, whose URLs have this scheme.
+pub(crate) async fn check_at(scheme: &str, server: SocketAddr, weather: Weather) -> bool {
+    let proxy = Proxy::start(server).await.unwrap();
+    let calm = Node::patient(&format!("{scheme}://{server}"));
     let ids: Vec<String> = (0..6).map(|n| format!("{weather:?} {n}").replace(['(', ')'], "-")).collect();
     for id in &ids {
         calm.ask(id).await;
     }
     calm.larder.close().await;
-    let node = Node::new(&proxy.redis_url(), Duration::from_millis(75));
+    let node = Node::new(&format!("{scheme}://{}", proxy.address()), Duration::from_millis(75));
     proxy.turn(weather);
     for id in &ids {
         node.ask(id).await;
