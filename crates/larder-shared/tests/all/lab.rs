@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use larder::clock::Clock;
 use larder::engine::{Computed, Kind, KindOptions, Larder, LarderOptions, Origin, Reach, Write};
+use larder::entry::compress::Level;
 use larder::key::{Key, Scope};
 use larder::stats::{Stats, StatsOptions};
 use larder::tier::breaker::BreakerOptions;
@@ -35,7 +36,9 @@ impl Node {
     pub(crate) fn new(url: &str, patience: Duration) -> Self {
         let folder = TempDir::new().unwrap();
         let clock = Clock::system();
-        let disk = Disk::open(folder.path(), DiskOptions::default()).unwrap();
+        // What is packed would be too short to be cut.
+        let plain = DiskOptions { level: Level::OFF, ..DiskOptions::default() };
+        let disk = Disk::open(folder.path(), plain).unwrap();
         let mut larder = LarderOptions::new(clock.clone(), Stats::new(StatsOptions::default(), clock));
         larder.tiers = vec![std::sync::Arc::new(disk.clone())];
         let far = FarOptions { reads: true, writes: true, patience, waits: SOON };
