@@ -56,8 +56,9 @@ pub(crate) fn shared(settings: &Settings) -> Result<Option<Arc<dyn Tier>>, Failu
     let SharedSettings { max_age, token, .. } = &settings.shared;
     let options = larder_shared::Options { max_age: *max_age, clock: Clock::system(), token: token.clone() };
     let tier = larder_shared::open(url, options).map_err(|error| {
-        Failure::usage(error)
-            .hint("write it as redis://HOST:PORT; `larder config show --origin` tells where it stands")
+        let hint = "write it as redis://HOST:PORT or grpc://HOST:PORT; `larder config show --origin` tells where it \
+                    stands";
+        Failure::usage(error).hint(hint)
     })?;
     Ok(Some(tier))
 }

@@ -10,6 +10,7 @@ mod lab;
 mod plan;
 mod plan_inventory;
 mod reference;
+mod remote_execution;
 mod run;
 mod shared;
 mod shell;

@@ -30,8 +30,13 @@ inputs = []
 
 /// A machine with a clone of the project.
 fn machine(server: &RedisServer, producer: &str) -> Lab {
+    machine_at(&server.url(), producer)
+}
+
+/// The same, with a shared tier at this URL.
+pub(crate) fn machine_at(url: &str, producer: &str) -> Lab {
     let mut lab = Lab::new();
-    lab.variable("LARDER_SHARED", &server.url()).variable("LARDER_PRODUCER", producer);
+    lab.variable("LARDER_SHARED", url).variable("LARDER_PRODUCER", producer);
     // A machine that is busy with other tests is no reason to do without.
     lab.variable("LARDER_SHARED_PATIENCE", "60 s").variable("USER", producer);
     lab.write("project/larder.toml", TASKS)
@@ -41,21 +46,21 @@ fn machine(server: &RedisServer, producer: &str) -> Lab {
 }
 
 /// What a run says of itself.
-fn run(lab: &Lab, arguments: &[&str]) -> Run {
+pub(crate) fn run(lab: &Lab, arguments: &[&str]) -> Run {
     let output = lab.run(&[&["run", "--json"], arguments, &["count"]].concat());
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{stderr}");
     Run { summary: serde_json::from_slice(&output.stdout).unwrap(), stderr }
 }
 
-struct Run {
-    summary: serde_json::Value,
-    stderr: String,
+pub(crate) struct Run {
+    pub(crate) summary: serde_json::Value,
+    pub(crate) stderr: String,
 }
 
 impl Run {
     /// Each task with how it ended.
-    fn ends(&self) -> String {
+    pub(crate) fn ends(&self) -> String {
         let tasks = self.summary["tasks"].as_array().unwrap();
         let end = |task: &serde_json::Value| {
             let name = task["task"].as_str().unwrap().trim_start_matches("shop#");
@@ -73,7 +78,7 @@ impl Run {
 }
 
 /// Everything that is below a directory, with modes, contents and where links lead.
-fn tree(lab: &Lab, path: &str) -> Vec<String> {
+pub(crate) fn tree(lab: &Lab, path: &str) -> Vec<String> {
     let mut all = Vec::new();
     let mut waiting = vec![lab.path(path)];
     while let Some(at) = waiting.pop() {
@@ -93,7 +98,7 @@ fn tree(lab: &Lab, path: &str) -> Vec<String> {
     all
 }
 
-fn stats(lab: &Lab) -> serde_json::Value {
+pub(crate) fn stats(lab: &Lab) -> serde_json::Value {
     let shown: serde_json::Value = serde_json::from_str(&lab.stdout(&["cache", "stats", "--json"])).unwrap();
     shown["report"]["total"]["tiers"]["shared"].clone()
 }
@@ -289,7 +294,7 @@ fn what_is_no_url_of_a_shared_tier_is_refused_and_a_password_is_shown_nowhere() 
         &["run", "build"],
         expect![[r#"
             ! error: no shared tier is known for ftp://
-            ! hint: write it as redis://HOST:PORT; `larder config show --origin` tells where it stands
+            ! hint: write it as redis://HOST:PORT or grpc://HOST:PORT; `larder config show --origin` tells where it stands
             exit code 2
         "#]],
     );
