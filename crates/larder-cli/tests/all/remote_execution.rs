@@ -1,11 +1,56 @@
 //! A team that shares through a remote execution cache.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
 
 use larder_shared::testing::{CasdServer, Gate};
 
 use crate::lab::Lab;
 use crate::shared::{machine_at, run, stats, tree};
+
+/// `larder serve`, on a machine of its own. It ends with this.
+struct Serving {
+    child: Child,
+    url: String,
+    _lab: Lab,
+}
+
+impl Serving {
+    fn start() -> Self {
+        let lab = Lab::new();
+        let mut command = lab.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let url = format!("grpc://{}", said["address"].as_str().unwrap());
+        Self { child, url, _lab: lab }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// This server offers BLAKE3, and checks that results are complete.
+#[test]
+fn what_one_machine_ran_another_gets_from_larders_own_server() {
+    let server = Serving::start();
+    let [ada, bob, eve] = ["ada", "bob", "eve"].map(|producer| machine_at(&server.url, producer));
+    assert_eq!(run(&ada, &[]).ends(), "build ran, count ran");
+    assert_eq!(run(&bob, &[]).ends(), "build from shared, count from shared");
+    for path in ["project/dist", "project/count.txt"] {
+        assert_eq!(tree(&bob, path), tree(&ada, path));
+    }
+    ada.stdout(&["cache", "invalidate", "kind:task"]);
+    assert_eq!(run(&bob, &[]).ends(), "build ran, count ran");
+    assert_eq!(run(&eve, &[]).ends(), "build from shared, count from shared");
+    assert_eq!(tree(&eve, "project/dist"), tree(&bob, "project/dist"));
+}
 
 #[test]
 fn what_one_machine_ran_another_gets_from_a_remote_execution_cache_and_runs_nothing() {
