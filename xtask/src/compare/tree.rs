@@ -143,10 +143,12 @@ impl Tree {
         self.sources(self.shape.packages / 2).next().unwrap_or_default()
     }
 
-    /// The script of the package that is edited, without any tool around it.
-    pub(super) fn script(&self) -> Command {
+    /// The task of the package that is edited, started as larder starts it: by the same shell, in the same place, and
+    /// with as little in its environment.
+    pub(super) fn task(&self) -> Command {
         let mut command = Command::new("sh");
-        command.arg("./build.sh").current_dir(self.root.join(directory(self.shape.packages / 2)));
+        command.args(["-c", "sh ./build.sh"]).current_dir(self.root.join(directory(self.shape.packages / 2)));
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
     }
 }
