@@ -97,6 +97,34 @@ pub(crate) fn failed(error: TierError) -> Failure {
 
 /// Runs what waits, on a runtime that is made for it.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    Ok(runtime.context("cannot start the runtime")?.block_on(future))
+    Ok(Runtime::start()?.block_on(future))
+}
+
+/// What a verb waits on. Its threads are not waited for at the end: what matters of their work was.
+pub(crate) struct Runtime(Option<tokio::runtime::Runtime>);
+
+impl Runtime {
+    pub(crate) fn start() -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Ok(Self(Some(runtime.context("cannot start the runtime")?)))
+    }
+
+    /// Has a thread at hand for the first work that blocks: making one takes as long as a little work does.
+    pub(crate) fn call_a_hand(&self) {
+        if let Some(runtime) = &self.0 {
+            drop(runtime.spawn_blocking(|| ()));
+        }
+    }
+
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.0.as_ref().expect("it is there until it is dropped").block_on(future)
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }

@@ -15,7 +15,6 @@ use super::run::{CacheUse, Choice, Session};
 use crate::arguments::Global;
 use crate::console::{BAD, Console, FAINT, GOOD, NAME, WARNING, ago, brief, counted, styled};
 use crate::failure::{Code, Failure};
-use crate::store;
 use crate::tasks;
 
 /// Tell why a task would run or not: its key part by part, against the nearest earlier result
@@ -33,8 +32,8 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     let Choice { tasks, filter } = &arguments.choice;
     let request = Request { tasks: tasks.clone(), filters: filter.clone(), only: false };
     let graph = tasks::graph(&workspace, &request, &here)?;
-    let session = Session::open(workspace, &CacheUse::default(), None, global, console)?;
-    let all = store::block_on(session.tasks.why(&graph))?;
+    let session = Session::open(workspace, &graph, &CacheUse::default(), None, global, console)?;
+    let all = session.runtime.block_on(session.tasks.why(&graph));
     if console.json {
         let shown: Vec<Shown> = all.iter().map(|why| Shown::new(&graph, why)).collect();
         console.json(&shown)?;

@@ -28,7 +28,7 @@ use crate::configuration::{self, Assigned};
 use crate::console::{BAD, Console, NAME, WARNING, rounded, styled};
 use crate::failure::{Code, Failure};
 use crate::progress::{Output, Progress};
-use crate::store;
+use crate::store::{self, Runtime};
 use crate::tasks;
 use status::Verdict;
 
@@ -131,7 +131,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         anstream::stdout().write_all(text.as_bytes())?;
         return Ok(Code::Done);
     }
-    let session = Session::open(workspace, &arguments.uses, arguments.how.jobs, global, console)?;
+    let session = Session::open(workspace, &graph, &arguments.uses, arguments.how.jobs, global, console)?;
     if arguments.dry_run {
         return session.plan(&graph);
     }
@@ -144,17 +144,28 @@ pub(crate) struct Session {
     opened: Opened,
     settings: Settings,
     console: Console,
+    pub(crate) runtime: Runtime,
+}
+
+/// Where brief looks are done when the tasks of this graph run: while there is one command, nothing else waits.
+fn brief_for(graph: &Graph) -> Brief {
+    let commands = graph.nodes().iter().filter(|node| node.task().command.is_some()).count();
+    if commands > 1 { Brief::Aside } else { Brief::InPlace }
 }
 
 impl Session {
-    /// Reads the configuration and opens the cache. A cache that does not open is told, and done without.
+    /// Reads the configuration and opens the cache for the tasks of `graph`. A cache that does not open is told, and
+    /// done without.
     pub(crate) fn open(
         workspace: Workspace,
+        graph: &Graph,
         uses: &CacheUse,
         jobs: Option<NonZeroUsize>,
         global: &Global,
         console: Console,
     ) -> Result<Self, Failure> {
+        let runtime = Runtime::start()?;
+        runtime.call_a_hand();
         let jobs = jobs.map(|jobs| Assigned { flag: "--jobs", setting: "jobs", value: jobs.to_string() });
         let mode = uses.cache.clone().map(|value| Assigned { flag: "--cache", setting: "mode", value });
         let assigned: Vec<Assigned> = jobs.into_iter().chain(mode).collect();
@@ -164,7 +175,7 @@ impl Session {
             settings.mode = if settings.mode.writes() { Mode::Write } else { Mode::Off };
         }
         let shared = store::shared(&settings)?;
-        let opened = store::engine(&settings, Brief::Aside, shared);
+        let opened = store::engine(&settings, brief_for(graph), shared);
         if let Some(problem) = &opened.problem {
             let dir = settings.dir.display();
             let problem = anyhow_chain(problem);
@@ -176,11 +187,11 @@ impl Session {
         let environment = std::env::vars_os().collect();
         let tasks = Tasks::new(Arc::new(workspace), &opened.larder, opened.disk.clone(), environment)
             .context("the workspace's name cannot be used")?;
-        Ok(Self { tasks, opened, settings, console })
+        Ok(Self { tasks, opened, settings, console, runtime })
     }
 
     fn plan(&self, graph: &Graph) -> Result<Code, Failure> {
-        let plan = store::block_on(self.tasks.plan(graph, self.settings.mode))?;
+        let plan = self.runtime.block_on(self.tasks.plan(graph, self.settings.mode));
         plan::print(graph, &plan, self.console)?;
         Ok(Code::Done)
     }
@@ -222,14 +233,14 @@ impl Session {
             ..RunOptions::new()
         };
         let mut show = Show { progress, console: self.console, replays: output != Output::ErrorsOnly };
-        let (summary, signal) = store::block_on(async {
+        let (summary, signal) = self.runtime.block_on(async {
             let outcome = tokio::select! {
                 outcome = attend(&self.tasks, graph, options, &mut show) => outcome,
                 never = self.opened.attend() => match never {},
             };
             self.opened.close().await;
             outcome
-        })??;
+        })?;
         show.end(graph, &summary, self.opened.larder.sharing().as_ref(), output)?;
         self.tidy(&summary);
         Ok((summary, signal))

@@ -1,5 +1,5 @@
 //! The async face: each operation on one of the runtime's blocking threads, look-ups several at once (`gather`).
-//! Where the options say so, what only looks into the index is done in place.
+//! Where the options say so, what only looks into the index, or takes a lease, is done in place.
 
 use tokio::task::JoinError;
 
@@ -69,8 +69,8 @@ impl Tier for Disk {
     }
 
     fn try_lease<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Lease>> {
-        let (disk, key) = (self.clone(), key.clone());
-        Box::pin(blocking(move || Ok(disk.blocking_try_lease(&key)?.map(Lease::holding))))
+        let key = key.clone();
+        Box::pin(brief(self, move |disk| Ok(disk.blocking_try_lease(&key)?.map(Lease::holding))))
     }
 
     fn missing_blobs<'a>(&'a self, blobs: &'a [Digest]) -> Answer<'a, Vec<Digest>> {
