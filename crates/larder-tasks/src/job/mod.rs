@@ -38,6 +38,7 @@ use larder::source::process_umask;
 use larder::tier::disk::{Disk, Lease};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 pub use plan::{Plan, Planned};
 pub use why::{FileChange, Nearest, Reason, Why};
@@ -196,16 +197,9 @@ impl Inner {
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         // The semaphore is never closed.
         let hand = self.hands.acquire().await.ok();
-        let done = tokio::task::spawn_blocking(work).await;
+        let done = joined(tokio::task::spawn_blocking(work)).await;
         drop(hand);
-        match done {
-            Ok(done) => done,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // Only a runtime that is shutting down cancels, and then nobody waits for this.
-                Err(_) => std::future::pending().await,
-            },
-        }
+        done
     }
 
     /// The right to run a task in this clone, or to put its outputs back.
@@ -242,6 +236,18 @@ impl Inner {
             // A tier that fails does not hold anybody up.
             Err(_) => Some(nobody),
         }
+    }
+}
+
+/// What a thread came to. A panic there is a panic here.
+async fn joined<T>(thread: JoinHandle<T>) -> T {
+    match thread.await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that is shutting down cancels, and then nobody waits for this.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 

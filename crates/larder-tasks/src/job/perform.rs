@@ -11,12 +11,14 @@ use std::time::Duration;
 use larder::key::Digest;
 use larder::source::{Entry, EntryKind, Scan, Snapshot};
 use larder::tier::disk::Disk;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::spawn_blocking;
 
 use super::look::Ahead;
 use super::marker::{Left, Marker};
 use super::prepare::{Keyed, Prepared, said, unmatched};
-use super::{Alone, Inner, RunOptions};
+use super::{Alone, Inner, RunOptions, joined};
 use crate::checkout::Memory;
 use crate::event::{Event, NotRun, Note, Unkept};
 use crate::execute::{Execution, Exit, Start, Stop, Tap, execute};
@@ -37,6 +39,8 @@ pub(super) struct Run {
     pub(super) ahead: Ahead,
     /// Set once a task failed and the others are not to begin any more.
     pub(super) halted: AtomicBool,
+    /// Set once somebody has seen to the disk tier's log.
+    pub(super) is_tidied: AtomicBool,
 }
 
 /// A place to run.
@@ -153,6 +157,9 @@ impl Inner {
         }
         let start = self.start(prepared, run).inspect_err(|_| self.clear(task))?;
         run.tell(Event::Started { task: at }).await;
+        let writes = run.options.mode.writes();
+        let (inner, ready, whole) = (Arc::clone(self), Arc::clone(prepared), Arc::clone(run));
+        let listing = spawn_blocking(move || inner.get_ready(&ready, &whole));
         let masks = [prepared.environment.mask(), prepared.environment.mask()];
         let mut live = Live { run, at, inner: self, prepared };
         let executed = execute(&start, masks, run.stop.clone(), &mut live).await;
@@ -160,9 +167,10 @@ impl Inner {
             self.clear(task);
             could_not_start(&start, &error)
         })?;
+        let listed = joined(listing).await;
         let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
-        let writes = run.options.mode.writes();
-        let (performed, notes) = self.blocking(move || inner.conclude(&ready, room, execution, writes)).await;
+        let conclude = move || inner.conclude(&ready, room, execution, listed, writes);
+        let (performed, notes) = self.blocking(conclude).await;
         if !performed.exit.is_success() && !run.options.keep_going {
             // Before the permit is given back, so that nobody who waits for it begins.
             run.halted.store(true, Ordering::Relaxed);
@@ -286,12 +294,33 @@ impl Inner {
         Some(Room { memory, before: Some(before), left })
     }
 
+    /// Does what can be done for the result while the command runs. Returns the list of the inputs, which is a blob
+    /// then: none where nothing is kept, or without a disk tier, as a result is then kept for this process only, which
+    /// knows its inputs. Blocks.
+    fn get_ready(&self, prepared: &Prepared, run: &Run) -> Option<Vec<u8>> {
+        let keyed = prepared.keyed.as_ref().ok();
+        let keyed = keyed.filter(|keyed| run.options.mode.writes() && keyed.rules.mode.writes())?;
+        let disk = self.disk.as_ref().filter(|disk| !disk.read_only())?;
+        if !run.is_tidied.swap(true, Ordering::Relaxed)
+            && let Some(log) = disk.long_log()
+        {
+            // Nobody waits for this one.
+            drop(spawn_blocking(|| log.write_back()));
+        }
+        disk.get_ready();
+        let list = postcard::to_allocvec(&input_list(&keyed.inputs, self.umask)).ok()?;
+        // That it fails is told when it is put with the result.
+        let _ = disk.put_blob_bytes(&list);
+        Some(list)
+    }
+
     /// Looks at what a command left behind and makes a result of it. Blocks.
     fn conclude(
-        &self,
-        prepared: &Prepared,
+        self: &Arc<Self>,
+        prepared: &Arc<Prepared>,
         room: Room,
         execution: Execution,
+        listed: Option<Vec<u8>>,
         writes: bool,
     ) -> (Performed, Vec<Note>) {
         let mut notes = Vec::new();
@@ -318,16 +347,20 @@ impl Inner {
         let result = seen.and_then(|seen| {
             let keyed = prepared.keyed.as_ref().map_err(Clone::clone)?;
             acceptable(prepared, keyed, &execution)?;
-            let inputs = self.unchanged(prepared, keyed)?;
-            memory.inputs = Some(inputs);
+            // The inputs are looked at again while the outputs are put into blobs.
+            let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
+            let looking = spawn_blocking(move || inner.unchanged(&ready));
+            let result = if !writes || !keyed.rules.mode.writes() {
+                Err(Unkept::SwitchedOff)
+            } else if self.disk.as_ref().is_some_and(Disk::read_only) {
+                Err(Unkept::ReadOnly)
+            } else {
+                self.result(prepared, keyed, seen.as_ref(), &execution, listed)
+            };
+            let inputs = Handle::current().block_on(looking);
+            memory.inputs = Some(inputs.unwrap_or_else(|error| Err(Unkept::Inputs(said(&error))))?);
             memory.key = Some(keyed.key.digest());
-            if !writes || !keyed.rules.mode.writes() {
-                return Err(Unkept::SwitchedOff);
-            }
-            if self.disk.as_ref().is_some_and(Disk::read_only) {
-                return Err(Unkept::ReadOnly);
-            }
-            self.result(prepared, keyed, seen.as_ref(), &execution)
+            result
         });
         self.remember(&prepared.task, memory);
         self.clear(&prepared.task);
@@ -336,7 +369,8 @@ impl Inner {
     }
 
     /// Looks at the inputs again: the result of a run during which one changed belongs to no content.
-    fn unchanged(&self, prepared: &Prepared, keyed: &Keyed) -> Result<Arc<Snapshot>, Unkept> {
+    fn unchanged(&self, prepared: &Prepared) -> Result<Arc<Snapshot>, Unkept> {
+        let keyed = prepared.keyed.as_ref().map_err(Clone::clone)?;
         let after =
             self.scan(&keyed.files, Some(&keyed.inputs)).map_err(|error| Unkept::Inputs(said(&error)))?;
         let touched = touched(&keyed.inputs, &after.snapshot);
@@ -356,6 +390,7 @@ impl Inner {
         keyed: &Keyed,
         seen: Option<&Scan>,
         execution: &Execution,
+        listed: Option<Vec<u8>>,
     ) -> Result<(KeptResult, Vec<Digest>), Unkept> {
         let chunks = execution.log.whole().ok_or(Unkept::LogTooLarge)?;
         let mut outputs: Vec<KeptOutput> = Vec::new();
@@ -388,12 +423,8 @@ impl Inner {
                 &postcard::to_allocvec(chunks).map_err(|error| Unkept::Engine(error.to_string()))?,
             )?)
         };
-        let list = postcard::to_allocvec(&input_list(&keyed.inputs, self.umask));
-        let inputs = match list {
-            // Without a disk tier a result is kept for this process only, which knows its inputs.
-            Ok(list) if self.disk.is_some() => Some(store(&list)?),
-            _ => None,
-        };
+        // While the command ran, a gc may have taken what was put before: then it is put anew.
+        let inputs = listed.map(|list| store(&list)).transpose()?;
         blobs.sort_unstable();
         blobs.dedup();
         let all = crate::manifest::Component::WORDS.iter();

@@ -47,6 +47,7 @@ impl Tasks {
             events,
             ahead: self.inner.look_ahead(graph),
             halted: AtomicBool::new(false),
+            is_tidied: AtomicBool::new(false),
         });
         self.inner.look_at_programs(graph.nodes().iter().map(|node| &**node.task())).await;
         let mut schedule = Schedule::new(self, graph, Arc::clone(&run), inner_stop);

@@ -138,10 +138,13 @@ pub(super) fn newest(connection: &Connection) -> Result<u64, Fault> {
     Ok(newest.unwrap_or(0) as u64)
 }
 
+/// Asks what was invalidated after an epoch.
+pub(super) const SINCE: &str =
+    "SELECT epoch, at, selector, checksum FROM log WHERE epoch > ?1 ORDER BY epoch";
+
 /// What was invalidated after `epoch`.
 pub(super) fn since(connection: &Connection, epoch: Epoch) -> Result<Invalidations, Fault> {
-    let mut query = connection
-        .prepare_cached("SELECT epoch, at, selector, checksum FROM log WHERE epoch > ?1 ORDER BY epoch")?;
+    let mut query = connection.prepare_cached(SINCE)?;
     let mut rows = query.query([i64::try_from(epoch.0).unwrap_or(i64::MAX)])?;
     let mut expected = epoch.0;
     let mut selectors = Some(Vec::new());

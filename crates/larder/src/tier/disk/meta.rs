@@ -74,13 +74,12 @@ impl Disk {
     }
 }
 
+/// Keeps something under a name.
+pub(super) const PUT: &str = "INSERT INTO meta(namespace, name, bytes, checksum) VALUES(?1, ?2, ?3, ?4) \
+     ON CONFLICT DO UPDATE SET bytes = excluded.bytes, checksum = excluded.checksum";
+
 pub(super) fn put(write: &Write<'_>, namespace: &str, name: &str, bytes: &[u8]) -> Result<(), Fault> {
-    write
-        .prepare_cached(
-            "INSERT INTO meta(namespace, name, bytes, checksum) VALUES(?1, ?2, ?3, ?4) \
-             ON CONFLICT DO UPDATE SET bytes = excluded.bytes, checksum = excluded.checksum",
-        )?
-        .execute((namespace, name, bytes, checksum(namespace, name, bytes)))?;
+    write.prepare_cached(PUT)?.execute((namespace, name, bytes, checksum(namespace, name, bytes)))?;
     Ok(())
 }
 

@@ -25,6 +25,18 @@ struct Named {
     bytes: u64,
 }
 
+const FIND: &str = "SELECT id FROM entries WHERE kind = ?1 AND name = ?2";
+const ENTRY: &str = "INSERT INTO entries(kind, name, bytes, blob_bytes, created, cost, expires, producer, used, uses, \
+     spill) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10)";
+const ENVELOPE: &str = "INSERT OR REPLACE INTO envelopes(id, bytes) VALUES(?1, ?2)";
+const TAG: &str = "INSERT OR IGNORE INTO tags(tag, entry) VALUES(?1, ?2)";
+const FIND_BLOB: &str = "SELECT id FROM blobs WHERE digest = ?1";
+const BLOB: &str = "INSERT INTO blobs(digest, bytes) VALUES(?1, ?2)";
+const REFERENCE: &str = "INSERT OR IGNORE INTO refs(entry, blob) VALUES(?1, ?2)";
+
+/// Those of them that an entry needs whose key has none.
+pub(super) const STATEMENTS: [&str; 7] = [FIND, ENTRY, ENVELOPE, TAG, FIND_BLOB, BLOB, REFERENCE];
+
 impl Disk {
     /// Stores entries in one transaction; an outcome for each, in order. Blocks.
     ///
@@ -90,9 +102,7 @@ impl Disk {
         };
         let row = self.put_row(write, entry, spill, blob_bytes)?;
         for tag in &entry.record.tags {
-            write
-                .prepare_cached("INSERT OR IGNORE INTO tags(tag, entry) VALUES(?1, ?2)")?
-                .execute((&**tag, row))?;
+            write.prepare_cached(TAG)?.execute((&**tag, row))?;
         }
         for blob in &named {
             refer(write, row, blob)?;
@@ -111,28 +121,21 @@ impl Disk {
         let record = &entry.record;
         let now = self.options().clock.wall().as_millis() as i64;
         let bytes = entry.envelope.len() as i64;
-        write
-            .prepare_cached(
-                "INSERT INTO entries(kind, name, bytes, blob_bytes, created, cost, expires, producer, used, uses, \
-                 spill) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10)",
-            )?
-            .execute((
-                write.kind(&entry.key)?,
-                entry.key.id(),
-                bytes,
-                blob_bytes as i64,
-                record.created.as_millis() as i64,
-                i64::try_from(record.cost.as_nanos()).unwrap_or(i64::MAX),
-                record.expires.map(|time| time.as_millis() as i64),
-                &*record.producer,
-                now,
-                spill.as_ref().map(Digest::as_bytes),
-            ))?;
+        write.prepare_cached(ENTRY)?.execute((
+            write.kind(&entry.key)?,
+            entry.key.id(),
+            bytes,
+            blob_bytes as i64,
+            record.created.as_millis() as i64,
+            i64::try_from(record.cost.as_nanos()).unwrap_or(i64::MAX),
+            record.expires.map(|time| time.as_millis() as i64),
+            &*record.producer,
+            now,
+            spill.as_ref().map(Digest::as_bytes),
+        ))?;
         let row = write.last_insert_rowid();
         if spill.is_none() {
-            write
-                .prepare_cached("INSERT OR REPLACE INTO envelopes(id, bytes) VALUES(?1, ?2)")?
-                .execute((row, &entry.envelope))?;
+            write.prepare_cached(ENVELOPE)?.execute((row, &entry.envelope))?;
         }
         // A spilled envelope is counted as the blob that it is.
         write.count_entries(1, if spill.is_some() { 0 } else { bytes });
@@ -150,31 +153,24 @@ fn revoked(write: &Write<'_>, entry: &Sealed, since: &mut Since) -> Result<bool,
 }
 
 fn refer(write: &Write<'_>, entry: i64, blob: &Named) -> Result<(), Fault> {
-    let known: Option<i64> = write
-        .prepare_cached("SELECT id FROM blobs WHERE digest = ?1")?
-        .query_row([blob.digest.as_bytes()], |row| row.get(0))
-        .optional()?;
+    let known: Option<i64> =
+        write.prepare_cached(FIND_BLOB)?.query_row([blob.digest.as_bytes()], |row| row.get(0)).optional()?;
     let id = match known {
         Some(id) => id,
         None => {
-            write
-                .prepare_cached("INSERT INTO blobs(digest, bytes) VALUES(?1, ?2)")?
-                .execute((blob.digest.as_bytes(), blob.bytes as i64))?;
+            write.prepare_cached(BLOB)?.execute((blob.digest.as_bytes(), blob.bytes as i64))?;
             write.count_blobs(1, blob.bytes as i64);
             write.last_insert_rowid()
         }
     };
-    write.prepare_cached("INSERT OR IGNORE INTO refs(entry, blob) VALUES(?1, ?2)")?.execute((entry, id))?;
+    write.prepare_cached(REFERENCE)?.execute((entry, id))?;
     Ok(())
 }
 
 /// The row number of the entry filed under `key`.
 pub(super) fn find(write: &Write<'_>, key: &Key) -> Result<Option<i64>, Fault> {
     let kind = write.kind(key)?;
-    Ok(write
-        .prepare_cached("SELECT id FROM entries WHERE kind = ?1 AND name = ?2")?
-        .query_row((kind, key.id()), |row| row.get(0))
-        .optional()?)
+    Ok(write.prepare_cached(FIND)?.query_row((kind, key.id()), |row| row.get(0)).optional()?)
 }
 
 /// Removes an entry's rows and returns its envelope's length. Its blobs stay until gc finds that nothing names them.

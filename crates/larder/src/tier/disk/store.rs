@@ -139,13 +139,15 @@ impl Store {
         }
         drop(idle);
         let mut borrowed = Borrowed { store: self, opened: None, is_last_use: false };
-        let (connection, _) = schema::connect(&self.path, self.access)?;
-        borrowed.opened = Some(Opened { connection, writes: None });
-        // A path that was replaced meanwhile leads to another index; the caller then starts anew.
-        if self.replaced() {
-            return Err(Fault::Damaged("path of the index"));
-        }
+        borrowed.opened = Some(Opened { connection: self.connect_aside()?, writes: None });
         Ok(borrowed)
+    }
+
+    /// Makes one more connection.
+    pub(super) fn connect_aside(&self) -> Result<Connection, Fault> {
+        let (connection, _) = schema::connect(&self.path, self.access)?;
+        // A path that was replaced meanwhile leads to another index; the caller then starts anew.
+        if self.replaced() { Err(Fault::Damaged("path of the index")) } else { Ok(connection) }
     }
 
     /// Uses that are not written down yet.
@@ -181,9 +183,12 @@ impl Store {
     }
 }
 
+/// Asks for the row of a kind.
+pub(super) const KIND: &str = "SELECT id FROM kinds WHERE scope = ?1 AND name = ?2 AND version = ?3";
+
 fn kind_row(connection: &Connection, key: &Key) -> Result<Option<i64>, Fault> {
     Ok(connection
-        .prepare_cached("SELECT id FROM kinds WHERE scope = ?1 AND name = ?2 AND version = ?3")?
+        .prepare_cached(KIND)?
         .query_row((key.scope().as_str(), key.kind().name(), key.kind().version()), |row| row.get(0))
         .optional()?)
 }
@@ -260,6 +265,10 @@ pub(super) struct Totals {
     pub(super) blob_bytes: i64,
 }
 
+/// Adds to what there is.
+pub(super) const TOTALS: &str = "UPDATE totals SET entries = entries + ?1, entry_bytes = entry_bytes + ?2, \
+     blobs = blobs + ?3, blob_bytes = blob_bytes + ?4 WHERE id = 1";
+
 impl Totals {
     pub(super) fn read(connection: &Connection) -> Result<Self, Fault> {
         Ok(connection
@@ -335,11 +344,12 @@ impl Write<'_> {
     fn commit(self) -> Result<(), Fault> {
         let changed = self.changed.get();
         if changed != Totals::default() {
-            self.prepare_cached(
-                "UPDATE totals SET entries = entries + ?1, entry_bytes = entry_bytes + ?2, blobs = blobs + ?3, \
-                 blob_bytes = blob_bytes + ?4 WHERE id = 1",
-            )?
-            .execute((changed.entries, changed.entry_bytes, changed.blobs, changed.blob_bytes))?;
+            self.prepare_cached(TOTALS)?.execute((
+                changed.entries,
+                changed.entry_bytes,
+                changed.blobs,
+                changed.blob_bytes,
+            ))?;
         }
         Ok(self.transaction.commit()?)
     }
