@@ -61,8 +61,13 @@ impl Policy for AnyPolicy {
     }
 
     #[inline]
-    fn prepare(&self, hash: u64) -> Option<Slot> {
+    fn prepare(&self, hash: u64) {
         each!(self, policy => policy.prepare(hash))
+    }
+
+    #[inline]
+    fn next(&self) -> Option<Slot> {
+        each!(self, policy => policy.next())
     }
 
     fn reweigh(&mut self, slot: Slot, arrival: Arrival) {

@@ -165,9 +165,13 @@ impl Policy for Balanced {
     }
 
     #[inline]
-    fn prepare(&self, hash: u64) -> Option<Slot> {
+    fn prepare(&self, hash: u64) {
         self.unproven.prepare(hash);
         self.spent.prepare(hash);
+    }
+
+    #[inline]
+    fn next(&self) -> Option<Slot> {
         self.queues.prepare(SMALL)
     }
 

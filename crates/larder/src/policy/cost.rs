@@ -96,10 +96,18 @@ impl Policy for Cost {
     }
 
     #[inline]
-    fn prepare(&self, hash: u64) -> Option<Slot> {
+    fn prepare(&self, hash: u64) {
         match &self.order {
             Order::Alike(order) => order.prepare(hash),
             Order::Different(order) => order.prepare(hash),
+        }
+    }
+
+    #[inline]
+    fn next(&self) -> Option<Slot> {
+        match &self.order {
+            Order::Alike(order) => order.next(),
+            Order::Different(order) => order.next(),
         }
     }
 

@@ -111,6 +111,10 @@ impl Ghost {
     pub(super) fn recall(&mut self, hash: u64) -> Option<u64> {
         let (home, tag) = self.home(hash)?;
         let bucket = &self.buckets[home];
+        // Mostly there is none, which is told by the tags alone.
+        if !bucket.tags.contains(&tag) {
+            return None;
+        }
         let is_it = |&way: &usize| {
             let at = self.at(bucket.turns[way]).filter(|_| bucket.tags[way] == tag);
             at.is_some_and(|at| self.queue[at].hash == hash)

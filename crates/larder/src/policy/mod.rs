@@ -108,10 +108,14 @@ pub trait Policy {
     /// Forgets an entry that left for a reason of its own.
     fn remove(&mut self, slot: Slot);
 
-    /// Begins to fetch what the arrival of an entry with this hash will touch, and tells who will be looked at first
-    /// if somebody has to leave for it. Changes nothing; for speed alone.
-    fn prepare(&self, hash: u64) -> Option<Slot> {
+    /// Begins to fetch what the arrival of an entry with this hash will touch. Changes nothing; for speed alone.
+    fn prepare(&self, hash: u64) {
         let _ = hash;
+    }
+
+    /// Tells who is likely looked at first when somebody has to leave again, and begins to fetch what that will touch.
+    /// Changes nothing; for speed alone.
+    fn next(&self) -> Option<Slot> {
         None
     }
 

@@ -150,11 +150,13 @@ impl<const N: usize> Queues<N> {
         Some(self.queues[queue].first).filter(|&slot| slot != END)
     }
 
-    /// Who joined `queue` first; what is known of it is being fetched.
+    /// Who joined `queue` first; what its leaving touches is being fetched. What is known of it is at hand already, as
+    /// whoever stood before it has just left.
     #[inline]
     pub(super) fn prepare(&self, queue: usize) -> Option<Slot> {
         let first = self.first(queue)?;
-        fetch::soon(self.members.get(first as usize));
+        let member = self.members.get(first as usize);
+        fetch::soon(member.and_then(|member| self.members.get(member.after as usize)));
         Some(first)
     }
 

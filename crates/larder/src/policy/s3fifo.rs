@@ -69,8 +69,12 @@ impl Policy for S3Fifo {
     }
 
     #[inline]
-    fn prepare(&self, hash: u64) -> Option<Slot> {
+    fn prepare(&self, hash: u64) {
         self.ghost.prepare(hash);
+    }
+
+    #[inline]
+    fn next(&self) -> Option<Slot> {
         self.queues.prepare(SMALL)
     }
 

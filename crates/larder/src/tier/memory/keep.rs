@@ -63,7 +63,7 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     ///
     /// Where it is refused, an older value of the key is gone all the same: it is not what a caller who put a
     /// newer one wants to find.
-    pub fn put(&self, key: K, value: V, terms: Terms, now: impl FnOnce() -> Instant) -> Put<K, V> {
+    pub fn put(&self, key: K, mut value: V, terms: Terms, now: impl FnOnce() -> Instant) -> Put<K, V> {
         let weight = terms.weight.max(1);
         let limits = Limits::bytes(self.bytes.limit());
         let mut put = Put { keeping: Keeping::Kept, gone: Gone::default() };
@@ -72,55 +72,66 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
             self.refuse(hash, &key, Refusal::TooLarge, &mut put);
             return put;
         }
-        let outsize = weight > limits.bytes / self.cells.len() as u64 / OUTSIZE_SHARE;
+        let outsize = weight > self.share() / OUTSIZE_SHARE;
         let cost = u64::try_from(terms.cost.as_nanos()).unwrap_or(u64::MAX);
-        let mut newcomer = Newcomer {
-            key,
-            value,
-            arrival: Arrival { hash, weight, cost },
-            groups: [terms.scope, terms.kind],
-            times: Times::of(&terms, now),
-            bulk: if outsize { Bulk::Outsize } else { Bulk::Usual },
-        };
+        let (arrival, groups) = (Arrival { hash, weight, cost }, [terms.scope, terms.kind]);
         let cell = &self.cells[self.home(hash)];
-        let mut claim = Claim { weight, bytes: 0, entries: 0, groups: newcomer.groups, quotas: [None, None] };
+        let endless = terms.expires_after.is_none() && terms.idle_after.is_none();
+        // Where only the value is new nobody has to give anything.
+        if endless && cell.lock.lock().renew(&key, &mut value, arrival, groups) {
+            let [scope, kind] = groups;
+            put.gone.push(Departed { key, value, weight, scope, kind, cause: Cause::Replaced });
+            return put;
+        }
+        let times = Times::of(&terms, now);
+        let bulk = if outsize { Bulk::Outsize } else { Bulk::Usual };
+        let mut newcomer = Some(Newcomer { key, value, arrival, groups, times, bulk });
+        let mut claim = Claim { weight, bytes: 0, entries: 0, groups, quotas: [None, None] };
         for _ in 0..ATTEMPTS {
-            let step = cell.change(|shard| self.keep_at_home(shard, newcomer, &mut claim, &mut put.gone));
-            let short = match step {
-                Step::Done => return put,
-                Step::Short(back, short) => {
-                    newcomer = *back;
-                    short
-                }
-            };
+            let kept =
+                cell.change(|shard| self.keep_at_home(shard, &mut newcomer, &mut claim, &mut put.gone));
+            let Err(short) = kept else { return put };
             let claimed = match short {
                 Short::Room => self.claim_room(&mut claim, &mut put.gone),
                 Short::Quota(axis) => self.claim_quota(axis, &mut claim, &mut put.gone),
             };
             if let Err(refusal) = claimed {
-                self.give_up(claim);
-                self.refuse(hash, &newcomer.key, refusal, &mut put);
-                return put;
+                return self.turn_away(newcomer, claim, refusal, put);
             }
         }
+        self.turn_away(newcomer, claim, Refusal::Crowded, put)
+    }
+
+    #[cold]
+    fn turn_away(
+        &self,
+        newcomer: Option<Newcomer<K, V>>,
+        claim: Claim,
+        refusal: Refusal,
+        mut put: Put<K, V>,
+    ) -> Put<K, V> {
         self.give_up(claim);
-        self.refuse(hash, &newcomer.key, Refusal::Crowded, &mut put);
+        if let Some(Newcomer { key, arrival, .. }) = newcomer {
+            self.refuse(arrival.hash, &key, refusal, &mut put);
+        }
         put
     }
 
-    /// Stores the entry if what it needs can be had without another shard's lock.
+    /// Stores the entry, which is taken then, if what it needs can be had without another shard's lock.
     #[inline]
     fn keep_at_home(
         &self,
         shard: &mut Shard<K, V>,
-        mut newcomer: Newcomer<K, V>,
+        waiting: &mut Option<Newcomer<K, V>>,
         claim: &mut Claim,
         gone: &mut Gone<K, V>,
-    ) -> Step<K, V> {
+    ) -> Result<(), Short> {
+        let Some(newcomer) = waiting else { return Ok(()) };
         shard.prepare(newcomer.arrival.hash);
-        match shard.replace(&mut newcomer) {
+        match shard.replace(newcomer) {
             Replacing::Absent => {}
             Replacing::Replaced => {
+                let Some(newcomer) = waiting.take() else { return Ok(()) };
                 let Newcomer { key, value, arrival, groups: [scope, kind], .. } = newcomer;
                 gone.push(Departed {
                     key,
@@ -132,7 +143,7 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
                 });
                 // What a first attempt may have claimed.
                 self.settle(shard, claim, 0, 0);
-                return Step::Done;
+                return Ok(());
             }
             Replacing::Unfit => {
                 if let Some(old) = shard.remove(newcomer.arrival.hash, &newcomer.key, Cause::Replaced) {
@@ -143,17 +154,18 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         }
         for axis in AXES {
             if let Some(short) = self.claim_quota_at_home(shard, axis, claim, gone) {
-                return Step::Short(Box::new(newcomer), short);
+                return Err(short);
             }
         }
         if let Some(short) = self.claim_room_at_home(shard, claim, gone) {
-            return Step::Short(Box::new(newcomer), short);
+            return Err(short);
         }
         claim.quotas = [None, None];
-        let weight = newcomer.arrival.weight;
-        shard.insert(newcomer);
-        self.settle(shard, claim, weight, 1);
-        Step::Done
+        if let Some(newcomer) = waiting.take() {
+            shard.insert(newcomer);
+        }
+        self.settle(shard, claim, claim.weight, 1);
+        Ok(())
     }
 
     /// Takes what the group's quota demands, making members of this shard leave.
@@ -221,10 +233,4 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         }
         put.keeping = Keeping::Refused(refusal);
     }
-}
-
-enum Step<K, V> {
-    Done,
-    /// It goes home again later. Boxed, as that is rare, and what is returned is copied each time.
-    Short(Box<Newcomer<K, V>>, Short),
 }

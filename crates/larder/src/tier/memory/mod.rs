@@ -162,6 +162,13 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         self.hasher.hash_one(key)
     }
 
+    /// A shard's fair share of all bytes.
+    #[inline]
+    fn share(&self) -> u64 {
+        // There are a power of two of them.
+        self.bytes.limit() >> self.cells.len().trailing_zeros()
+    }
+
     /// Which shard a hash belongs to. The table inside uses the lowest and the seven highest bits.
     #[inline]
     fn home(&self, hash: u64) -> usize {

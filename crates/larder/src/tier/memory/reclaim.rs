@@ -146,7 +146,7 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     /// than the one that would be asked instead.
     fn has_fair_share(&self, shard: &Shard<K, V>) -> bool {
         let load = shard.load();
-        let share = self.bytes.limit() / self.cells.len() as u64;
+        let share = self.share();
         if load >= share - share / 10 {
             return true;
         }

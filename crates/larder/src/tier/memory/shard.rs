@@ -58,8 +58,8 @@ pub(super) struct Facts {
     hash: u64,
     weight: u64,
     groups: [u32; 2],
-    /// Cost per weight, as the policy was told.
-    density: f32,
+    /// As the policy was told.
+    cost: u64,
     /// Whether it counts for how full the shard is in comparison to others.
     bulk: Bulk,
 }
@@ -196,20 +196,17 @@ impl<K, V> Shard<K, V> {
         Some(&self.groups[axis].get(number as usize)?.limited.as_ref()?.0)
     }
 
-    /// Begins to fetch what storing an entry may touch.
+    /// Begins to fetch what storing an entry will touch.
     #[inline]
     pub(super) fn prepare(&self, hash: u64) {
-        if let Some(slot) = self.policy.prepare(hash) {
-            fetch::soon(self.entries.0.get(slot as usize));
-            fetch::soon(self.facts.get(slot as usize));
-        }
+        self.policy.prepare(hash);
     }
 
     /// Stores an entry whose key is not here, for which room and quotas have been taken.
     pub(super) fn insert(&mut self, newcomer: Newcomer<K, V>) {
         let Newcomer { key, value, arrival, groups, times, bulk } = newcomer;
-        let Arrival { hash, weight, .. } = arrival;
-        let facts = Facts { hash, weight, groups, density: arrival.density(), bulk };
+        let Arrival { hash, weight, cost } = arrival;
+        let facts = Facts { hash, weight, cost, groups, bulk };
         let timing = times.timing();
         let mark = Mark::default();
         let slot = self.vacant.pop().unwrap_or(self.facts.len() as Slot);
@@ -234,6 +231,25 @@ impl<K, V> Shard<K, V> {
         }
     }
 
+    /// Exchanges the value of a key for a new one, if nothing else of the entry is new and no time matters to it.
+    #[inline]
+    pub(super) fn renew(&mut self, key: &K, value: &mut V, arrival: Arrival, groups: [u32; 2]) -> bool
+    where
+        K: Eq,
+    {
+        let Some((slot, _)) = self.find(arrival.hash, key) else { return false };
+        let Some(entry) = &mut self.entries.0[slot as usize] else { return false };
+        let facts = &self.facts[slot as usize];
+        if (facts.weight, facts.cost, facts.groups) != (arrival.weight, arrival.cost, groups)
+            || entry.timing == Timing::Timed
+        {
+            return false;
+        }
+        mem::swap(&mut entry.value, value);
+        self.policy.hit(&entry.mark, arrival.hash);
+        true
+    }
+
     /// Puts a new value in the place of an old one, if it fits in where that is. The newcomer comes back with the
     /// old key and value in it, and tells by its weight what the old one weighed.
     pub(super) fn replace(&mut self, newcomer: &mut Newcomer<K, V>) -> Replacing
@@ -245,16 +261,6 @@ impl<K, V> Shard<K, V> {
         let Some(entry) = &mut self.entries.0[slot as usize] else { return Replacing::Absent };
         let facts = &mut self.facts[slot as usize];
         let (timing, was_timed) = (newcomer.times.timing(), entry.timing == Timing::Timed);
-        if (facts.weight, facts.groups) == (arrival.weight, newcomer.groups)
-            && facts.density == arrival.density()
-            && timing == Timing::Endless
-            && !was_timed
-        {
-            // Nothing but the value is new.
-            mem::swap(&mut entry.value, &mut newcomer.value);
-            self.policy.hit(&entry.mark, arrival.hash);
-            return Replacing::Replaced;
-        }
         let more = arrival.weight.saturating_sub(facts.weight);
         if facts.groups != newcomer.groups || more > self.slack_bytes {
             return Replacing::Unfit;
@@ -272,7 +278,7 @@ impl<K, V> Shard<K, V> {
         mem::swap(&mut entry.value, &mut newcomer.value);
         self.policy.hit(&entry.mark, arrival.hash);
         entry.timing = timing;
-        (facts.weight, facts.density, facts.bulk) = (arrival.weight, arrival.density(), newcomer.bulk);
+        (facts.weight, facts.cost, facts.bulk) = (arrival.weight, arrival.cost, newcomer.bulk);
         self.policy.reweigh(slot, arrival);
         self.slack_bytes = self.slack_bytes - more + less;
         self.subtract(old_weight, old_bulk);
@@ -308,10 +314,16 @@ impl<K, V> Shard<K, V> {
         self.release(slot, cause)
     }
 
-    /// Makes the entry leave that the policy picks.
+    /// Makes the entry leave that the policy picks, and begins to fetch the next one, which leaves before long where one
+    /// has to.
     pub(super) fn evict(&mut self, cause: Cause) -> Option<Departed<K, V>> {
         let slot = self.policy.evict(&self.entries)?;
-        self.release(slot, cause)
+        let departed = self.release(slot, cause);
+        if let Some(slot) = self.policy.next() {
+            fetch::soon(self.entries.0.get(slot as usize));
+            fetch::soon(self.facts.get(slot as usize));
+        }
+        departed
     }
 
     /// Makes an entry of a group with a quota leave: of a few members, the one that the policy ranks lowest.
