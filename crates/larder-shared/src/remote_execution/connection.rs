@@ -166,9 +166,10 @@ fn root(status: &Status) -> Option<&(dyn Error + 'static)> {
     std::iter::successors(status.source(), |&error| error.source()).last()
 }
 
-/// Whether the connection is of no more use.
+/// Whether the connection is of no more use. A channel whose runtime ended says no more than that it is not ready, as
+/// unknown.
 fn is_broken(status: &Status) -> bool {
-    root(status).is_some() || status.code() == Code::Unavailable
+    root(status).is_some() || matches!(status.code(), Code::Unavailable | Code::Unknown)
 }
 
 /// Whether nobody listens there.

@@ -144,16 +144,15 @@ impl RemoteExecution {
         }
     }
 
-    /// Content; `None` if it is not there, or not as long as it should be.
+    /// Content; `None` if it is not there. Whether it is what it should be is for whoever knows its use to check.
     pub(super) async fn content(&self, digest: &api::Digest) -> Result<Option<Vec<u8>>, TierError> {
         let terms = self.terms().await?;
         let Ok(length) = usize::try_from(digest.size_bytes) else { return Ok(None) };
-        let content = if terms.is_short(length) {
-            self.read_short(terms, digest).await?
+        if terms.is_short(length) {
+            self.read_short(terms, digest).await
         } else {
-            self.read_long(terms, digest, length).await?
-        };
-        Ok(content.filter(|content| content.len() == length))
+            self.read_long(terms, digest, length).await
+        }
     }
 
     async fn read_short(&self, terms: Terms, digest: &api::Digest) -> Result<Option<Vec<u8>>, TierError> {

@@ -1,6 +1,7 @@
 //! The epoch: one action result under a name that all know.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use larder::key::Selector;
 use larder::tier::{Epoch, Invalidated, Invalidations, TierError};
@@ -14,6 +15,10 @@ use super::statement::{Name, Says, Statement};
 const NONE: u64 = 0;
 /// How much the clock is moved to the left, to make room for what no clock tells apart.
 const FINER: u32 = 12;
+/// How often an invalidation is written again where others write at the same time.
+const ATTEMPTS: usize = 20;
+/// How long is waited at most before that.
+const JITTER_MICROS: u64 = 20_000;
 
 impl RemoteExecution {
     /// The epoch as it stands there; `None` where there is none.
@@ -42,21 +47,25 @@ impl RemoteExecution {
         }
         match self.begin_epoch(NONE).await {
             // Others may have begun one too: whichever stands there is the one.
-            Ok(()) => Ok(self.stated_epoch().await?.unwrap_or(NONE)),
+            Ok(_) => Ok(self.stated_epoch().await?.unwrap_or(NONE)),
             Err(TierError::ReadOnly) => Ok(NONE),
             Err(error) => Err(error),
         }
     }
 
-    /// Puts a new epoch in the place of whatever stands there: another one in each attempt, so that one which arrives
-    /// late brings nothing back.
-    async fn begin_epoch(&self, before: u64) -> Result<(), TierError> {
+    /// Puts a new epoch in the place of whatever stands there, and returns it: another one in each attempt, so that one
+    /// which arrives late brings nothing back.
+    async fn begin_epoch(&self, before: u64) -> Result<u64, TierError> {
+        let newest = AtomicU64::new(NONE);
         let micros = self.inner.options.clock.wall().as_millis() * 1000;
         let fresh = || {
             let least = (micros << FINER).max(before);
-            Statement::bare(Says::Epoch(least.saturating_add(1).saturating_add(random() >> 32)))
+            let epoch = least.saturating_add(1).saturating_add(random() >> 32);
+            newest.store(epoch, Ordering::Release);
+            Statement::bare(Says::Epoch(epoch))
         };
-        self.state(&Name::epoch(), fresh).await
+        self.state(&Name::epoch(), fresh).await?;
+        Ok(newest.into_inner())
     }
 
     /// What was invalidated after an epoch: nothing if it is the one that stands there, else perhaps everything.
@@ -65,14 +74,19 @@ impl RemoteExecution {
         Ok(Invalidations { epoch: now, selectors: (now == epoch).then(Vec::new) })
     }
 
-    /// Invalidates everything, as no more can be told.
+    /// Invalidates everything, as no more can be told. It is done when the epoch that was written is read back: a
+    /// server may lose one of two that are written at once.
     pub(super) async fn invalidate_all(&self, _covered: &Selector) -> Result<Invalidated, TierError> {
-        let before = self.stated_epoch().await?.unwrap_or(NONE);
-        self.begin_epoch(before).await?;
-        let after = self.epoch_there().await?;
-        if after == before {
-            return Err(unexpected("the server does not replace what it has"));
+        let mut before = self.stated_epoch().await?.unwrap_or(NONE);
+        for _ in 0..ATTEMPTS {
+            let written = self.begin_epoch(before).await?;
+            let there = self.stated_epoch().await?;
+            if there == Some(written) {
+                return Ok(Invalidated { epoch: Epoch(written), keys: Vec::new(), bytes: 0 });
+            }
+            before = before.max(there.unwrap_or(NONE));
+            tokio::time::sleep(Duration::from_micros(random() % JITTER_MICROS)).await;
         }
-        Ok(Invalidated { epoch: Epoch(after), keys: Vec::new(), bytes: 0 })
+        Err(unexpected("the server does not replace what it has"))
     }
 }

@@ -26,8 +26,8 @@
 //! - *Entries from before* are misses from then on, to everybody: theirs is another epoch.
 //! - *A computation that began before* knows the old epoch, and its entry says so: it is refused, and if it arrives
 //!   late it is not served.
-//! - *Two invalidations at once*: whichever is written last stands, and it is neither the old one nor the other's.
-//!   Nothing is served that was stored before either.
+//! - *Two invalidations at once*: each is written until its own epoch is read back, so that each took its place at some
+//!   moment after it began. Nothing is served that was stored before either.
 //! - *A write that arrives late*, after later ones, puts an epoch there under which nothing is stored, as each attempt
 //!   has another: a loss of entries, no more.
 //! - *The server dropped the epoch*: nothing is served until somebody begins another.

@@ -359,6 +359,17 @@ async fn a_server_that_takes_no_action_results_is_read() {
     assert!(reader.make_blob(Digest::of(b"x"), form).await.unwrap().is_none());
 }
 
+#[test]
+fn a_handle_is_of_use_on_one_runtime_after_another() {
+    let server = CasdServer::start();
+    let tier = tier(&server);
+    let key = key("runtimes", "k@1/x");
+    for _ in 0..2 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        assert!(runtime.block_on(put(&tier, &key)).is_kept());
+    }
+}
+
 async fn check(weather: Weather) -> bool {
     let server = CasdServer::start();
     check_at("grpc", server.address(), weather).await
