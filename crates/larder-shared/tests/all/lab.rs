@@ -41,7 +41,7 @@ impl Node {
         let disk = Disk::open(folder.path(), plain).unwrap();
         let mut larder = LarderOptions::new(clock.clone(), Stats::new(StatsOptions::default(), clock));
         larder.tiers = vec![std::sync::Arc::new(disk.clone())];
-        let far = FarOptions { reads: true, writes: true, patience, waits: SOON };
+        let far = FarOptions { reads: true, writes: true, patience, waits: SOON, bytes_per_second: None };
         larder.shared = Some((open(url, options()).unwrap(), far));
         // What nobody waits for is given up, and tried again, soon enough for a test.
         larder.tier_timeout = Duration::from_secs(5);

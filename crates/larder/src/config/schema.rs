@@ -224,7 +224,7 @@ pub static SETTINGS: &[Setting] = &[
         Text,
         "a URL or \"none\"",
         "the tier that a team shares",
-        |s, given| shared_url(given.text).map(|url| s.shared.url = url),
+        |s, given| shared_url("shared", given.text).map(|url| s.shared.url = url),
         |s| s.shared.shown_url().unwrap_or_else(|| "none".to_owned())
     ),
     plain!(
@@ -234,6 +234,14 @@ pub static SETTINGS: &[Setting] = &[
         "what says to the shared tier who asks; shown nowhere",
         |s, given| shared_token(given.text).map(|token| s.shared.token = token),
         |s| if s.shared.token.is_some() { "***" } else { "none" }.to_owned()
+    ),
+    plain!(
+        "shared_blobs",
+        Text,
+        "a URL or \"none\"",
+        "where the shared tier's large values are, if that is another server",
+        |s, given| shared_url("shared_blobs", given.text).map(|url| s.shared.blobs = url),
+        |s| s.shared.shown_blobs().unwrap_or_else(|| "none".to_owned())
     ),
     plain!(
         "shared_read",
@@ -274,6 +282,14 @@ pub static SETTINGS: &[Setting] = &[
         "how long after it was sent an entry stays in the shared tier",
         |s, given| parse_duration(given.text).map(|age| s.shared.max_age = age),
         |s| duration_text(s.shared.max_age)
+    ),
+    plain!(
+        "shared_bandwidth",
+        Text,
+        "a size or \"unlimited\"",
+        "how many bytes go to the shared tier and come from it in a second, both together",
+        |s, given| bandwidth(given.text).map(|bandwidth| s.shared.bandwidth = bandwidth),
+        |s| s.shared.bandwidth.map_or("unlimited".to_owned(), |bandwidth| bandwidth.to_string())
     ),
     plain!(
         "stats.level",
@@ -343,9 +359,9 @@ fn producer(text: &str) -> Result<Option<String>, Fault> {
     }
 }
 
-fn shared_url(text: &str) -> Result<Option<String>, Fault> {
+fn shared_url(setting: &str, text: &str) -> Result<Option<String>, Fault> {
     match text {
-        "" => Err(Fault::Empty { setting: "shared".to_owned() }),
+        "" => Err(Fault::Empty { setting: setting.to_owned() }),
         "none" => Ok(None),
         text => Ok(Some(text.to_owned())),
     }
@@ -356,6 +372,18 @@ fn shared_token(text: &str) -> Result<Option<Secret>, Fault> {
         "" => Err(Fault::Empty { setting: "shared_token".to_owned() }),
         "none" => Ok(None),
         text => Ok(Some(Secret::new(text))),
+    }
+}
+
+fn bandwidth(text: &str) -> Result<Option<ByteSize>, Fault> {
+    match text {
+        "unlimited" => Ok(None),
+        text => match text.parse()? {
+            ByteSize(0) => {
+                Err(Fault::Number { text: text.to_owned(), expected: "a size above 0 B or \"unlimited\"" })
+            }
+            bandwidth => Ok(Some(bandwidth)),
+        },
     }
 }
 

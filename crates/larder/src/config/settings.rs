@@ -96,6 +96,8 @@ pub struct SharedSettings {
     pub url: Option<String>,
     /// What says to it who asks, where that does not stand in the URL.
     pub token: Option<Secret>,
+    /// Where its blobs are, if that is somewhere else.
+    pub blobs: Option<String>,
     /// Whether kept answers are taken from it.
     pub reads: bool,
     /// Whether new ones are sent to it.
@@ -106,30 +108,50 @@ pub struct SharedSettings {
     pub waits: Duration,
     /// How long an entry stays there after it was sent.
     pub max_age: Duration,
+    /// How many bytes go there and come from there in a second; `None` is as many as do.
+    pub bandwidth: Option<ByteSize>,
 }
 
 impl SharedSettings {
     /// The URL as it may be shown: without its password.
     pub fn shown_url(&self) -> Option<String> {
-        let url = self.url.as_ref()?;
-        let masked = || {
-            let (scheme, rest) = url.split_once("://")?;
-            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-            let (account, host) = rest[..end].rsplit_once('@')?;
-            let (user, _) = account.split_once(':')?;
-            Some(format!("{scheme}://{user}:***@{host}{}", &rest[end..]))
-        };
-        Some(masked().unwrap_or_else(|| url.clone()))
+        self.url.as_deref().map(masked)
     }
+
+    /// The URL of its blobs, likewise.
+    pub fn shown_blobs(&self) -> Option<String> {
+        self.blobs.as_deref().map(masked)
+    }
+}
+
+/// A URL without what may be a secret: a password, and parameters with an account in them.
+fn masked(url: &str) -> String {
+    let (before, query) = url.split_once('?').map_or((url, None), |(before, query)| (before, Some(query)));
+    let masked_account = || {
+        let (scheme, rest) = before.split_once("://")?;
+        let end = rest.find(['/', '#']).unwrap_or(rest.len());
+        let (account, host) = rest[..end].rsplit_once('@')?;
+        let (user, _) = account.split_once(':')?;
+        Some(format!("{scheme}://{user}:***@{host}{}", &rest[end..]))
+    };
+    let before = masked_account().unwrap_or_else(|| before.to_owned());
+    let Some(query) = query else { return before };
+    let masked_parameter = |part: &str| match part.split_once('=') {
+        Some((name, value)) if value.contains('@') || value.contains("%40") => format!("{name}=***"),
+        _ => part.to_owned(),
+    };
+    let query: Vec<String> = query.split('&').map(masked_parameter).collect();
+    format!("{before}?{}", query.join("&"))
 }
 
 impl fmt::Debug for SharedSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, token, reads, writes, patience, waits, max_age } = self;
-        let url = self.shown_url();
+        let Self { url: _, token, blobs: _, reads, writes, patience, waits, max_age, bandwidth } = self;
+        let (url, blobs) = (self.shown_url(), self.shown_blobs());
         let mut all = f.debug_struct("SharedSettings");
-        all.field("url", &url).field("token", token).field("reads", reads).field("writes", writes);
-        all.field("patience", patience).field("waits", waits).field("max_age", max_age).finish()
+        all.field("url", &url).field("token", token).field("blobs", &blobs);
+        all.field("reads", reads).field("writes", writes).field("patience", patience);
+        all.field("waits", waits).field("max_age", max_age).field("bandwidth", bandwidth).finish()
     }
 }
 
@@ -202,11 +224,13 @@ impl Settings {
             shared: SharedSettings {
                 url: None,
                 token: None,
+                blobs: None,
                 reads: true,
                 writes: true,
                 patience: Duration::from_millis(75),
                 waits: Duration::from_secs(600),
                 max_age: Duration::from_secs(30 * 86_400),
+                bandwidth: None,
             },
             stats: StatsSettings { level: Level::Full, history: Duration::from_secs(30 * 86_400) },
             kinds: BTreeMap::new(),

@@ -184,8 +184,8 @@ pub(super) async fn convey(
     let Some(mut source) = source else { return Ok(Conveyed::Missing) };
     let sink = to.run_for(waits, to.tier().make_blob(digest, source.form())).await?;
     let Some(mut sink) = sink else { return Ok(Conveyed::NotTaken) };
-    while let Some(piece) = from.run_for(waits, source.next()).await? {
-        to.run_for(waits, sink.write(piece)).await?;
+    while let Some(piece) = from.read_piece(waits, &mut *source).await? {
+        to.write_piece(waits, &mut *sink, piece).await?;
         moved();
     }
     let is_whole = to.run_for(waits, sink.finish()).await?;

@@ -1,6 +1,7 @@
 //! An engine as a configuration describes it, and its end.
 
 use std::convert::Infallible;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,8 +112,9 @@ impl Larder {
             Some(Err(error)) => (None, Some(error)),
         };
         options.tiers.extend(disk.iter().map(|disk| Arc::new(disk.clone()) as Arc<dyn Tier>));
-        let SharedSettings { reads, writes, patience, waits, .. } = settings.shared;
-        let far = FarOptions { reads, writes, patience, waits };
+        let SharedSettings { reads, writes, patience, waits, bandwidth, .. } = settings.shared;
+        let bytes_per_second = bandwidth.and_then(|bandwidth| NonZeroU64::new(bandwidth.0));
+        let far = FarOptions { reads, writes, patience, waits, bytes_per_second };
         options.shared = shared.filter(|_| settings.mode != Mode::Off).map(|tier| (tier, far));
         Opened { larder: Self::new(options), disk, problem, settings: Arc::new(settings.clone()) }
     }

@@ -70,7 +70,7 @@ impl Larder {
                 () = &mut drained => break,
                 () = tokio::time::sleep(patience.max(LAST_WAIT)) => {}
             }
-            if shared.moved.load(Ordering::Relaxed) == moved {
+            if shared.moved.load(Ordering::Relaxed) == moved && !far.holds_back() {
                 far.give_up("it takes nothing more");
                 // Those on their way come to nothing too.
                 let left = shared.to_send.swap(0, Ordering::Relaxed);

@@ -4,6 +4,7 @@
 //! holds envelopes, may be slow and may fail, and a failure of it is a miss to whoever asks the engine.
 //! Not here: which entry leaves first (`policy`), what to do after a miss (`engine`).
 
+mod bandwidth;
 pub mod blob;
 pub mod breaker;
 mod brief;

@@ -4,10 +4,11 @@
 //! of an invalidation answers nothing that the invalidation covers until it has been told.
 //!
 //! A near tier is tried again by whoever asks after a pause. A far one, which is over a network, has a bounded
-//! patience besides (`patience`), is tried again by a probe in the background, for which no caller waits, and may be
-//! closed to reading or writing.
+//! patience besides (`patience`) and perhaps a bandwidth (`bandwidth`), is tried again by a probe in the background,
+//! for which no caller waits, and may be closed to reading or writing.
 //! Not here: memory, which holds values and not envelopes.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,9 +17,13 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::bandwidth::Bandwidth;
 use super::breaker::{Admission, Breaker, BreakerOptions, Tripped};
 use super::patience::Patience;
-use super::{Answer, Epoch, Invalidated, Invalidations, Lease, PutOutcome, Sealed, Tier, TierError};
+use super::{
+    Answer, BlobSink, BlobSource, Epoch, Invalidated, Invalidations, Lease, PutOutcome, Sealed, Tier,
+    TierError,
+};
 use crate::clock::Clock;
 use crate::key::{Key, Selector};
 use crate::stats::Place;
@@ -27,6 +32,8 @@ use crate::stats::Place;
 const MAX_OWED: usize = 1024;
 /// How many operations for which callers wait may be under way in a far tier.
 const MAX_AT_ONCE: usize = 32;
+/// How long a caller waits at most because of what came before and is over the bandwidth.
+const HELD_BACK: Duration = Duration::from_secs(1);
 
 /// How a tier is guarded.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +57,8 @@ pub struct FarOptions {
     pub patience: Duration,
     /// How long a question waits at most for another machine that computes the answer.
     pub waits: Duration,
+    /// How many bytes of answers go there and come from there in a second; `None` for as many as do.
+    pub bytes_per_second: Option<NonZeroU64>,
 }
 
 /// Who waits for an operation.
@@ -83,6 +92,7 @@ struct Far {
     failures: Mutex<u32>,
     probed: AtomicBool,
     permits: Semaphore,
+    bandwidth: Option<Bandwidth>,
     /// Why it was left alone the last time.
     trouble: Mutex<Option<String>>,
 }
@@ -100,6 +110,7 @@ impl Guarded {
                 failures: Mutex::new(0),
                 probed: AtomicBool::new(false),
                 permits: Semaphore::new(MAX_AT_ONCE),
+                bandwidth: options.bytes_per_second.map(Bandwidth::new),
                 trouble: Mutex::new(None),
             })
         });
@@ -161,8 +172,16 @@ impl Guarded {
         if self.owes(key) {
             return Ok(None);
         }
+        if let Some(bandwidth) = self.bandwidth()
+            && !bandwidth.settled_within(HELD_BACK).await
+        {
+            return Err(TierError::Open);
+        }
         let began = Instant::now();
         let envelope = self.run(self.tier.get(key)).await?;
+        if let (Some(envelope), Some(bandwidth)) = (&envelope, self.bandwidth()) {
+            bandwidth.charge(envelope.len() as u64);
+        }
         if let (None, Some(far)) = (&envelope, &self.far) {
             far.patience.missed(began.elapsed());
             far.look_at_patience(&self.tier);
@@ -174,7 +193,45 @@ impl Guarded {
     /// Stores entries.
     pub async fn put(&self, entries: Vec<Sealed>) -> Result<Vec<PutOutcome>, TierError> {
         self.settle().await;
+        if let Some(bandwidth) = self.bandwidth() {
+            bandwidth.take(entries.iter().map(|entry| entry.envelope.len() as u64).sum()).await;
+        }
         self.run_for(self.behind(), self.tier.put(entries)).await
+    }
+
+    /// Reads a piece of a blob that comes from this tier.
+    pub(crate) async fn read_piece(
+        &self,
+        waits: Waits,
+        source: &mut dyn BlobSource,
+    ) -> Result<Option<Vec<u8>>, TierError> {
+        let piece = self.run_for(waits, source.next()).await?;
+        if let (Some(piece), Some(bandwidth)) = (&piece, self.bandwidth()) {
+            bandwidth.take(piece.len() as u64).await;
+        }
+        Ok(piece)
+    }
+
+    /// Writes a piece of a blob that goes to this tier.
+    pub(crate) async fn write_piece(
+        &self,
+        waits: Waits,
+        sink: &mut dyn BlobSink,
+        piece: Vec<u8>,
+    ) -> Result<(), TierError> {
+        if let Some(bandwidth) = self.bandwidth() {
+            bandwidth.take(piece.len() as u64).await;
+        }
+        self.run_for(waits, sink.write(piece)).await
+    }
+
+    /// Whether something waits because the bandwidth is used up, and will go on.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.bandwidth().is_some_and(Bandwidth::holds_back)
+    }
+
+    fn bandwidth(&self) -> Option<&Bandwidth> {
+        self.far.as_ref()?.bandwidth.as_ref()
     }
 
     /// Removes what `selector` selects. If the tier can't be told now it is told before it is asked again.

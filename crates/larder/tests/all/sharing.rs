@@ -2,6 +2,7 @@
 //!
 //! The shared tier is a disk tier in a place of its own that misbehaves on demand.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +19,14 @@ use larder::tier::disk::{Disk, DiskOptions};
 use larder::tier::stack::FarOptions;
 use tempfile::TempDir;
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 
 const FAR: FarOptions = FarOptions {
     reads: true,
     writes: true,
     patience: Duration::from_secs(60),
     waits: Duration::from_secs(600),
+    bytes_per_second: None,
 };
 const SHARED: Origin = Origin::Kept(Place::Shared);
 
@@ -465,4 +468,54 @@ async fn the_turn_is_given_back_when_what_was_computed_has_arrived_or_came_to_no
     for key in [good, bad] {
         assert!(team.disk.try_lease(&key).await.unwrap().is_some(), "{key}");
     }
+}
+
+/// A megabyte that does not pack.
+fn noise() -> Vec<u8> {
+    let mut digest = Digest::of(b"noise");
+    let mut noise = Vec::new();
+    while noise.len() < 1_000_000 {
+        noise.extend(digest.as_bytes());
+        digest = Digest::of(digest.as_bytes());
+    }
+    noise
+}
+
+fn limited(bytes_per_second: u64) -> FarOptions {
+    FarOptions { bytes_per_second: NonZeroU64::new(bytes_per_second), ..FAR }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_and_brought_takes_no_more_than_the_bandwidth_and_the_end_of_a_process_waits_for_it() {
+    let team = Team::new();
+    let sends = team.node_with(FarOptions { patience: Duration::from_millis(75), ..limited(100_000) });
+    let noise = noise();
+    let blob = sends.disk.put_blob_bytes(&noise).unwrap().digest;
+    let took = |began: Instant, expected| {
+        let took = began.elapsed().as_secs_f64();
+        assert!((expected * 0.98..expected * 1.05).contains(&took), "{took} for {expected}");
+    };
+    let began = Instant::now();
+    sends.ask_naming("x", "one", &[blob]).await;
+    assert!(began.elapsed() < Duration::from_secs(1), "whoever asks does not wait for that");
+    sends.larder.close().await;
+    took(began, 10.);
+    assert_eq!(sends.figures(Place::Shared).puts, 1);
+    let brings = team.node_with(limited(200_000));
+    let began = Instant::now();
+    assert_eq!(brings.ask("x", "two").await, is("one", SHARED));
+    took(began, 5.);
+    assert_eq!(brings.disk.read_blob(blob).unwrap(), Some(noise));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_the_bandwidth_makes_dearer_than_computing_is_computed() {
+    let team = Team::new();
+    let sends = team.node();
+    let blob = sends.disk.put_blob_bytes(&noise()).unwrap().digest;
+    sends.ask_naming("x", "one", &[blob]).await;
+    sends.larder.close().await;
+    let brings = team.node_with(limited(50_000));
+    assert_eq!(brings.ask("x", "two").await, is("two", Origin::Computed));
+    assert_eq!(brings.larder.sharing().unwrap().trouble, None, "nothing is wrong with the tier");
 }
