@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use larder::clock::Clock;
-use larder::config::{Config, Machine, Mode, Settings, SharedSettings};
+use larder::config::{Config, Machine, Mode, Settings};
 use larder::engine::{Larder, Opened, Process};
 use larder::tier::disk::Disk;
 use larder::tier::{Brief, Tier, TierError};
@@ -14,7 +14,7 @@ use larder::tier::{Brief, Tier, TierError};
 use crate::arguments::Global;
 use crate::configuration;
 use crate::failure::Failure;
-use crate::surroundings::{Surroundings, producer};
+use crate::surroundings::{Surroundings, producer, s3_options};
 
 /// The engine, for verbs that are about what is kept: the disk tier is open, whatever the mode says of answers.
 pub(crate) struct Store {
@@ -52,15 +52,27 @@ pub(crate) fn open(global: &Global, tiers: Tiers) -> Result<Store, Failure> {
 
 /// The tier that a team shares, if one is configured. Nothing is connected to yet.
 pub(crate) fn shared(settings: &Settings) -> Result<Option<Arc<dyn Tier>>, Failure> {
-    let Some(url) = &settings.shared.url else { return Ok(None) };
-    let SharedSettings { max_age, token, .. } = &settings.shared;
-    let options = larder_shared::Options { max_age: *max_age, clock: Clock::system(), token: token.clone() };
-    let tier = larder_shared::open(url, options).map_err(|error| {
-        let hint = "write it as redis://HOST:PORT or grpc://HOST:PORT; `larder config show --origin` tells where it \
-                    stands";
-        Failure::usage(error).hint(hint)
-    })?;
-    Ok(Some(tier))
+    let shared = &settings.shared;
+    let Some(url) = &shared.url else { return Ok(None) };
+    let options = larder_shared::Options {
+        max_age: shared.max_age,
+        clock: Clock::system(),
+        token: shared.token.clone(),
+        s3: s3_options(),
+    };
+    larder_shared::open(url, options).map(Some).map_err(not_a_tier)
+}
+
+/// Says how a URL is written, or what else a tier needs.
+fn not_a_tier(error: larder_shared::UrlError) -> Failure {
+    let hint = match error {
+        larder_shared::UrlError::NoAccessKey => "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        _ => {
+            "write it as redis://HOST:PORT, grpc://HOST:PORT or s3://BUCKET/PREFIX; \
+             `larder config show --origin` tells where it stands"
+        }
+    };
+    Failure::usage(error).hint(hint)
 }
 
 /// The engine as the configuration describes it.

@@ -6,7 +6,8 @@ use std::env;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use larder::config::Settings;
+use larder::config::{Secret, Settings};
+use larder_shared::{AccessKey, S3Options};
 
 /// Directories that the user's account has.
 #[derive(Debug, Clone)]
@@ -53,5 +54,19 @@ pub(crate) fn producer(settings: &Settings) -> String {
     match account {
         Some(account) => format!("{account}@{machine}"),
         None => machine.into_owned(),
+    }
+}
+
+/// What the variables of tools for S3 say, for a shared tier there.
+pub(crate) fn s3_options() -> S3Options {
+    let variable =
+        |names: &[&str]| names.iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
+    let secret = |name| variable(&[name]).map(Secret::new);
+    let (id, secret, session_token) =
+        (variable(&["AWS_ACCESS_KEY_ID"]), secret("AWS_SECRET_ACCESS_KEY"), secret("AWS_SESSION_TOKEN"));
+    S3Options {
+        access_key: id.zip(secret).map(|(id, secret)| AccessKey { id, secret, session_token }),
+        region: variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
+        endpoint: variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
     }
 }

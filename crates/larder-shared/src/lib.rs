@@ -8,10 +8,16 @@
 //! Not here: whether a shared tier is worth asking (`larder::tier::stack`), what is sent and brought when
 //! (`larder::engine`).
 
+#[cfg(feature = "s3")]
+mod http;
+#[cfg(feature = "s3")]
+mod naming;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "remote-execution")]
 mod remote_execution;
+#[cfg(feature = "s3")]
+mod s3;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod url;
@@ -20,4 +26,6 @@ mod url;
 pub use redis::Redis;
 #[cfg(feature = "remote-execution")]
 pub use remote_execution::RemoteExecution;
+#[cfg(feature = "s3")]
+pub use s3::{AccessKey, S3, S3Options};
 pub use url::{Options, UrlError, open};

@@ -16,6 +16,9 @@ pub struct Options {
     pub clock: Clock,
     /// What says to a server who asks, where that does not stand in the URL.
     pub token: Option<Secret>,
+    /// What the surroundings say of S3.
+    #[cfg(feature = "s3")]
+    pub s3: crate::S3Options,
 }
 
 /// A URL names no shared tier. What is said of it never has a password in it.
@@ -36,6 +39,9 @@ pub enum UrlError {
     /// The token is no text that can be sent.
     #[error("the shared tier's token has characters that no token has")]
     Token,
+    /// It names a bucket, and nobody gave a key for that.
+    #[error("there is no access key for s3://")]
+    NoAccessKey,
     /// The rest of it is not well formed.
     #[error("the shared tier's URL is not well formed")]
     Malformed(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -49,6 +55,8 @@ pub fn open(url: &str, options: Options) -> Result<Arc<dyn Tier>, UrlError> {
         "redis" | "valkey" | "redis+unix" | "valkey+unix" => Ok(Arc::new(crate::Redis::open(url, options)?)),
         #[cfg(feature = "remote-execution")]
         "grpc" | "grpcs" => Ok(Arc::new(crate::RemoteExecution::open(url, options)?)),
+        #[cfg(feature = "s3")]
+        "s3" => Ok(Arc::new(crate::S3::open(url, options)?)),
         "rediss" | "valkeys" => Err(UrlError::Encrypted(scheme.to_owned())),
         _ => Err(UrlError::Scheme(scheme.to_owned())),
     }

@@ -69,11 +69,6 @@ impl Proxy {
         self.address
     }
 
-    /// The URL under which a Redis behind it is reached.
-    pub fn redis_url(&self) -> String {
-        format!("redis://{}", self.address)
-    }
-
     /// Changes the weather.
     pub fn turn(&self, weather: Weather) {
         self.weather.send_replace(weather);

@@ -1,4 +1,4 @@
-//! A `redis-server` of one's own: on loopback, on a free port, in a directory that goes with it.
+//! Servers of one's own: on loopback, on a free port, in a directory that goes with them.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,36 @@ use tempfile::TempDir;
 
 use super::port::{ATTEMPTS, STARTS, some_address};
 
-/// A server that ends with this.
+/// A server on which there is a shared tier, and which ends with this. What tests of all such tiers ask of one.
+pub trait Server: Sized + Send {
+    /// Starts a server and waits until it answers.
+    ///
+    /// # Panics
+    /// If it is not installed, or if it does not start.
+    fn start() -> Self;
+
+    /// Where it listens.
+    fn address(&self) -> SocketAddr;
+
+    /// The URL of the tier for whoever reaches it there, through a proxy perhaps.
+    fn url_at(&self, address: SocketAddr) -> String;
+
+    /// The URL of the tier.
+    fn url(&self) -> String {
+        self.url_at(self.address())
+    }
+
+    /// Ends it as a crash would.
+    fn kill(&mut self);
+
+    /// Starts it again after [`kill`](Self::kill), where it was before.
+    ///
+    /// # Panics
+    /// If it does not start.
+    fn restart(&mut self);
+}
+
+/// A `redis-server`. It keeps nothing over a restart.
 #[derive(Debug)]
 pub struct RedisServer {
     child: Child,
@@ -18,12 +47,8 @@ pub struct RedisServer {
     directory: TempDir,
 }
 
-impl RedisServer {
-    /// Starts a server and waits until it answers.
-    ///
-    /// # Panics
-    /// If there is no `redis-server`, or if it does not start.
-    pub fn start() -> Self {
+impl Server for RedisServer {
+    fn start() -> Self {
         let directory = tempfile::Builder::new().prefix("redis").tempdir().expect("a temporary directory");
         for _ in 0..ATTEMPTS {
             let address = some_address();
@@ -34,28 +59,21 @@ impl RedisServer {
         panic!("redis-server finds no free port");
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its URL.
-    pub fn url(&self) -> String {
-        format!("redis://{}", self.address)
+    fn url_at(&self, address: SocketAddr) -> String {
+        format!("redis://{address}")
     }
 
-    /// Ends it as a crash would.
-    pub fn kill(&mut self) {
+    fn kill(&mut self) {
         // It may be gone already, which is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Starts it again after [`kill`](Self::kill), where it was before. It kept nothing.
-    ///
-    /// # Panics
-    /// If it does not start.
-    pub fn restart(&mut self) {
+    fn restart(&mut self) {
         self.kill();
         for _ in 0..ATTEMPTS {
             if let Some(child) = spawn(&self.directory, self.address) {
@@ -66,7 +84,9 @@ impl RedisServer {
         }
         panic!("redis-server does not come back");
     }
+}
 
+impl RedisServer {
     /// Asks it something, as a line of words, and returns what it says, as `redis-cli` shows it.
     ///
     /// # Panics

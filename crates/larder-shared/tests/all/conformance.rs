@@ -2,13 +2,16 @@
 
 use larder::testing::{check_blobs, check_leases, check_tier};
 use larder_shared::open;
-use larder_shared::testing::RedisServer;
+use larder_shared::testing::{RedisServer, Server};
 
 use crate::lab::options;
 
-#[tokio::test]
-async fn redis_passes_the_suites_of_all_tiers() {
-    let server = RedisServer::start();
+on_each_server! {
+    it_passes_the_suites_of_all_tiers
+}
+
+async fn it_passes_the_suites_of_all_tiers<S: Server>() {
+    let server = S::start();
     let tier = open(&server.url(), options()).unwrap();
     check_tier(&*tier).await;
     check_blobs(&*tier).await;

@@ -5,11 +5,22 @@ use std::time::Duration;
 
 use larder::engine::Origin;
 use larder::stats::Place;
-use larder_shared::testing::{Proxy, RedisServer, Weather};
+use larder_shared::testing::{Proxy, Server, Weather};
 
 use crate::lab::{Node, SOON};
 
 const SHARED: Origin = Origin::Kept(Place::Shared);
+
+on_each_server! {
+    a_silent_server_is_left_alone_and_used_again_when_it_speaks
+    a_slow_server_is_left_alone
+    a_server_whose_words_drip_is_left_alone
+    a_server_that_speaks_another_language_is_left_alone
+    a_server_that_closes_each_connection_is_left_alone
+    connections_that_are_reset_in_the_middle_of_a_value_give_no_part_of_it
+    bits_that_change_on_the_way_are_never_served
+    a_server_that_is_killed_and_comes_back_in_mid_run_is_done_without_and_used_again
+}
 
 /// Asks for new things until one comes from, or has gone to, the shared tier.
 pub(crate) async fn is_back(node: &Node, from: &Node) {
@@ -28,21 +39,25 @@ pub(crate) async fn is_back(node: &Node, from: &Node) {
 }
 
 /// What a machine asks for in bad weather is right; returns whether it left the shared tier alone.
-async fn check(weather: Weather) -> bool {
-    let server = RedisServer::start();
-    check_at("redis", server.address(), weather).await
+async fn check<S: Server>(weather: Weather) -> bool {
+    let server = S::start();
+    check_at(server.address(), |address| server.url_at(address), weather).await
 }
 
-/// The same of a server at this address, whose URLs have this scheme.
-pub(crate) async fn check_at(scheme: &str, server: SocketAddr, weather: Weather) -> bool {
+/// The same of a server at this address.
+pub(crate) async fn check_at(
+    server: SocketAddr,
+    url_at: impl Fn(SocketAddr) -> String,
+    weather: Weather,
+) -> bool {
     let proxy = Proxy::start(server).await.unwrap();
-    let calm = Node::patient(&format!("{scheme}://{server}"));
+    let calm = Node::patient(&url_at(server));
     let ids: Vec<String> = (0..6).map(|n| format!("{weather:?} {n}").replace(['(', ')'], "-")).collect();
     for id in &ids {
         calm.ask(id).await;
     }
     calm.larder.close().await;
-    let node = Node::new(&format!("{scheme}://{}", proxy.address()), Duration::from_millis(75));
+    let node = Node::new(&url_at(proxy.address()), Duration::from_millis(75));
     proxy.turn(weather);
     for id in &ids {
         node.ask(id).await;
@@ -55,48 +70,40 @@ pub(crate) async fn check_at(scheme: &str, server: SocketAddr, weather: Weather)
     trouble
 }
 
-#[tokio::test]
-async fn a_silent_server_is_left_alone_and_used_again_when_it_speaks() {
-    assert!(check(Weather::Silent).await);
+async fn a_silent_server_is_left_alone_and_used_again_when_it_speaks<S: Server>() {
+    assert!(check::<S>(Weather::Silent).await);
 }
 
-#[tokio::test]
-async fn a_slow_server_is_left_alone() {
-    assert!(check(Weather::Delayed(Duration::from_millis(200))).await);
+async fn a_slow_server_is_left_alone<S: Server>() {
+    assert!(check::<S>(Weather::Delayed(Duration::from_millis(200))).await);
 }
 
-#[tokio::test]
-async fn a_server_whose_words_drip_is_left_alone() {
-    assert!(check(Weather::Dripping(Duration::from_millis(5))).await);
+async fn a_server_whose_words_drip_is_left_alone<S: Server>() {
+    assert!(check::<S>(Weather::Dripping(Duration::from_millis(5))).await);
 }
 
-#[tokio::test]
-async fn a_server_that_speaks_another_language_is_left_alone() {
-    assert!(check(Weather::Garbage).await);
+async fn a_server_that_speaks_another_language_is_left_alone<S: Server>() {
+    assert!(check::<S>(Weather::Garbage).await);
 }
 
-#[tokio::test]
-async fn a_server_that_closes_each_connection_is_left_alone() {
-    assert!(check(Weather::Closed).await);
+async fn a_server_that_closes_each_connection_is_left_alone<S: Server>() {
+    assert!(check::<S>(Weather::Closed).await);
 }
 
-#[tokio::test]
-async fn connections_that_are_reset_in_the_middle_of_a_value_give_no_part_of_it() {
+async fn connections_that_are_reset_in_the_middle_of_a_value_give_no_part_of_it<S: Server>() {
     for bytes in [10, 400, 60_000, 300_000] {
-        check(Weather::CutAfter(bytes)).await;
+        check::<S>(Weather::CutAfter(bytes)).await;
     }
 }
 
-#[tokio::test]
-async fn bits_that_change_on_the_way_are_never_served() {
+async fn bits_that_change_on_the_way_are_never_served<S: Server>() {
     for longer in [0, 200, 8_000] {
-        check(Weather::Flipping(longer)).await;
+        check::<S>(Weather::Flipping(longer)).await;
     }
 }
 
-#[tokio::test]
-async fn a_server_that_is_killed_and_comes_back_in_mid_run_is_done_without_and_used_again() {
-    let mut server = RedisServer::start();
+async fn a_server_that_is_killed_and_comes_back_in_mid_run_is_done_without_and_used_again<S: Server>() {
+    let mut server = S::start();
     let (a, b) = (Node::patient(&server.url()), Node::patient(&server.url()));
     a.ask("before").await;
     a.larder.close().await;

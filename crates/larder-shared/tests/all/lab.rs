@@ -10,6 +10,7 @@ use larder::stats::{Stats, StatsOptions};
 use larder::tier::breaker::BreakerOptions;
 use larder::tier::disk::{Disk, DiskOptions};
 use larder::tier::stack::FarOptions;
+use larder_shared::testing::S3Server;
 use larder_shared::{Options, open};
 use tempfile::TempDir;
 
@@ -17,7 +18,8 @@ use tempfile::TempDir;
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) fn options() -> Options {
-    Options { max_age: Duration::from_secs(3600), clock: Clock::system(), token: None }
+    let (clock, s3) = (Clock::system(), S3Server::options());
+    Options { max_age: Duration::from_secs(3600), clock, token: None, s3 }
 }
 
 pub(crate) struct Node {

@@ -1,5 +1,6 @@
 //! The invalidation log: what it promises beyond the suite.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use larder::clock::Clock;
@@ -7,21 +8,25 @@ use larder::config::{Machine, Settings};
 use larder::engine::{Kind, KindOptions, Larder, Opened, Origin, Reach};
 use larder::key::{Scope, Selector};
 use larder::testing::{key, sealed};
-use larder::tier::{PutOutcome, Refusal, Tier as _};
-use larder_shared::Redis;
-use larder_shared::testing::{Proxy, RedisServer, Weather};
+use larder::tier::{PutOutcome, Refusal, Tier};
+use larder_shared::testing::{Proxy, RedisServer, Server, Weather};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use crate::lab::{Node, SOON, options};
 
-fn tier(server: &RedisServer) -> Redis {
-    Redis::open(&server.url(), options()).unwrap()
+on_each_server! {
+    what_one_handle_invalidates_another_hears_of_and_no_longer_gets
+    an_invalidation_reaches_the_memory_of_another_machine_that_only_listens
+    machines_that_live_long_hear_of_an_invalidation_by_themselves_also_after_a_partition
 }
 
-#[tokio::test]
-async fn what_one_handle_invalidates_another_hears_of_and_no_longer_gets() {
-    let server = RedisServer::start();
+fn tier(server: &impl Server) -> Arc<dyn Tier> {
+    larder_shared::open(&server.url(), options()).unwrap()
+}
+
+async fn what_one_handle_invalidates_another_hears_of_and_no_longer_gets<S: Server>() {
+    let server = S::start();
     let (one, other) = (tier(&server), tier(&server));
     let key = key("two", "k@1/x");
     let began = other.epoch().await.unwrap();
@@ -117,9 +122,8 @@ async fn entries_end_after_their_time_and_what_holds_less_long_sooner() {
     assert!((101..=3600).contains(&left(long)) && (1..=100).contains(&left(short)));
 }
 
-#[tokio::test]
-async fn an_invalidation_reaches_the_memory_of_another_machine_that_only_listens() {
-    let server = RedisServer::start();
+async fn an_invalidation_reaches_the_memory_of_another_machine_that_only_listens<S: Server>() {
+    let server = S::start();
     let (a, b) = (Node::patient(&server.url()), Node::patient(&server.url()));
     a.ask("x").await;
     a.larder.close().await;
@@ -132,7 +136,7 @@ async fn an_invalidation_reaches_the_memory_of_another_machine_that_only_listens
 
 /// A machine that lives long and has an answer in memory.
 struct Listening {
-    opened: std::sync::Arc<Opened>,
+    opened: Arc<Opened>,
     words: Kind<String>,
     _folder: TempDir,
     attending: JoinHandle<()>,
@@ -146,12 +150,12 @@ impl Listening {
         let machine = Machine::probe(folder.path());
         let tier = larder_shared::open(url, options()).unwrap();
         let opened = Larder::open_sharing(&settings, &machine, Clock::system(), "", Some(tier));
-        let opened = std::sync::Arc::new(opened);
+        let opened = Arc::new(opened);
         let team = KindOptions { reach: Reach::Team, ..KindOptions::default() };
         let words = opened.larder.kind(&Scope::new("lab").unwrap(), "word", 1, team).unwrap();
         let compute = || async { Ok::<_, std::io::Error>("value".to_owned().into()) };
         words.get_or_compute(&words.key(id).unwrap(), compute).await.unwrap();
-        let attended = std::sync::Arc::clone(&opened);
+        let attended = Arc::clone(&opened);
         let attending = tokio::spawn(async move { match attended.attend().await {} });
         Self { opened, words, _folder: folder, attending }
     }
@@ -179,13 +183,12 @@ impl Drop for Listening {
     }
 }
 
-#[tokio::test]
-async fn machines_that_live_long_hear_of_an_invalidation_by_themselves_also_after_a_partition() {
-    let server = RedisServer::start();
+async fn machines_that_live_long_hear_of_an_invalidation_by_themselves_also_after_a_partition<S: Server>() {
+    let server = S::start();
     let proxy = Proxy::start(server.address()).await.unwrap();
     let a = Listening::with(&server.url(), "x").await;
     let near = Listening::with(&server.url(), "x").await;
-    let parted = Listening::with(&proxy.redis_url(), "x").await;
+    let parted = Listening::with(&server.url_at(proxy.address()), "x").await;
     proxy.turn(Weather::Silent);
     a.invalidate("x").await;
     near.forgets().await;

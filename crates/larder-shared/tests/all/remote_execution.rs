@@ -372,7 +372,7 @@ fn a_handle_is_of_use_on_one_runtime_after_another() {
 
 async fn check(weather: Weather) -> bool {
     let server = CasdServer::start();
-    check_at("grpc", server.address(), weather).await
+    check_at(server.address(), |address| format!("grpc://{address}"), weather).await
 }
 
 #[tokio::test]
