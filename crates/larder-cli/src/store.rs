@@ -53,14 +53,26 @@ pub(crate) fn open(global: &Global, tiers: Tiers) -> Result<Store, Failure> {
 /// The tier that a team shares, if one is configured. Nothing is connected to yet.
 pub(crate) fn shared(settings: &Settings) -> Result<Option<Arc<dyn Tier>>, Failure> {
     let shared = &settings.shared;
-    let Some(url) = &shared.url else { return Ok(None) };
+    let (url, blobs) = match (&shared.url, &shared.blobs) {
+        (None, None) => return Ok(None),
+        (Some(url), blobs) => (url, blobs),
+        (None, Some(_)) => {
+            let error = anyhow!("shared_blobs says where blobs are, and shared not where entries are");
+            return Err(Failure::usage(error).hint("set shared too; both may be the same"));
+        }
+    };
     let options = larder_shared::Options {
         max_age: shared.max_age,
         clock: Clock::system(),
         token: shared.token.clone(),
         s3: s3_options(),
     };
-    larder_shared::open(url, options).map(Some).map_err(not_a_tier)
+    let open = |url: &str| larder_shared::open(url, options.clone()).map_err(not_a_tier);
+    let tier = open(url)?;
+    Ok(Some(match blobs {
+        None => tier,
+        Some(blobs) => Arc::new(larder_shared::Split::new(tier, open(blobs)?)),
+    }))
 }
 
 /// Says how a URL is written, or what else a tier needs.

@@ -18,6 +18,7 @@ mod redis;
 mod remote_execution;
 #[cfg(feature = "s3")]
 mod s3;
+mod split;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod url;
@@ -28,4 +29,5 @@ pub use redis::Redis;
 pub use remote_execution::RemoteExecution;
 #[cfg(feature = "s3")]
 pub use s3::{AccessKey, S3, S3Options};
+pub use split::Split;
 pub use url::{Options, UrlError, open};

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use expect_test::expect;
-use larder_shared::testing::RedisServer;
+use larder_shared::testing::{RedisServer, S3Server, Server};
 
 use crate::lab::Lab;
 
@@ -29,7 +29,7 @@ inputs = []
 "#;
 
 /// A machine with a clone of the project.
-fn machine(server: &RedisServer, producer: &str) -> Lab {
+fn machine(server: &impl Server, producer: &str) -> Lab {
     machine_at(&server.url(), producer)
 }
 
@@ -37,11 +37,20 @@ fn machine(server: &RedisServer, producer: &str) -> Lab {
 pub(crate) fn machine_at(url: &str, producer: &str) -> Lab {
     let mut lab = Lab::new();
     lab.variable("LARDER_SHARED", url).variable("LARDER_PRODUCER", producer);
+    let key = S3Server::options().access_key.unwrap();
+    lab.variable("AWS_ACCESS_KEY_ID", &key.id).variable("AWS_SECRET_ACCESS_KEY", key.secret.reveal());
     // A machine that is busy with other tests is no reason to do without.
     lab.variable("LARDER_SHARED_PATIENCE", "60 s").variable("USER", producer);
     lab.write("project/larder.toml", TASKS)
         .write("project/src/a.txt", "a\n")
         .write("project/src/b.txt", "b\n");
+    lab
+}
+
+/// The same, with blobs on another server.
+fn machine_with(entries: &RedisServer, blobs: &S3Server, producer: &str) -> Lab {
+    let mut lab = machine(entries, producer);
+    lab.variable("LARDER_SHARED_BLOBS", &blobs.url());
     lab
 }
 
@@ -294,7 +303,7 @@ fn what_is_no_url_of_a_shared_tier_is_refused_and_a_password_is_shown_nowhere() 
         &["run", "build"],
         expect![[r#"
             ! error: no shared tier is known for ftp://
-            ! hint: write it as redis://HOST:PORT or grpc://HOST:PORT; `larder config show --origin` tells where it stands
+            ! hint: write it as redis://HOST:PORT, grpc://HOST:PORT or s3://BUCKET/PREFIX; `larder config show --origin` tells where it stands
             exit code 2
         "#]],
     );
@@ -328,6 +337,75 @@ fn an_invalidation_on_one_machine_reaches_the_memory_and_disk_of_another() {
     server.ask(&["flushall"]);
     assert_eq!(run(&bob, &[]).ends(), "build ran, count ran");
     assert_eq!(run(&bob, &[]).ends(), "build from disk, count from disk");
+}
+
+#[test]
+fn a_bucket_serves_a_team_as_well() {
+    let server = S3Server::start();
+    let (ada, bob) = (machine(&server, "ada"), machine(&server, "bob"));
+    assert_eq!(run(&ada, &[]).ends(), "build ran, count ran");
+    let got = run(&bob, &[]);
+    assert_eq!(got.ends(), "build from shared, count from shared");
+    assert!(got.stderr.contains("build hit, from ada, "), "{}", got.stderr);
+    assert_eq!(tree(&bob, "project/dist"), tree(&ada, "project/dist"));
+    assert_eq!(run(&bob, &[]).ends(), "build from disk, count from disk");
+    ada.stdout(&["cache", "invalidate", "tag:task //#build"]);
+    assert_eq!(run(&bob, &[]).ends(), "build ran, count from disk");
+    let key = S3Server::options().access_key.unwrap();
+    let secret = key.secret.reveal();
+    for arguments in [&["config", "show"][..], &["cache", "stats"], &["run", "build", "-v"]] {
+        let output = ada.run(arguments);
+        let said = [output.stdout, output.stderr].concat();
+        assert!(!String::from_utf8_lossy(&said).contains(secret), "{arguments:?}");
+    }
+}
+
+#[test]
+fn entries_on_one_server_and_blobs_on_another_are_one_tier() {
+    let (entries, blobs) = (RedisServer::start(), S3Server::start());
+    let [ada, bob] = ["ada", "bob"].map(|name| machine_with(&entries, &blobs, name));
+    run(&ada, &[]);
+    assert!(fs::read_dir(blobs.objects().join("b")).unwrap().count() > 0);
+    assert!(!entries.ask(&["--scan"]).contains("larder1:b:"));
+    assert_eq!(run(&bob, &[]).ends(), "build from shared, count from shared");
+    assert_eq!(tree(&bob, "project/dist"), tree(&ada, "project/dist"));
+    fs::remove_dir_all(blobs.objects().join("b")).unwrap();
+    assert_eq!(run(&machine_with(&entries, &blobs, "eve"), &[]).ends(), "build ran, count ran");
+    assert_eq!(
+        run(&machine_with(&entries, &blobs, "fay"), &[]).ends(),
+        "build from shared, count from shared"
+    );
+}
+
+#[test]
+fn what_a_shared_tier_needs_beside_its_url_is_asked_for() {
+    let mut lab = Lab::new();
+    lab.write("project/larder.toml", "[tasks.build]\ncommand = \"true\"\noutputs = [\"a\"]\n");
+    lab.variable("LARDER_SHARED", "s3://cache");
+    lab.check(
+        &["run", "build"],
+        expect![[r#"
+            ! error: there is no access key for s3://
+            ! hint: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+            exit code 2
+        "#]],
+    );
+    lab.variable("LARDER_SHARED", "none")
+        .variable("LARDER_SHARED_BLOBS", "s3://cache?endpoint=https://a:b@h");
+    lab.check(
+        &["run", "build"],
+        expect![[r#"
+            ! error: shared_blobs says where blobs are, and shared not where entries are
+            ! hint: set shared too; both may be the same
+            exit code 2
+        "#]],
+    );
+    lab.check(
+        &["config", "show", "shared_blobs"],
+        expect![[r#"
+            shared_blobs  s3://cache?endpoint=***
+        "#]],
+    );
 }
 
 #[test]

@@ -26,3 +26,4 @@ mod lab;
 mod log;
 mod remote_execution;
 mod s3;
+mod split;
