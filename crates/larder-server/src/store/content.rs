@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future};
 use larder::engine::{Computed, Entry, Kind, Value};
 use larder::key::{Digest, Key, Scope};
 use larder::stats::Place;
@@ -71,20 +71,23 @@ impl Store {
     /// Which of `ids` are not there whole, in order. A content that a shared tier has is there.
     pub async fn missing(&self, scope: &Scope, ids: &[ContentId]) -> Result<Vec<ContentId>, StoreError> {
         let shelf = self.shelf(scope)?;
-        let looks = ids.to_vec().into_iter().map(move |id| {
+        let mut asked = Vec::with_capacity(ids.len());
+        for &id in ids {
+            asked.push((id, shelf.content_key(id)?));
+        }
+        let looks = asked.into_iter().map(move |(id, key)| {
             let (store, shelf) = (self.clone(), Arc::clone(&shelf));
             async move {
-                let key = shelf.content_key(id)?;
                 let there = id.is_empty() || shelf.contents.has(&key).await;
                 if there {
                     // Whoever is told so relies on it.
                     store.inner.uses.note(&key);
                 }
-                Ok::<_, StoreError>((!there).then_some(id))
+                (!there).then_some(id)
             }
         });
-        let looked: Vec<_> = futures_util::stream::iter(looks).buffered(AT_ONCE).collect().await;
-        looked.into_iter().filter_map(Result::transpose).collect()
+        let looked = futures_util::stream::iter(looks).buffered(AT_ONCE);
+        Ok(looked.filter_map(future::ready).collect().await)
     }
 
     /// Begins to read a content; `None` if it is not there, or was damaged.
