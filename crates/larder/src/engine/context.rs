@@ -16,8 +16,9 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use super::Entry;
+use super::contents::Read;
 use super::flight::Flight;
-use super::observe::{Detail, Read, Seen};
+use super::observe::{Detail, Seen};
 use super::outside::{LookError, Tool};
 use super::query::{Query, QueryError};
 use super::session::{Need, Outcome, Session, Settled};

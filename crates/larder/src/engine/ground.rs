@@ -110,6 +110,9 @@ impl Session {
                 return false;
             }
         }
+        if self.view().are_right_at_first(observations, globs.len()).await {
+            return true;
+        }
         let sources: Vec<&Source> = rest.iter().map(|seen| &seen.source).collect();
         for (seen, looked) in rest.iter().zip(self.view().look_ahead(&sources).await) {
             let now = match looked {

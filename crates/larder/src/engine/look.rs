@@ -22,11 +22,12 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, open, openat, stat
 use rustix::io::Errno;
 
 use super::carry::Carry;
+use super::observe::as_look;
 use super::outside::{Outside, Tool};
 use super::tables::Table;
 use crate::clock::{Clock, Timestamp};
 use crate::key::Digest;
-use crate::query::{Fingerprint, Listed, ListedKind, RootPath};
+use crate::query::{Fingerprint, Listed, ListedKind, Observation, RootPath};
 use crate::source::{
     Counts, FileSet, Looked, Mark, Scan, ScanOptions, Snapshot, SourceError, Stat, Vigil, digest_file,
     keeps_stamps,
@@ -34,6 +35,8 @@ use crate::source::{
 
 /// How often a file or directory that changes while it is read is read again before it is given up.
 const ATTEMPTS: usize = 4;
+/// Of how many files and listings in a row the stat data are taken before it is asked what they vouch for.
+const AT_A_TIME: usize = 256;
 
 /// A directory whose files and directories are looked at, and what is remembered of them.
 #[derive(Debug)]
@@ -116,6 +119,45 @@ impl Place {
         looks
     }
 
+    /// How many of the observations at these places are right, from the first of the places on. Stops at one that is not
+    /// right, or that can't be looked at. All are of files and listings below the root.
+    pub(super) fn right_until(&self, observations: &[Observation], places: &[u32]) -> usize {
+        let began = self.clock.wall();
+        let look_of = |&at: &u32| {
+            let Observation { source, fingerprint, .. } = &observations[at as usize];
+            as_look(source).map(|(looked, path)| (looked, path, *fingerprint))
+        };
+        let (mut way, mut cursor, mut right) = (Way::to(&self.root), 0, 0);
+        let mut stats = Vec::with_capacity(AT_A_TIME.min(places.len()));
+        for some in places.chunks(AT_A_TIME) {
+            stats.clear();
+            let mut paths = some.iter().filter_map(look_of).map(|(_, path, _)| path).peekable();
+            while let Some(path) = paths.next() {
+                stats.push(way.stat(path, paths.peek().copied()).map(Stat::from));
+            }
+            self.counts.lock().looked_at += stats.len();
+            let looks = some.iter().filter_map(look_of).zip(&stats);
+            let wanted = looks.clone().map(|((looked, path, _), stat)| {
+                Some((looked, path.below().as_os_str().as_bytes(), stat.as_ref().ok()?))
+            });
+            let known = match &self.table {
+                Some(table) => table.rows.find_all(wanted, began, &mut cursor),
+                None => vec![None; stats.len()],
+            };
+            for (((looked, path, was), stat), known) in looks.zip(known) {
+                let is = match known {
+                    Some(known) => Ok(Fingerprint::Is(known)),
+                    None => self.fingerprint(looked, path, *stat),
+                };
+                if !is.is_ok_and(|is| is == was) {
+                    return right;
+                }
+                right += 1;
+            }
+        }
+        right
+    }
+
     /// What the stat table vouches for.
     fn known_all(
         &self,
@@ -128,7 +170,7 @@ impl Place {
             Some(Ok(stat)) => Some((wanted.looked, wanted.path.below().as_os_str().as_bytes(), stat)),
             _ => None,
         });
-        table.rows.find_all(looks, now)
+        table.rows.find_all(looks, now, &mut 0)
     }
 
     /// Begins a vigil over each of what is wanted, if anything is handed on.

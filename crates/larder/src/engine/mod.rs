@@ -6,7 +6,7 @@
 //! waits for itself, perhaps through others, gets an error and not a deadlock (`waits`).
 //!
 //! A [`Query`] is a computation that says what it observes. It is asked in a [`Session`], one view of the outside
-//! (`session`, `observe`), where a kept answer is given if all that it was built on is unchanged (`verify`), and is
+//! (`session`, `observe`, `ahead`), where a kept answer is given if all that it was built on is unchanged (`verify`), and is
 //! else computed through a [`Context`] that writes down what it observes (`context`, `derive`).
 //!
 //! Invariants:
@@ -17,9 +17,12 @@
 //!
 //! Not here: which entry leaves first (`policy`), where bytes lie (`tier`), what a computation looks at (`source`).
 
+mod again;
+mod ahead;
 mod answer;
 mod bring;
 mod carry;
+mod contents;
 mod context;
 mod dependents;
 mod derive;
@@ -42,6 +45,7 @@ mod reclaim;
 mod refresh;
 mod send;
 mod session;
+mod slots;
 mod tables;
 mod turn;
 mod verify;

@@ -37,6 +37,9 @@ impl RootPath {
     /// Takes a path below a root. `..` is refused, as where it leads depends on links.
     pub fn new(path: impl AsRef<Path>) -> Result<Self, NotBelowRoot> {
         let path = path.as_ref();
+        if is_plain(path.as_os_str().as_bytes()) {
+            return Ok(Self(path.into()));
+        }
         let not_below = || NotBelowRoot(path.to_owned());
         let (name, rest) = split(path).ok_or_else(not_below)?;
         let mut below = PathBuf::with_capacity(path.as_os_str().len());
@@ -103,6 +106,12 @@ pub(crate) fn split(path: &Path) -> Option<(Option<&str>, &Path)> {
         rest = after;
     }
     Some((Some(name), Path::new(OsStr::from_bytes(rest))))
+}
+
+/// Whether a path is spelled as those below the main root are: what is kept has no other spelling, and there is much of it.
+fn is_plain(path: &[u8]) -> bool {
+    let is_name = |name: &[u8]| !matches!(name, b"" | b"." | b"..");
+    path.is_empty() || path.split(|&byte| byte == b'/').all(is_name)
 }
 
 fn prefix(name: &str) -> PathBuf {

@@ -4,7 +4,9 @@
 //! the same stat data now would find the same again ([`Stat`] tells why), unless the clock was stepped back since:
 //! then no row is believed. The table is a hint, never a truth: with any or none the outcome is the same.
 //!
-//! Rows lie in one vector over one arena of paths, about 130 bytes and the path each. Not here: who takes the stat
+//! Rows lie in one vector over one arena of paths, about 130 bytes and the path each. They are found by their paths, in a
+//! table that is made when it is asked first: whoever asks for them in the order in which they lie, as most do, needs
+//! none, so that reading back what was stored costs little. Not here: who takes the stat
 //! data and reads, and where the table is kept (`engine`).
 
 use std::hash::BuildHasher;
@@ -53,6 +55,7 @@ pub struct StatTable(Mutex<Rows>);
 #[derive(Debug, Default)]
 struct Rows {
     hash: RandomState,
+    /// The first of the rows by their paths.
     by_path: HashTable<u32>,
     rows: Vec<Row>,
     arena: Vec<u8>,
@@ -67,14 +70,16 @@ impl StatTable {
         self.0.lock().find(looked, path, stat, now)
     }
 
-    /// The same for many, in order; they are found in one go, as others want to find theirs.
+    /// The same for many, in order; they are found in one go, as others want to find theirs. `cursor` is where the next
+    /// one is looked for first: 0, or what a call for others before them left.
     pub(crate) fn find_all<'a>(
         &self,
         wanted: impl Iterator<Item = Option<(Looked, &'a [u8], &'a Stat)>>,
         now: Timestamp,
+        cursor: &mut usize,
     ) -> Vec<Option<Digest>> {
         let rows = &mut *self.0.lock();
-        let mut find = |(looked, path, stat)| rows.find(looked, path, stat, now);
+        let mut find = |(looked, path, stat)| rows.find_after(cursor, looked, path, stat, now);
         wanted.map(|wanted| wanted.and_then(&mut find)).collect()
     }
 
@@ -106,10 +111,14 @@ impl StatTable {
         self.0.lock().changed
     }
 
-    /// Takes in the rows of `stored` about paths of which this table says nothing.
+    /// Takes in the rows of `stored` about paths of which this table says nothing. `stored` is as it was, or empty.
     pub fn absorb(&self, stored: &Self, now: Timestamp) {
-        let (rows, stored) = (&mut *self.0.lock(), &*stored.0.lock());
+        let (rows, stored) = (&mut *self.0.lock(), &mut *stored.0.lock());
         if stored.taken > now {
+            return;
+        }
+        if rows.rows.is_empty() && !rows.changed {
+            *rows = std::mem::take(stored);
             return;
         }
         for row in stored.rows.iter().filter(|row| row.live) {
@@ -176,7 +185,6 @@ fn decode_rows(mut from: &[u8]) -> Option<Rows> {
     // A path is no longer than a file system has it, so damage can't make it grow without end.
     let (mut path, mut rows) = (Vec::new(), Rows { taken, ..Rows::default() });
     rows.rows.reserve(count.min(MAX_ROWS));
-    rows.by_path.reserve(count.min(MAX_ROWS), |_| 0);
     for ((&[looked], stat), &digest) in looks.iter().zip(stats).zip(digests) {
         let (shared, len) = (number(from)?, number(from)?);
         path.truncate(shared);
@@ -216,17 +224,57 @@ impl Rows {
             return None;
         }
         let at = self.position(looked, path)?;
+        self.told(at, stat)
+    }
+
+    /// The same, if the row is the one at `cursor`, without asking the table. Leaves the cursor behind the row.
+    fn find_after(
+        &mut self,
+        cursor: &mut usize,
+        looked: Looked,
+        path: &[u8],
+        stat: &Stat,
+        now: Timestamp,
+    ) -> Option<Digest> {
+        if self.taken > now {
+            return None;
+        }
+        let at = match self.rows.get(*cursor) {
+            Some(row) if self.is(row, looked, path) => *cursor,
+            _ => self.position(looked, path)?,
+        };
+        *cursor = at + 1;
+        self.told(at, stat)
+    }
+
+    /// What a row says of something that has this stat data.
+    fn told(&mut self, at: usize, stat: &Stat) -> Option<Digest> {
         let row = &mut self.rows[at];
         row.used = true;
         (row.live && row.stat == *stat).then_some(row.digest)
     }
 
-    fn position(&self, looked: Looked, path: &[u8]) -> Option<usize> {
-        let eq = |&at: &u32| {
-            let row = &self.rows[at as usize];
-            row.looked == looked && row.path.of(&self.arena) == path
-        };
+    fn is(&self, row: &Row, looked: Looked, path: &[u8]) -> bool {
+        row.looked == looked && row.path.of(&self.arena) == path
+    }
+
+    fn position(&mut self, looked: Looked, path: &[u8]) -> Option<usize> {
+        self.index();
+        let eq = |&at: &u32| self.is(&self.rows[at as usize], looked, path);
         self.by_path.find(self.hash.hash_one((looked, path)), eq).map(|&at| at as usize)
+    }
+
+    /// Takes the rows into the table that are not in there.
+    fn index(&mut self) {
+        let Self { hash, by_path, rows, arena, .. } = self;
+        let hash_of = |&at: &u32| {
+            let row: &Row = &rows[at as usize];
+            hash.hash_one((row.looked, row.path.of(arena)))
+        };
+        by_path.reserve(rows.len() - by_path.len(), hash_of);
+        for at in by_path.len() as u32..rows.len() as u32 {
+            by_path.insert_unique(hash_of(&at), at, hash_of);
+        }
     }
 
     fn push(&mut self, looked: Looked, path: &[u8], stat: Stat, digest: Digest) {
@@ -240,15 +288,9 @@ impl Rows {
     }
 
     fn insert(&mut self, path: &[u8], row: Row) {
-        let Some(path) = Span::push(&mut self.arena, path) else { return };
-        let Self { hash, by_path, rows, arena, .. } = self;
-        let at = rows.len() as u32;
-        rows.push(Row { path, ..row });
-        let hash_of = |&at: &u32| {
-            let row: &Row = &rows[at as usize];
-            hash.hash_one((row.looked, row.path.of(arena)))
-        };
-        by_path.insert_unique(hash_of(&at), at, hash_of);
+        if let Some(path) = Span::push(&mut self.arena, path) {
+            self.rows.push(Row { path, ..row });
+        }
     }
 
     /// Drops the rows that this process has not used.
