@@ -42,7 +42,7 @@ impl Larder {
     /// The keys that a selector selects, in memory and in the tiers, and those of queries that have observed these
     /// queries, directly or through others. Waits until what was computed before has reached the tiers.
     pub async fn dependents(&self, selector: &Selector) -> Dependents {
-        self.shared.queue.drained().await;
+        self.written().await;
         let mut found = Dependents { keys: Vec::new(), complete: true };
         let mut level = self.select(&[selector.clone().without_dependents()], &mut found.complete).await;
         let mut met: BTreeSet<Key> = level.clone();

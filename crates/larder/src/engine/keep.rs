@@ -16,10 +16,13 @@ use crate::key::{Key, Selector};
 use crate::stats::{EvictionCause, Place, RefusalCause, Series};
 use crate::tier::memory::{self, Keeping, Memory, Terms};
 use crate::tier::stack::Guarded;
-use crate::tier::{Epoch, Lease, PutOutcome, Refusal, Sealed};
+use crate::tier::{Brief, Epoch, Lease, PutOutcome, Refusal, Sealed};
 
 /// How many entries go to a tier at once.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
+/// How many wait, in a process that does brief work in place, before any is written: most such processes end with fewer,
+/// and write all of them at once when they close. A thread that wrote each as it came would be in the way.
+const HELD_BACK: usize = 256;
 
 /// What an entry takes of memory beside its value and its key's text: table, policy, record and two counts.
 const BESIDE_VALUE: u64 = Memory::<Key, Held>::OVERHEAD_BYTES + size_of::<Entry<()>>() as u64 + 32;
@@ -290,14 +293,25 @@ impl Larder {
         let series = Arc::clone(&outgoing.series);
         let enqueued = self.shared.queue.push(outgoing);
         match enqueued {
+            Enqueued::Waiting if self.holds_back() => {}
             Enqueued::Waiting => self.drain_behind(),
             Enqueued::Full => series.dropped(self.shared.tiers.first().map_or(Place::Disk, Guarded::place)),
         }
         enqueued
     }
 
+    /// Waits until the near tiers have all that they are to have by now.
+    pub(super) async fn written(&self) {
+        self.drain_behind();
+        self.shared.queue.drained().await;
+    }
+
+    fn holds_back(&self) -> bool {
+        self.shared.brief == Brief::InPlace && self.shared.queue.len() < HELD_BACK
+    }
+
     /// Writes what waits in the queue, in a task of its own, unless one is at it already.
-    fn drain_behind(&self) {
+    pub(super) fn drain_behind(&self) {
         if !self.shared.queue.begin_draining() {
             return;
         }
@@ -413,6 +427,11 @@ impl Queue {
         state.bytes += bytes;
         state.waiting.push_back(outgoing);
         Enqueued::Waiting
+    }
+
+    /// How many wait.
+    fn len(&self) -> usize {
+        self.state.lock().waiting.len()
     }
 
     /// Whether the caller is the one to drain it.

@@ -388,7 +388,7 @@ impl Larder {
     /// Waits until everything that was to be kept has reached the tiers or was given up.
     pub async fn close(&self) {
         self.save_stat_tables().await;
-        self.shared.queue.drained().await;
+        self.written().await;
         self.close_far().await;
         for guarded in &self.shared.tiers {
             if let Err(error) = guarded.tier().flush().await {

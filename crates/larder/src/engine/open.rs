@@ -174,6 +174,7 @@ impl Opened {
                 }
             }
             self.larder.stats().tick();
+            self.larder.drain_behind();
             ticks += 1;
             if ticks % TICKS_A_SAVE == 0 {
                 self.larder.save_stat_tables().await;
