@@ -5,7 +5,7 @@
 //! sorted, and hosts come in the order in which the play has them.
 //! Not here: which plays there are (`planner`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ use crate::plain::Plain;
 use crate::tags::TagSelection;
 
 /// A play as it is listed: a small part of what it comes to.
+///
+/// The tasks are in a form that is quick to read back, as that is most of the work of a listing that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedPlay {
     /// Its name.
@@ -24,31 +26,45 @@ pub struct ListedPlay {
     pub hosts: Vec<String>,
     /// Tags that all of it has, sorted.
     pub tags: Vec<String>,
-    /// The tasks that Ansible lists, in order, whatever their tags.
-    pub tasks: Vec<ListedTask>,
-}
-
-/// A task as it is listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListedTask {
-    /// Its role and name.
-    pub label: String,
-    /// Its tags, sorted.
-    pub tags: Vec<String>,
+    /// The labels of all tasks, one after the other.
+    labels: String,
+    /// Of each task, where its label ends, and which of the sets of tags it has.
+    tasks: Vec<(u32, u32)>,
+    /// All sets of tags that tasks have, each sorted.
+    tag_sets: Vec<Vec<String>>,
 }
 
 impl ListedPlay {
-    /// What is listed of a compiled play.
+    /// What is listed of a compiled play: the tasks that Ansible lists, in order, whatever their tags.
     pub fn of(play: &CompiledPlay) -> Self {
-        let listed = play.tasks.iter().filter(|task| task.is_listed());
-        Self {
+        let mut listed = Self {
             name: play.name.clone(),
             hosts: play.hosts.clone(),
             tags: play.tags.clone(),
-            tasks: listed
-                .map(|task| ListedTask { label: task.label(&play.roles), tags: task.tags.clone() })
-                .collect(),
+            labels: String::new(),
+            tasks: Vec::new(),
+            tag_sets: Vec::new(),
+        };
+        let mut sets: HashMap<&[String], u32> = HashMap::new();
+        for task in play.tasks.iter().filter(|task| task.is_listed()) {
+            let set = *sets.entry(&task.tags).or_insert_with(|| {
+                listed.tag_sets.push(task.tags.clone());
+                listed.tag_sets.len() as u32 - 1
+            });
+            listed.labels += &task.label(&play.roles);
+            listed.tasks.push((listed.labels.len() as u32, set));
         }
+        listed
+    }
+
+    /// The label of each task, which is its role and name, and which of the sets of tags it has.
+    fn tasks(&self) -> impl Iterator<Item = (&str, usize)> {
+        let mut begin = 0;
+        self.tasks.iter().map(move |&(end, set)| {
+            let label = self.labels.get(begin..end as usize).unwrap_or_default();
+            begin = end as usize;
+            (label, set as usize)
+        })
     }
 }
 
@@ -107,13 +123,19 @@ fn tasks(play: &ListedPlay, listed: Listed, selection: &TagSelection, out: &mut 
     if listed.tasks {
         out.push_str("    tasks:\n");
     }
-    let shown = play.tasks.iter().filter(|task| selection.selects(&task.tags));
-    for task in shown {
-        all_tags.extend(task.tags.iter().map(String::as_str));
-        if listed.tasks {
-            let _ = writeln!(out, "      {}\tTAGS: [{}]", task.label, task.tags.join(", "));
+    // Of each set of tags that is chosen, how it is shown.
+    let shown =
+        |tags: &Vec<String>| selection.selects(tags).then(|| format!("\tTAGS: [{}]\n", tags.join(", ")));
+    let sets: Vec<Option<String>> = play.tag_sets.iter().map(shown).collect();
+    for (label, set) in play.tasks() {
+        if let (true, Some(Some(tags))) = (listed.tasks, sets.get(set)) {
+            for part in ["      ", label, tags] {
+                out.push_str(part);
+            }
         }
     }
+    let chosen = play.tag_sets.iter().zip(&sets).filter(|(_, shown)| shown.is_some());
+    all_tags.extend(chosen.flat_map(|(tags, _)| tags).map(String::as_str));
     if listed.tags {
         let all_tags: Vec<&str> = all_tags.into_iter().collect();
         let _ = writeln!(out, "      TASK TAGS: [{}]", all_tags.join(", "));

@@ -20,7 +20,7 @@ impl Query for ListPlay {
     type Output = ListedPlay;
     type Error = Problem;
     const KIND: &'static str = "ansible.listing.play";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     async fn compute(&self, cx: &Context) -> Result<ListedPlay, Problem> {
         let play = cx.get(self.compile.clone()).await.map_err(problem)?;
@@ -39,7 +39,7 @@ impl Query for Listing {
     type Output = Vec<ListedPlay>;
     type Error = Problem;
     const KIND: &'static str = "ansible.listing";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     async fn compute(&self, cx: &Context) -> Result<Vec<ListedPlay>, Problem> {
         let Self { path, options } = self;

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use larder::engine::Context;
+use larder::engine::{Context, Entry};
 
 use super::Options;
 use super::document::{located, problem};
@@ -334,7 +334,8 @@ impl<'a> Walk<'a> {
         }
         inner.includes.push(parent(&target).to_owned());
         self.active.push(path.clone());
-        self.items(&items, &inner, (&path, Way::ROOT), out).await?;
+        let items = items.as_deref().unwrap_or_default();
+        self.items(items, &inner, (&path, Way::ROOT), out).await?;
         self.active.pop();
         Ok(())
     }
@@ -345,7 +346,7 @@ impl<'a> Walk<'a> {
         &self,
         target: &str,
         inner: &Surroundings,
-    ) -> Result<Option<(String, Vec<Item>)>, Problem> {
+    ) -> Result<Option<(String, Arc<Entry<Option<Vec<Item>>>>)>, Problem> {
         let part = if inner.is_handlers { "handlers" } else { "tasks" };
         let mut candidates = Vec::new();
         let mut cumulative = String::new();
@@ -374,8 +375,8 @@ impl<'a> Walk<'a> {
         for path in candidates.into_iter().flatten() {
             let query = TaskFile { path: path.clone(), is_handlers: inner.is_handlers };
             let found = self.cx.get(query).await.map_err(problem)?;
-            if let Some(items) = &found.value {
-                return Ok(Some((path, items.clone())));
+            if found.is_some() {
+                return Ok(Some((path, found)));
             }
         }
         Ok(None)
