@@ -8,14 +8,14 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::observe::{Seen, finished};
 use crate::query::{Observation, Source};
-use crate::source::{Mark, Vigil, WatchCounts, WatchedRoot};
+use crate::source::{Listener, Mark, Notices, Vigil, WatchCounts, WatchedRoot};
 
 /// How many things are watched below one root at most, unless something else is asked for. The kernel takes about a
 /// KiB of memory for each.
@@ -42,7 +42,14 @@ const MAX_SEEN: usize = 1 << 17;
 #[derive(Clone)]
 pub struct Watch {
     limit: usize,
-    roots: Arc<Mutex<Vec<Arc<Carry>>>>,
+    roots: Arc<Mutex<Roots>>,
+}
+
+/// The roots that are watched, and who is told what happens there.
+#[derive(Default)]
+struct Roots {
+    carries: Vec<Arc<Carry>>,
+    listeners: Vec<Weak<Listener>>,
 }
 
 impl Watch {
@@ -59,25 +66,38 @@ impl Watch {
 
     /// What watching came to so far, all roots together.
     pub fn counts(&self) -> WatchCounts {
-        let roots = self.roots.lock().clone();
+        let roots = self.roots.lock().carries.clone();
         let mut counts = WatchCounts::default();
         roots.iter().for_each(|carry| counts.add(&carry.watched.counts()));
         counts
     }
 
+    /// Tells what happens from now on to what sessions have looked at, in whichever of their roots, so that somebody can
+    /// wait for it and begin the next one then. Paths are absolute. Tools are not watched. A glob that is looked at for
+    /// the first time may have missed something: then a notice says at once that all is to be looked at again.
+    pub fn notices(&self) -> Notices {
+        let listener = Arc::<Listener>::default();
+        let mut roots = self.roots.lock();
+        roots.carries.iter().for_each(|carry| listener.listen_to(&carry.watched));
+        roots.listeners.push(Arc::downgrade(&listener));
+        Notices::of(listener)
+    }
+
     /// What is handed on below a directory.
     pub(super) fn carry(&self, directory: &Path) -> Arc<Carry> {
         let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
-        let mut roots = self.roots.lock();
-        if let Some(carry) = roots.iter().find(|carry| carry.directory == directory) {
+        let Roots { carries, listeners } = &mut *self.roots.lock();
+        if let Some(carry) = carries.iter().find(|carry| carry.directory == directory) {
             return Arc::clone(carry);
         }
-        if roots.len() >= MAX_ROOTS {
-            roots.remove(0);
+        if carries.len() >= MAX_ROOTS {
+            carries.remove(0);
         }
-        let watched = WatchedRoot::new(&directory, self.limit);
+        let watched = Arc::new(WatchedRoot::new(&directory, self.limit));
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.iter().filter_map(Weak::upgrade).for_each(|listener| listener.listen_to(&watched));
         let carry = Arc::new(Carry { directory, watched, seen: Mutex::default(), right: Mutex::default() });
-        roots.push(Arc::clone(&carry));
+        carries.push(Arc::clone(&carry));
         carry
     }
 }
@@ -98,7 +118,7 @@ impl fmt::Debug for Watch {
 #[derive(Debug)]
 pub(super) struct Carry {
     directory: PathBuf,
-    pub(super) watched: WatchedRoot,
+    pub(super) watched: Arc<WatchedRoot>,
     seen: Mutex<HashMap<Source, (Arc<Seen>, Vigil), RandomState>>,
     /// Observations that a session found to be right, by where they lie, and a vigil over all that they are of.
     right: Mutex<HashMap<usize, Right, RandomState>>,

@@ -208,6 +208,11 @@ impl Place {
             .zip(mark)
             .zip(scan.directories())
             .and_then(|((watched, mark), directories)| Vigil::over_all(watched.vigils(directories), mark));
+        if let Some(watched) = watched
+            && !vigil.as_ref().is_some_and(Vigil::is_unbroken)
+        {
+            watched.note_gap();
+        }
         Ok((scan, vigil, mark))
     }
 

@@ -40,6 +40,6 @@ pub use snapshot::{Changes, Entry, EntryKind, Leads, Snapshot};
 pub(crate) use stat::keeps_stamps;
 pub use stat::{Stat, process_umask};
 pub use table::{Looked, StatTable};
-pub use watch::WatchCounts;
-pub(crate) use watch::{Mark, Vigil, WatchedRoot};
+pub(crate) use watch::{Listener, Mark, Vigil, WatchedRoot};
+pub use watch::{Notice, Notices, WatchCounts, WatchedFiles};
 pub use written::Written;

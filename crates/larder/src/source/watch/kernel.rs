@@ -140,6 +140,10 @@ impl Feed for Inotify {
         let _ = inotify::remove_watch(&self.instance, id);
     }
 
+    fn descriptor(&self) -> Option<OwnedFd> {
+        self.instance.try_clone().ok()
+    }
+
     fn take(&mut self) -> Result<Vec<Event>, Lost> {
         if !self.is_mounted_as_before().map_err(|_| Lost::Failed)? {
             return Err(Lost::Mounts);

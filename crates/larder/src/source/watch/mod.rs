@@ -21,18 +21,24 @@
 //! Rejected: `notify`, which watches directories recursively, in a thread of its own, and says neither when the watch
 //! of a new directory stands nor anything of a file that is written by a name outside of the tree.
 //!
+//! Whoever wants to wait until something happens gets [`Notices`].
+//!
 //! Not here: what was seen (`engine`).
 
 #[cfg(target_os = "linux")]
 mod kernel;
+mod notices;
 mod root;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+pub(crate) use notices::Listener;
+pub use notices::{Notice, Notices, WatchedFiles};
 pub use root::WatchCounts;
 pub(crate) use root::{Mark, Vigil, WatchedRoot};
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// What tells of changes: the kernel, or a model of it in a test.
@@ -49,6 +55,9 @@ trait Feed: Send {
 
     /// Ends a watch.
     fn unwatch(&mut self, id: WatchId);
+
+    /// What can be read from when something has happened; `None` if that can't be waited for.
+    fn descriptor(&self) -> Option<OwnedFd>;
 
     /// All that happened before the call and was not taken yet, in order.
     fn take(&mut self) -> Result<Vec<Event>, Lost>;

@@ -6,9 +6,11 @@
 
 use std::fmt;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use super::notices::Listener;
 use super::tree::{RootGone, Spot, Tree};
 use super::{Feed, Lost};
 use crate::sync::Mutex;
@@ -110,6 +112,7 @@ struct State {
     time: u64,
     planted: Option<Planted>,
     counts: WatchCounts,
+    listeners: Vec<Weak<Listener>>,
 }
 
 struct Planted {
@@ -186,8 +189,27 @@ impl WatchedRoot {
             Some(Vigil { spots: Spots::One(spot?), since: now })
         };
         let vigils: Vec<Option<Vigil>> = paths.into_iter().map(vigil).collect();
-        counts.refused += vigils.iter().filter(|vigil| vigil.is_none()).count() as u64;
+        let refused = vigils.iter().filter(|vigil| vigil.is_none()).count() as u64;
+        counts.refused += refused;
+        if refused > 0 {
+            state.tell(Listener::blind);
+        }
         vigils
+    }
+
+    /// Has somebody told what happens from now on.
+    pub(super) fn add_listener(&self, listener: &Arc<Listener>) {
+        self.state.lock().listeners.push(Arc::downgrade(listener));
+    }
+
+    /// Tells those who listen that something may have happened before it was watched.
+    pub(crate) fn note_gap(&self) {
+        self.state.lock().tell(Listener::lost);
+    }
+
+    /// What can be read from when something has happened, if anything is watched. It is for waiting only.
+    pub(super) fn descriptor(&self) -> Option<OwnedFd> {
+        self.state.lock().planted.as_ref()?.feed.descriptor()
     }
 
     /// The present moment.
@@ -216,8 +238,15 @@ impl State {
         let Some(Planted { feed, tree }) = &mut self.planted else { return Ok(()) };
         let events = feed.take()?;
         self.counts.events += events.len() as u64;
+        let mut touched = Vec::new();
         for event in &events {
+            if !self.listeners.is_empty() {
+                tree.touched_by(event, &mut touched);
+            }
             tree.happened(event, &mut **feed, now)?;
+        }
+        if !touched.is_empty() {
+            self.tell(|listener| listener.touched(touched.iter().cloned()));
         }
         Ok(())
     }
@@ -225,7 +254,18 @@ impl State {
     fn forget(&mut self) {
         if let Some(planted) = self.planted.take() {
             planted.tree.fell();
+            self.tell(Listener::lost);
         }
+    }
+
+    fn tell(&mut self, tell: impl Fn(&Listener)) {
+        self.listeners.retain(|listener| match listener.upgrade() {
+            Some(listener) => {
+                tell(&listener);
+                true
+            }
+            None => false,
+        });
     }
 }
 

@@ -1,6 +1,7 @@
 //! A model of a kernel that tells, in place of the real one: for what that does seldom, and for every order of events.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,6 +58,10 @@ impl Feed for Model {
 
     fn unwatch(&mut self, id: WatchId) {
         self.0.lock().watched.remove(&id);
+    }
+
+    fn descriptor(&self) -> Option<OwnedFd> {
+        None
     }
 
     fn take(&mut self) -> Result<Vec<Event>, Lost> {
@@ -123,7 +128,12 @@ impl Carried {
 
 #[cfg(not(feature = "shuttle"))]
 mod one_thread {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, sleep};
+
     use super::*;
+    use crate::source::watch::{Listener, Notice, Notices};
 
     #[test]
     fn whatever_is_lost_everything_is_looked_at_again_and_watched_anew() {
@@ -156,6 +166,92 @@ mod one_thread {
         carried.world.lock().refuses = false;
         assert_eq!((carried.see(), carried.see()), ((3, true), (3, false)));
         assert_eq!(carried.root.counts().refused, 6);
+    }
+
+    /// Notices of a root with nothing to read from: whoever catches up tells.
+    fn noticed() -> (Arc<Mutex<World>>, Arc<WatchedRoot>, Notices) {
+        let Carried { world, root, .. } = Carried::new();
+        let (root, listener) = (Arc::new(root), Arc::<Listener>::default());
+        listener.listen_to(&root);
+        root.catch_up();
+        (world, root, Notices::of(listener))
+    }
+
+    fn touch(world: &Mutex<World>, root: &WatchedRoot, name: &str) {
+        world.lock().tell(ROOT_WATCH, Some(name), What::Name);
+        root.catch_up();
+    }
+
+    /// The names that a notice tells, and after how many milliseconds it came.
+    async fn next(notices: &mut Notices, since: Instant) -> (Vec<String>, bool, u128) {
+        let Notice { paths, rescan } = notices.next().await;
+        let names = paths.iter().map(|path| path.display().to_string()).collect();
+        (names, rescan, since.elapsed().as_millis())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_happens_in_quick_succession_is_told_at_once_when_it_is_over() {
+        let (world, root, mut notices) = noticed();
+        let since = Instant::now();
+        let happening = async {
+            for (after, name) in [(10, "b"), (60, "a"), (90, "b")] {
+                sleep(Duration::from_millis(after)).await;
+                touch(&world, &root, name);
+            }
+        };
+        let (told, ()) = tokio::join!(next(&mut notices, since), happening);
+        assert_eq!(told, (vec!["/a".to_owned(), "/b".to_owned()], false, 260));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_happens_all_the_time_is_told_all_the_same() {
+        let (world, root, mut notices) = noticed();
+        let since = Instant::now();
+        let happening = async {
+            for _ in 0..60 {
+                touch(&world, &root, "log");
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let told = async {
+            let first = next(&mut notices, since).await.2;
+            (first, next(&mut notices, since).await.2)
+        };
+        let ((first, second), ()) = tokio::join!(told, happening);
+        assert!((1000..1200).contains(&first) && (2000..2400).contains(&second), "{first} {second}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fifty_paths_are_told_without_waiting_and_the_rest_after_them() {
+        let (world, root, mut notices) = noticed();
+        let since = Instant::now();
+        (0..110).for_each(|n| touch(&world, &root, &format!("{n:03}")));
+        let mut told = Vec::new();
+        for (count, after) in [(50, 0), (50, 0), (10, 100)] {
+            let (names, rescan, at) = next(&mut notices, since).await;
+            assert_eq!((names.len(), rescan, at), (count, false, after));
+            told.extend(names);
+        }
+        assert_eq!((told.len(), told.is_sorted()), (110, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_not_all_is_known_everything_is_to_be_looked_at_again() {
+        let (world, root, mut notices) = noticed();
+        let since = Instant::now();
+        touch(&world, &root, "a");
+        world.lock().lost = Some(Lost::Overflow);
+        root.catch_up();
+        assert_eq!(next(&mut notices, since).await, (vec![], true, 0));
+        // What can't be watched is made up for once a second.
+        world.lock().refuses = true;
+        root.vigils([Path::new("file")]);
+        assert_eq!(next(&mut notices, since).await, (vec![], true, 1000));
+        touch(&world, &root, "b");
+        assert_eq!(next(&mut notices, since).await, (vec!["/b".to_owned()], false, 1100));
+        // More than anybody wants to hear of one by one.
+        (0..5000).for_each(|n| touch(&world, &root, &n.to_string()));
+        assert_eq!(next(&mut notices, since).await, (vec![], true, 1100));
     }
 
     #[test]

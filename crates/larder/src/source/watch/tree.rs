@@ -5,6 +5,7 @@
 //! again.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -213,6 +214,29 @@ impl Tree {
             self.watches.entry(watch).or_default().push(For::Node(id));
         }
         Some(id)
+    }
+
+    /// Adds the paths of what an event is about. It has not been taken in yet.
+    pub(super) fn touched_by(&self, event: &Event, paths: &mut Vec<PathBuf>) {
+        for whose in self.watches.get(&event.id).into_iter().flatten() {
+            let For::Node(id) = *whose else { continue };
+            let mut path = self.path_of(id);
+            path.extend(event.name.as_deref().map(OsStr::from_bytes));
+            paths.push(path);
+        }
+    }
+
+    fn path_of(&self, id: NodeId) -> PathBuf {
+        let mut names = Vec::new();
+        let mut at = id;
+        while at != ROOT {
+            let Node { above, name, .. } = self.node(at);
+            names.push(OsStr::from_bytes(name));
+            at = *above;
+        }
+        let mut path = self.root.clone();
+        path.extend(names.into_iter().rev());
+        path
     }
 
     /// Takes in something that happened.

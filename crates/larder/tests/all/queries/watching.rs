@@ -508,3 +508,26 @@ async fn what_may_not_be_looked_at_any_more_is_seen() {
     shut(&watched.lab.path("d/f"), 0o600);
     assert_eq!(watched.cost(&["d/f", "list d"]).await.carried, 1);
 }
+
+#[tokio::test]
+async fn whoever_waits_is_told_of_what_sessions_have_looked_at_and_of_nothing_else() {
+    let watched = Watched::new();
+    let bound = std::time::Duration::from_secs(60);
+    let mut notices = watched.watch.notices();
+    watched.lab.set("a", "1").set("d/b", "2").set("d/c", "3").set("e/f", "4");
+    let what = ["a", "list d", "glob e/*", "none"];
+    watched.see(&what).await;
+    let mut next = async || tokio::time::timeout(bound, notices.next()).await.expect("a notice comes");
+    assert!(
+        next().await.rescan,
+        "a glob may have missed what happened while it was looked at for the first time"
+    );
+    watched.see(&what).await;
+    let root = watched.lab.path("").canonicalize().unwrap();
+    watched.lab.set("d/c", "5").set("d/new", "6").set("a", "7").set("none", "8").set("e/new", "9");
+    let told = next().await;
+    let paths: Vec<_> = told.paths.iter().map(|path| path.strip_prefix(&root).unwrap()).collect();
+    let expected = ["a", "d/new", "e/new", "none"].map(Path::new);
+    assert_eq!((paths, told.rescan), (expected.to_vec(), false));
+    watched.see(&what).await;
+}

@@ -3,6 +3,7 @@
 mod changes;
 mod ignores;
 mod links;
+mod notices;
 mod patterns;
 mod random;
 mod reading;
