@@ -54,6 +54,11 @@ impl Failure {
         Self { code: Code::Usage, ..Self::from(error.into()) }
     }
 
+    /// How the process ends if it ends with this.
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
     /// Adds what to do about it.
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }

@@ -15,3 +15,4 @@ mod run;
 mod shared;
 mod shell;
 mod tasks;
+mod watch;

@@ -22,6 +22,7 @@ mod plan;
 mod prepare;
 mod remember;
 mod schedule;
+mod watch;
 mod why;
 
 use std::collections::HashMap;
@@ -41,6 +42,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 pub use plan::{Plan, Planned};
+pub use watch::{InputState, definitions};
 pub use why::{FileChange, Nearest, Reason, Why};
 
 use crate::checkout::{Checkout, Memory};

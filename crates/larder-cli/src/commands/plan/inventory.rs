@@ -12,7 +12,7 @@ use larder::engine::Outside;
 use larder_ansible::inventory::{
     Chosen, HostsOf, InventoryError, Limit, Parsed, Source, Sources, list, run_program,
 };
-use larder_ansible::planner::{Planner, View};
+use larder_ansible::planner::View;
 use tempfile::TempDir;
 
 use super::place::Place;
@@ -54,6 +54,12 @@ impl InventoryArguments {
         !self.inventory.is_empty() || self.limit.is_some()
     }
 
+    /// Where what programs print is put, if they may be run.
+    pub(super) fn outputs(&self) -> Result<Option<TempDir>, Failure> {
+        let outputs = self.run_inventory.then(TempDir::new).transpose();
+        Ok(outputs.context("cannot make a temporary directory")?)
+    }
+
     fn named(&self) -> Vec<String> {
         if !self.inventory.is_empty() {
             return self.inventory.clone();
@@ -79,16 +85,25 @@ fn is_list(source: &str) -> bool {
     source.contains(',') && !Path::new(source).exists()
 }
 
+/// The outside in which what programs printed is found.
+pub(super) fn with_outputs(outside: Outside, outputs: &TempDir) -> Result<Outside, Failure> {
+    Ok(outside.with_root(OUTPUTS, outputs.path()).context("the name of a root is well formed")?)
+}
+
 /// The inventory that the command line names.
-pub(super) struct Asked {
+pub(super) struct Asked<'a> {
     sources: Sources,
     limit: Option<Vec<Limit>>,
     /// Where what programs print is put, if they may be run.
-    outputs: Option<TempDir>,
+    outputs: Option<&'a Path>,
 }
 
-impl Asked {
-    pub(super) fn new(arguments: &InventoryArguments, place: &Place) -> Result<Self, Failure> {
+impl<'a> Asked<'a> {
+    pub(super) fn new(
+        arguments: &InventoryArguments,
+        place: &Place,
+        outputs: Option<&'a Path>,
+    ) -> Result<Self, Failure> {
         let source = |source: String| match is_list(&source) {
             true => Ok(Source::Hosts(source)),
             false => place.relative(Path::new(&source)).map(Source::Path),
@@ -100,12 +115,7 @@ impl Asked {
             pattern @ Limit::Pattern(_) => Ok(pattern),
         };
         let limit = arguments.limit.as_ref().map(|text| Limit::parse(text).into_iter().map(limit).collect());
-        let outputs = arguments.run_inventory.then(TempDir::new);
-        Ok(Self {
-            sources: sources.into(),
-            limit: limit.transpose()?,
-            outputs: outputs.transpose().context("cannot make a temporary directory")?,
-        })
+        Ok(Self { sources: sources.into(), limit: limit.transpose()?, outputs })
     }
 
     /// Where the inventory is.
@@ -129,27 +139,17 @@ impl Asked {
         self.limit.as_deref()
     }
 
-    /// A view of the files, in which what programs printed is found.
-    pub(super) fn view(&self, planner: &Planner, root: &Path) -> Result<View, Failure> {
-        let mut outside = Outside::new(root);
-        if let Some(outputs) = &self.outputs {
-            outside =
-                outside.with_root(OUTPUTS, outputs.path()).context("the name of a root is well formed")?;
-        }
-        Ok(planner.view_of(outside))
-    }
-
     /// Reads the inventory, runs programs in it if that is allowed, and says what is odd about it.
     pub(super) async fn settle(&mut self, view: &View, root: &Path, console: Console) -> Result<(), Failure> {
         loop {
             let parsed = view.session().get(Parsed { sources: self.sources.clone() }).await;
             match parsed.map_err(InventoryError::from) {
-                Err(InventoryError::Program(name)) if let Some(outputs) = &self.outputs => {
+                Err(InventoryError::Program(name)) if let Some(outputs) = self.outputs => {
                     let said = run_program(&name, &root.join(&name), PROGRAM_LIMIT).await;
                     let said = said.map_err(|problem| super::wrong_inventory(problem.into()))?;
                     // Named by what is in it, so that an answer is found again when the program says the same.
                     let file = larder::key::Digest::of(&said).to_string();
-                    fs::write(outputs.path().join(&file), said)?;
+                    fs::write(outputs.join(&file), said)?;
                     self.sources.outputs.insert(name, format!("/@{OUTPUTS}/{file}"));
                 }
                 Err(error) => return Err(super::wrong_inventory(error)),
@@ -172,10 +172,10 @@ impl Asked {
     }
 
     /// The hosts of each play, by its patterns. Patterns that match nothing are told of once.
-    pub(super) async fn hosts<'a>(
+    pub(super) async fn hosts<'p>(
         &self,
         view: &View,
-        plays: impl Iterator<Item = &'a [String]>,
+        plays: impl Iterator<Item = &'p [String]>,
         console: Console,
     ) -> Result<Vec<Chosen>, Failure> {
         let mut chosen: Vec<Chosen> = Vec::new();

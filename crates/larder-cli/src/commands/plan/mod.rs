@@ -5,6 +5,7 @@ mod inventory;
 mod outcome;
 mod place;
 mod shipping;
+mod watch;
 
 use std::fs;
 use std::io::Write as _;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
-use larder::engine::Opened;
+use larder::engine::{Opened, Outside};
 use larder::key::{Digest, Scope};
 use larder::tier::Brief;
 use larder_ansible::change::changes;
@@ -27,6 +28,7 @@ use larder_ansible::problem::Problem;
 use larder_ansible::query::{Modes, Options, PlanRequest};
 use larder_ansible::tags::TagSelection;
 use serde::Serialize;
+use tempfile::TempDir;
 
 use self::inventory::{Asked, InventoryArguments};
 use self::place::Place;
@@ -49,6 +51,7 @@ Examples:
   larder plan site.yml -i hosts --format mermaid > plan.mmd
   larder plan site.yml -i hosts --changes old.json
   larder plan site.yml -i hosts --check --estimate
+  larder plan site.yml -i hosts --watch
   larder plan site.yml -i hosts --list-binaries --facts facts/
   larder plan site.json
   larder plan site.yml --list-tasks
@@ -108,6 +111,9 @@ pub(crate) struct Arguments {
     /// Tell what was kept and what was computed, and why, instead of printing the plan
     #[arg(long, conflicts_with_all = ["list_hosts", "list_tasks", "list_tags", "list_inventory", "format"])]
     explain: bool,
+    /// Stay, and print it again when an edit changes it; Ctrl-C ends it
+    #[arg(short, long)]
+    watch: bool,
     /// Tell what differs from an earlier plan, in a file in JSON or binary form, instead of printing the plan
     #[arg(long, value_name = "PLAN", conflicts_with_all = ["list_hosts", "list_tasks", "list_tags", "list_inventory", "format", "explain"])]
     changes: Option<PathBuf>,
@@ -143,30 +149,60 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     let place = Place::of(&arguments.playbooks, &others, &current)?;
     let opened = open(&place, global, console)?;
     let planner = Planner::new(&opened.larder, &scope(place.root())).context("cannot plan")?;
+    let outputs = arguments.inventory.outputs()?;
+    let mut outside = Outside::new(place.root());
+    if let Some(outputs) = &outputs {
+        outside = inventory::with_outputs(outside, outputs)?;
+    }
+    let asking = Asking { arguments, place: &place, outputs: outputs.as_ref(), planner: &planner, console };
+    if arguments.watch {
+        return store::block_on(watch::run(&asking, outside, opened))?;
+    }
     let bytes = store::block_on(async {
-        let mut asked = Asked::new(&arguments.inventory, &place)?;
-        let view = asked.view(&planner, place.root())?;
+        let bytes = asking.bytes(outside).await?;
+        opened.close().await;
+        Ok::<_, Failure>(bytes)
+    })??;
+    print(&bytes)?;
+    Ok(Code::Done)
+}
+
+/// As they are: a binary plan has bytes that a terminal's stream would take for colours.
+fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes)?;
+    Ok(out.flush()?)
+}
+
+/// What is asked, and who answers.
+struct Asking<'a> {
+    arguments: &'a Arguments,
+    place: &'a Place,
+    /// Where what programs among the inventories print is put.
+    outputs: Option<&'a TempDir>,
+    planner: &'a Planner,
+    console: Console,
+}
+
+impl Asking<'_> {
+    /// What is printed, by the files as they are now.
+    async fn bytes(&self, outside: Outside) -> Result<Vec<u8>, Failure> {
+        let Self { arguments, place, planner, console, .. } = *self;
+        let mut asked = Asked::new(&arguments.inventory, place, self.outputs.map(TempDir::path))?;
+        let view = planner.view_of(outside);
         asked.adopt(&view, place.playbooks()).await?;
         let is_listing = arguments.list_hosts || arguments.list_tasks || arguments.list_tags;
         if arguments.list_inventory || arguments.list_hosts || arguments.inventory.is_given() {
             asked.settle(&view, place.root(), console).await?;
         }
-        let bytes = if arguments.list_inventory {
-            asked.list(&view, place.playbooks().first().map(String::as_str)).await?.into_bytes()
+        if arguments.list_inventory {
+            Ok(asked.list(&view, place.playbooks().first().map(String::as_str)).await?.into_bytes())
         } else if is_listing {
-            listings(arguments, &place, &asked, &view, console).await?.into_bytes()
+            Ok(listings(arguments, place, &asked, &view, console).await?.into_bytes())
         } else {
-            planned(arguments, &place, &asked, &view, console).await?
-        };
-        drop(view);
-        opened.close().await;
-        Ok::<_, Failure>(bytes)
-    })??;
-    // As they are: a binary plan has bytes that a terminal's stream would take for colours.
-    let mut out = std::io::stdout().lock();
-    out.write_all(&bytes)?;
-    out.flush()?;
-    Ok(Code::Done)
+            planned(arguments, place, &asked, &view, console).await
+        }
+    }
 }
 
 /// What changes what playbooks come to.
@@ -183,7 +219,7 @@ fn options(arguments: &Arguments, place: &Place) -> Result<Options, Failure> {
 async fn planned(
     arguments: &Arguments,
     place: &Place,
-    asked: &Asked,
+    asked: &Asked<'_>,
     view: &View,
     console: Console,
 ) -> Result<Vec<u8>, Failure> {
@@ -238,7 +274,7 @@ fn as_json(value: &impl Serialize) -> Result<Vec<u8>, Failure> {
 async fn listings(
     arguments: &Arguments,
     place: &Place,
-    asked: &Asked,
+    asked: &Asked<'_>,
     view: &View,
     console: Console,
 ) -> Result<String, Failure> {

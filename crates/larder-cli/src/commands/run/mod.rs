@@ -3,6 +3,7 @@
 mod plan;
 mod status;
 mod summary;
+mod watch;
 
 use std::io::Write as _;
 use std::num::NonZeroUsize;
@@ -20,14 +21,14 @@ use larder_tasks::event::{Event, How, NotRun, Summary, TaskEnd};
 use larder_tasks::graph::{Graph, Request};
 use larder_tasks::job::{AuditSample, RunOptions, Tasks};
 use larder_tasks::workspace::Workspace;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::arguments::Global;
 use crate::configuration::{self, Assigned};
 use crate::console::{BAD, Console, NAME, WARNING, rounded, styled};
 use crate::failure::{Code, Failure};
 use crate::progress::{Output, Progress};
+use crate::signals::Signals;
 use crate::store::{self, Runtime};
 use crate::tasks;
 use status::Verdict;
@@ -43,7 +44,8 @@ Examples:
   larder run web#build            one task of one package
   larder run test --filter ...web in web and the packages that depend on it
   larder run build --dry-run      what would run, and what would be given back
-  larder run build --force        everything anew")]
+  larder run build --force        everything anew
+  larder run test --watch         again whenever a file changes that they read")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) choice: Choice,
@@ -57,6 +59,9 @@ pub(crate) struct Arguments {
     /// Print what would be done, and do nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
+    /// Stay, and run again what an edit touches; Ctrl-C ends it
+    #[arg(short, long, conflicts_with_all = ["dry_run", "graph"])]
+    watch: bool,
     /// Print the graph of tasks, and run nothing
     #[arg(long, value_name = "FORM", num_args = 0..=1, default_missing_value = "text", require_equals = true)]
     graph: Option<GraphForm>,
@@ -118,9 +123,11 @@ fn percent(text: &str) -> Result<u8, &'static str> {
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
+    if arguments.watch {
+        return store::block_on(watch::run(arguments, global, console))?;
+    }
     let (workspace, here) = tasks::workspace()?;
-    let Choice { tasks, filter } = &arguments.choice;
-    let request = Request { tasks: tasks.clone(), filters: filter.clone(), only: arguments.only };
+    let request = arguments.request();
     let graph = tasks::graph(&workspace, &request, &here)?;
     if let Some(form) = arguments.graph {
         let text = match form {
@@ -136,6 +143,13 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         return session.plan(&graph);
     }
     session.run(&graph, &arguments.how)
+}
+
+impl Arguments {
+    fn request(&self) -> Request {
+        let Choice { tasks, filter } = &self.choice;
+        Request { tasks: tasks.clone(), filters: filter.clone(), only: self.only }
+    }
 }
 
 /// A workspace with the engine that keeps what its tasks make.
@@ -198,17 +212,13 @@ impl Session {
 
     /// Runs the tasks and tells how it went.
     fn run(&self, graph: &Graph, how: &Manner) -> Result<Code, Failure> {
-        let (summary, signal) = self.attend(graph, how)?;
-        Ok(match signal {
-            Some(signal) => Code::Of(128 + signal),
-            None if summary.is_success() => Code::Done,
-            None => Code::Failed,
-        })
+        let (summary, signal) = self.runtime.block_on(self.attend(graph, how))?;
+        Ok(code(&summary, signal))
     }
 
     /// Runs the one task of a graph and ends as its command did.
     pub(crate) fn exec(&self, graph: &Graph, how: &Manner) -> Result<Code, Failure> {
-        let (summary, signal) = self.attend(graph, how)?;
+        let (summary, signal) = self.runtime.block_on(self.attend(graph, how))?;
         let end = summary.ends.first();
         Ok(match (signal, end.and_then(|end| end.exit), end.map(|end| &end.how)) {
             (Some(signal), ..) => Code::Of(128 + signal),
@@ -219,7 +229,7 @@ impl Session {
     }
 
     /// Runs the tasks, shows what happens, and returns how it went and which signal came.
-    fn attend(&self, graph: &Graph, how: &Manner) -> Result<(Summary, Option<u8>), Failure> {
+    async fn attend(&self, graph: &Graph, how: &Manner) -> Result<(Summary, Option<u8>), Failure> {
         let names: Vec<String> = graph.nodes().iter().map(|node| node.task().id.to_string()).collect();
         let output = how.output.unwrap_or_else(|| Output::usual(names.len(), self.console.json));
         let talks = graph.nodes().iter().any(|node| node.task().interactive);
@@ -233,14 +243,12 @@ impl Session {
             ..RunOptions::new()
         };
         let mut show = Show { progress, console: self.console, replays: output != Output::ErrorsOnly };
-        let (summary, signal) = self.runtime.block_on(async {
-            let outcome = tokio::select! {
-                outcome = attend(&self.tasks, graph, options, &mut show) => outcome,
-                never = self.opened.attend() => match never {},
-            };
-            self.opened.close().await;
-            outcome
-        })?;
+        let outcome = tokio::select! {
+            outcome = attend(&self.tasks, graph, options, &mut show) => outcome,
+            never = self.opened.attend() => match never {},
+        };
+        self.opened.close().await;
+        let (summary, signal) = outcome?;
         show.end(graph, &summary, self.opened.larder.sharing().as_ref(), output)?;
         self.tidy(&summary);
         Ok((summary, signal))
@@ -265,6 +273,15 @@ impl Session {
     }
 }
 
+/// How a run ends.
+fn code(summary: &Summary, signal: Option<u8>) -> Code {
+    match signal {
+        Some(signal) => Code::Of(128 + signal),
+        None if summary.is_success() => Code::Done,
+        None => Code::Failed,
+    }
+}
+
 /// An error and its causes in one line.
 fn anyhow_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
@@ -279,11 +296,9 @@ async fn attend(
     options: RunOptions,
     show: &mut Show,
 ) -> Result<(Summary, Option<u8>)> {
-    let (stop, told) = watch::channel(Stop::No);
+    let (stop, told) = tokio::sync::watch::channel(Stop::No);
     let (sender, mut events) = mpsc::channel(EVENTS);
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    let [mut interrupt, mut terminate, mut hangup]: [Signal; 3] =
-        [signal(kinds[0])?, signal(kinds[1])?, signal(kinds[2])?];
+    let mut signals = Signals::listen()?;
     let mut came = None;
     let run = tasks.run(graph, options, told, sender);
     tokio::pin!(run);
@@ -294,9 +309,7 @@ async fn attend(
                 show.event(event);
                 continue;
             }
-            _ = interrupt.recv() => 2,
-            _ = terminate.recv() => 15,
-            _ = hangup.recv() => 1,
+            number = signals.next() => number,
         };
         let next = if came.is_none() { Stop::Gently } else { Stop::AtOnce };
         came.get_or_insert(number);
