@@ -27,6 +27,7 @@ use super::verify::Verified;
 use super::{Freshness, Kind};
 use crate::key::{Digest, Key, KindName};
 use crate::query::{Fingerprint, Ground, Observation, Question, Source, Trace, Why};
+use crate::sync::AtomicU64;
 use crate::tier::Epoch;
 
 /// How many queries have to be below for a ground to be worth it.
@@ -36,6 +37,24 @@ const MIN_QUERIES: usize = 16;
 const MAX_QUERIES: usize = 1 << 18;
 /// On how many sources an answer with a ground may rest.
 const MAX_SOURCES: usize = 1 << 16;
+
+/// How many invalidations there were in this process.
+#[derive(Debug, Default)]
+pub(super) struct Generation(AtomicU64);
+
+impl Generation {
+    pub(super) fn now(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Forgets something. It counts when that has ended: whoever began before may have met some of what was being
+    /// forgotten, and what is laid by that one holds no longer.
+    pub(super) fn forgetting<T>(&self, forget: impl FnOnce() -> T) -> T {
+        let forgotten = forget();
+        self.0.fetch_add(1, Ordering::AcqRel);
+        forgotten
+    }
+}
 
 /// What had been invalidated when a session began to look.
 #[derive(Debug)]
@@ -77,7 +96,7 @@ impl Session {
         let Ground { trace, kinds, epochs, generation } = &entry.value;
         let told = since.epochs.as_ref()?.iter().map(|epoch| epoch.0);
         let holds = grounds.freshness(&key, &entry) == Freshness::Fresh
-            && *generation == self.larder().shared.generation.load(Ordering::Acquire)
+            && *generation == self.larder().shared.generation.now()
             && told.eq(epochs.iter().copied())
             && kinds.iter().all(|kind| self.registry().verifiable(kind).is_some());
         if !holds {
@@ -248,7 +267,7 @@ impl Session {
     pub(super) async fn since(&self) -> &Since {
         let note = || async {
             let shared = &self.larder().shared;
-            let generation = shared.generation.load(Ordering::Acquire);
+            let generation = shared.generation.now();
             let mut epochs = Some(Vec::with_capacity(shared.tiers.len()));
             for guarded in &shared.tiers {
                 match (guarded.epoch().await, &mut epochs) {
@@ -273,4 +292,70 @@ impl<Q: Query> Registered<Q> {
 /// What the ground of the query with this key is filed under.
 fn key_of(grounds: &Kind<Ground>, key: &Key) -> Key {
     grounds.key_of_digest(Digest::of(key.to_string().as_bytes()))
+}
+
+/// Every schedule of a few threads, by the model checker: `cargo test -p larder --features shuttle scheduled`.
+#[cfg(all(test, feature = "shuttle"))]
+mod scheduled {
+    use shuttle::thread;
+
+    use super::*;
+    use crate::sync::Mutex;
+
+    /// An answer that is kept by a trace and on a ground, and what it is computed from, which no trace sees.
+    #[derive(Default)]
+    struct World {
+        truth: AtomicU64,
+        invalidated: AtomicU64,
+        generation: Generation,
+        trace: Mutex<Option<u64>>,
+        ground: Mutex<Option<(u64, u64)>>,
+    }
+
+    impl World {
+        /// Asks in a session of its own, as the engine does.
+        fn ask(&self) -> u64 {
+            let since = self.generation.now();
+            let ground = *self.ground.lock();
+            if let Some((answer, _)) = ground.filter(|(_, laid)| *laid == self.generation.now()) {
+                return answer;
+            }
+            let kept = *self.trace.lock();
+            let answer = kept.unwrap_or_else(|| self.truth.load(Ordering::SeqCst));
+            *self.ground.lock() = Some((answer, since));
+            answer
+        }
+
+        fn change(&self) {
+            let truth = self.truth.fetch_add(1, Ordering::SeqCst) + 1;
+            self.generation.forgetting(|| *self.trace.lock() = None);
+            self.invalidated.fetch_max(truth, Ordering::SeqCst);
+        }
+    }
+
+    fn check() {
+        let world = Arc::new(World::default());
+        *world.trace.lock() = Some(0);
+        let threads = (0..3).map(|n| {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    if n == 0 {
+                        world.change();
+                    }
+                    let invalidated = world.invalidated.load(Ordering::SeqCst);
+                    let answer = world.ask();
+                    assert!(answer >= invalidated, "{answer} from before {invalidated}");
+                }
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("no thread panics"));
+    }
+
+    #[test]
+    fn scheduled_no_ground_that_was_laid_while_something_was_forgotten_is_used_after_it() {
+        shuttle::check_random(check, 20_000);
+        shuttle::check_pct(check, 20_000, 3);
+    }
 }

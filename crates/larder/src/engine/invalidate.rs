@@ -116,9 +116,9 @@ impl Larder {
     /// computed anew in the background. Selectors by tag and by key are exact; last use is not looked at.
     pub async fn invalidate_softly(&self, selector: &Selector) -> InvalidationReport {
         let parts = self.parts_of(selector).await;
-        self.shared.generation.fetch_add(1, Ordering::AcqRel);
         let now = self.shared.clock.wall();
-        if parts.iter().any(|part| matches!(self.shared.soft.mark(part, now), Marked::Full)) {
+        let mark = || parts.iter().any(|part| matches!(self.shared.soft.mark(part, now), Marked::Full));
+        if self.shared.generation.forgetting(mark) {
             return self.invalidate(selector).await;
         }
         tracing::info!(%selector, "invalidated softly");
@@ -196,7 +196,10 @@ impl Larder {
 
     /// Takes from computations under way the right to store, and from memory what it holds.
     pub(super) fn forget(&self, selector: &Selector) -> Vec<Key> {
-        self.shared.generation.fetch_add(1, Ordering::AcqRel);
+        self.shared.generation.forgetting(|| self.forget_selected(selector))
+    }
+
+    fn forget_selected(&self, selector: &Selector) -> Vec<Key> {
         self.shared.flights.revoke(selector);
         let sessions = self.shared.sessions.lock().clone();
         sessions.iter().filter_map(Weak::upgrade).for_each(|session| session.forget(selector));

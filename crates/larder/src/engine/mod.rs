@@ -233,7 +233,7 @@ struct Shared {
     sessions: Mutex<Vec<Weak<session::State>>>,
     tables: tables::Tables,
     /// How many invalidations there were, so that what was known before the last can be told apart.
-    generation: AtomicU64,
+    generation: ground::Generation,
     groups: Mutex<GroupNumbers>,
     kinds: BTreeMap<String, KindLimits>,
     scopes: BTreeMap<String, u64>,
@@ -279,7 +279,7 @@ impl Larder {
                 refreshing: Mutex::default(),
                 sessions: Mutex::default(),
                 tables: tables::Tables::default(),
-                generation: AtomicU64::new(0),
+                generation: ground::Generation::default(),
                 groups: Mutex::default(),
                 kinds: options.kinds,
                 scopes: options.scopes,

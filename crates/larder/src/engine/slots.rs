@@ -181,3 +181,95 @@ impl Table {
         &mut self.slots
     }
 }
+
+/// Every schedule of a few threads, by the model checker: `cargo test -p larder --features shuttle scheduled`.
+#[cfg(all(test, feature = "shuttle"))]
+mod scheduled {
+    use shuttle::future::block_on;
+    use shuttle::thread;
+
+    use super::*;
+    use crate::key::Digest;
+    use crate::query::RootPath;
+    use crate::source::Looked;
+    use crate::sync::AtomicU64;
+
+    /// A session, and a file that changes under its feet.
+    struct World {
+        slots: Slots,
+        source: Source,
+        content: AtomicU64,
+    }
+
+    impl World {
+        /// What a look finds just now.
+        fn look(&self) -> Fingerprint {
+            thread::yield_now();
+            let content = self.content.load(std::sync::atomic::Ordering::SeqCst);
+            Fingerprint::Is(Digest::of(&content.to_le_bytes()))
+        }
+
+        /// Sees the file, as `observe` does.
+        fn see(&self) -> Fingerprint {
+            let cell = self.slots.cell(self.source.clone());
+            let look = || async { Ok(Arc::new(seen_as(Looked::File, self.look()))) };
+            let seen = block_on(cell.get_or_init(look)).clone();
+            seen.expect("it can be looked at").fingerprint
+        }
+
+        /// Looks at it ahead of others, as `ahead` does.
+        fn look_ahead(&self) -> Fingerprint {
+            let mut is_wanted = false;
+            let known = self.slots.fingerprints(&[&self.source], |_| {
+                is_wanted = true;
+                None
+            });
+            if let [Some(known)] = known[..] {
+                return known;
+            }
+            let noted = is_wanted.then(|| self.slots.note([(&self.source, self.look())], |_, _, _| None));
+            // Who else sees it just now is waited for.
+            noted.and_then(|noted| noted[0]).unwrap_or_else(|| self.see())
+        }
+
+        /// Finds that an observation of it is right, if that is the first thing that anybody finds.
+        fn verify(&self) -> Option<Fingerprint> {
+            if !self.slots.has_no_looks() {
+                return None;
+            }
+            let fingerprint = self.look();
+            let seen = Observation { source: self.source.clone(), fingerprint, together: false };
+            self.slots.note_right_first(&[seen].into()).then_some(fingerprint)
+        }
+    }
+
+    fn check() {
+        let source = Source::File(RootPath::new("file").expect("below the root"));
+        let world = Arc::new(World { slots: Slots::default(), source, content: AtomicU64::new(0) });
+        let threads = (0..4).map(|n| {
+            let world = Arc::clone(&world);
+            thread::spawn(move || match n {
+                0 => {
+                    for _ in 0..3 {
+                        world.content.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    }
+                    None
+                }
+                1 => Some(world.see()),
+                2 => Some(world.look_ahead()),
+                _ => world.verify(),
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        let told = threads.into_iter().filter_map(|thread| thread.join().expect("no thread panics"));
+        let told: Vec<Fingerprint> = told.collect();
+        let stands = world.slots.fingerprint(&world.source);
+        assert!(told.iter().all(|one| Some(*one) == stands), "{told:?}, and {stands:?} stands");
+    }
+
+    #[test]
+    fn scheduled_whoever_looks_first_looks_for_all() {
+        shuttle::check_random(check, 20_000);
+        shuttle::check_pct(check, 20_000, 3);
+    }
+}
