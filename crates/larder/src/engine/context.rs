@@ -26,9 +26,6 @@ use super::waits::computing;
 use crate::clock::Instant;
 use crate::query::{Fingerprint, Listed, Mismatch, Now, Observation, RootPath, Source, Unsteady};
 
-/// How many queries of one [`Context::get_all`] are under way at once.
-const AT_ONCE: usize = 256;
-
 /// What a query asks and looks at while it is computed. All of it is written down, in order: the answer holds
 /// while all of it is unchanged.
 ///
@@ -86,11 +83,18 @@ impl Context {
         let waiting = Waiting::begin(self);
         for (at, asked) in asked.iter().enumerate() {
             let Ok(asked) = asked.clone() else { continue };
-            if running.len() >= AT_ONCE {
-                finished::<Q>(&mut running, &mut outcomes).await;
-            }
+            let beside = loop {
+                match self.session.beside(running.len()) {
+                    Some(beside) => break beside,
+                    None => finished::<Q>(&mut running, &mut outcomes).await,
+                }
+            };
             let (session, flight) = (self.session.clone(), Arc::clone(&self.flight));
-            running.spawn(computing(flight, async move { (at, session.settle(&asked, Need::Value).await) }));
+            running.spawn(computing(flight, async move {
+                let outcome = session.settle(&asked, Need::Value).await;
+                drop(beside);
+                (at, outcome)
+            }));
         }
         while !running.is_empty() {
             finished::<Q>(&mut running, &mut outcomes).await;

@@ -3,7 +3,9 @@
 //! The way of a question, here: what the session has settled already; else the one flight that the session has for
 //! the query, led in a task of its own: `verify` the kept traces, and if none holds, `derive` the answer anew.
 //! Tasks, and not calls within calls, so that the stack does not grow with the depth of the graph. As many queries as a
-//! graph is deep wait for one another, times as many as are asked for at once; so what a task has in hand is boxed phase by
+//! graph is deep wait for one another, times as many as are settled beside others at once, of which there are [`BESIDE`]
+//! in a session; where those are under way, what is asked for together is settled one after the other. So nobody waits for
+//! leave to go on, and memory stays bounded however wide and deep a graph is. What a task has in hand is boxed phase by
 //! phase, and one that waits takes the room of the phase that it is in, and not that of all.
 //!
 //! Invariants:
@@ -21,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::flight::{Cargo, Flight, Flights, Lead, Seat};
@@ -35,6 +37,10 @@ use super::{Answer, Freshness, Larder};
 use crate::key::{Digest, Key, Selector};
 use crate::query::{Missed, Now, Observation, Question, Source, Trace, Unsteady, Why};
 use crate::source::Counts;
+
+/// How many queries of one session are settled beside others at once, all that were asked for together taken together. So
+/// there are so many chains of queries that wait for one another, and one for each that is asked from outside.
+const BESIDE: usize = 64;
 
 /// One consistent view of the outside, under which queries are asked. A clone is another handle to the same one.
 ///
@@ -67,6 +73,8 @@ pub(super) struct State {
     gave_stale: AtomicBool,
     since: OnceCell<Since>,
     laying: Mutex<Laying>,
+    /// For queries that are settled beside another one that was asked for together with them.
+    beside: Arc<Semaphore>,
 }
 
 /// What a session answers.
@@ -165,6 +173,7 @@ impl Session {
             gave_stale: AtomicBool::new(false),
             since: OnceCell::new(),
             laying: Mutex::default(),
+            beside: Arc::new(Semaphore::new(BESIDE)),
         });
         let mut sessions = shared.registry.larder.shared.sessions.lock();
         sessions.retain(|session| session.strong_count() > 0);
@@ -296,6 +305,15 @@ impl Session {
         }
     }
 
+    /// Leave to settle one more query beside `running` others that were asked for together with it: `None` where one of
+    /// those has to end first.
+    pub(super) fn beside(&self, running: usize) -> Option<Beside> {
+        match running {
+            0 => Some(Beside(None)),
+            _ => Arc::clone(&self.shared.beside).try_acquire_owned().ok().map(|permit| Beside(Some(permit))),
+        }
+    }
+
     pub(super) fn laying(&self) -> &Mutex<Laying> {
         &self.shared.laying
     }
@@ -384,6 +402,9 @@ pub(super) trait Verifiable: Send + Sync {
     /// What the query rests on, if a session has settled it.
     fn rests_on(&self, session: &Session, question: &Question) -> Option<RestsOn>;
 }
+
+/// Leave to settle a query beside others, until this is dropped. The first of several needs none.
+pub(super) struct Beside(#[expect(dead_code, reason = "it is held")] Option<OwnedSemaphorePermit>);
 
 /// What a session has settled about a query.
 pub(super) struct Told {

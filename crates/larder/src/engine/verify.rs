@@ -28,8 +28,6 @@ const MIN_AHEAD: usize = 16;
 const MAX_AHEAD: usize = 1024;
 /// At how many sources of a query is looked ahead of verifying it.
 const MAX_FIRST: usize = 16;
-/// How many queries that were asked for together are verified at once.
-const MAX_TOGETHER: usize = 256;
 
 /// No kept answer holds.
 pub(super) struct Miss {
@@ -283,11 +281,18 @@ impl Session {
         let current = current();
         for (nth, seen) in group.iter().enumerate() {
             let Source::Query(question) = &seen.source else { continue };
-            if running.len() >= MAX_TOGETHER {
-                answers.extend(joined(&mut running).await);
-            }
+            let beside = loop {
+                match self.beside(running.len()) {
+                    Some(beside) => break beside,
+                    None => answers.extend(joined(&mut running).await),
+                }
+            };
             let (session, question) = (self.clone(), question.clone());
-            let answer = async move { (from + nth, session.answers_now(&question).await) };
+            let answer = async move {
+                let answer = session.answers_now(&question).await;
+                drop(beside);
+                (from + nth, answer)
+            };
             match &current {
                 Some(flight) => running.spawn(computing(Arc::clone(flight), answer)),
                 None => running.spawn(answer),

@@ -1,6 +1,7 @@
 //! What whoever asks queries may rely on: the answer equals a fresh one, nothing runs that need not, and what did
 //! not stand still is not kept.
 
+mod crowds;
 mod dependents;
 mod example;
 mod expiring;
