@@ -411,25 +411,6 @@ fn an_encrypted_file_of_variables_is_left_closed_and_told_of() {
 }
 
 #[test]
-fn an_inventory_of_fifty_megabytes_is_read_in_one_go() {
-    let note = "n".repeat(450);
-    let mut text = String::with_capacity(51 << 20);
-    let mut hosts = 0;
-    while text.len() < 50 << 20 {
-        if hosts % 1_000 == 0 {
-            text.push_str(&format!("[group{hosts}]\n"));
-        }
-        text.push_str(&format!("host{hosts}.example.com ansible_host=10.0.0.1 x=1 # {note}\n"));
-        hosts += 1;
-    }
-    let inventory = larder_ansible::inventory::assemble(&[larder_ansible::inventory::Part::File {
-        name: "hosts".to_owned(),
-        content: text.into_bytes().into(),
-    }]);
-    assert_eq!(inventory.unwrap().hosts().len(), hosts);
-}
-
-#[test]
 fn a_program_that_fails_or_says_something_else_is_named() {
     use std::os::unix::fs::PermissionsExt as _;
     let problem = |script: &str| {

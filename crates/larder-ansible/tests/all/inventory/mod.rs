@@ -4,6 +4,7 @@ mod ansible;
 mod bad;
 mod equality;
 mod lab;
+mod large;
 mod oracle;
 mod patterns;
 mod reuse;
