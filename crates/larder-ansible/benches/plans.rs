@@ -1,8 +1,10 @@
-//! What ten thousand kept plans take of memory, and how long one takes to be given.
+//! What ten thousand kept plans take of memory, and how long one takes to be given; and what an edit costs.
 //!
 //! `cargo bench -p larder-ansible --bench plans` prints both for plans that are kept under names
 //! (`larder_ansible::kept`) and for plans of files, each verified in a view of its own; each sort in a process of its own.
 //! A plan has 40 tasks on 20 hosts.
+//! Then, for sets of 1,000, 5,000 and 20,000 tasks, the medians of making a plan from nothing, of giving a kept one, and of
+//! planning again after one task was given another name, in a process that stays and watches.
 
 #![allow(clippy::print_stdout, reason = "its output is what a benchmark is for")]
 
@@ -15,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use larder::clock::Clock;
 use larder::config::processors;
-use larder::engine::{Larder, LarderOptions};
+use larder::engine::{Larder, LarderOptions, Outside, Watch};
 use larder::key::{Digest, Scope};
 use larder::stats::{Stats, StatsOptions};
 use larder::tier::memory::{Config, Limits};
@@ -126,11 +128,90 @@ async fn of_files(root: &Path) {
     told(&format!("{PLANS} plans of files"), &mut times, &larder, before);
 }
 
+/// A set of playbooks with so many roles of 50 tasks, four a play.
+fn write_set(root: &Path, roles: usize) {
+    let put = |path: String, text: &str| {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("made");
+        fs::write(path, text).expect("written");
+    };
+    let (mut site, mut hosts) = (String::new(), String::new());
+    for first in (0..roles).step_by(4) {
+        let _ = write!(site, "- hosts: tier{first}\n  become: true\n  tags: [tier{first}]\n  roles:\n");
+        (first..roles.min(first + 4)).for_each(|role| _ = writeln!(site, "    - service{role}"));
+        let _ = write!(hosts, "[tier{first}]\nhost{first}[0:3].example.com\n");
+    }
+    put("site.yml".to_owned(), &site);
+    put("hosts".to_owned(), &hosts);
+    for role in 0..roles {
+        put(format!("roles/service{role}/defaults/main.yml"), &format!("user: user{role}\n"));
+        put(
+            format!("roles/service{role}/tasks/main.yml"),
+            &format!("{}- import_tasks: more.yml\n", set_tasks(role, "")),
+        );
+        put(format!("roles/service{role}/tasks/more.yml"), &set_tasks(role, ""));
+    }
+}
+
+/// Half of the tasks of a role, of which the last is called `last`.
+fn set_tasks(role: usize, last: &str) -> String {
+    let mut text = String::new();
+    for n in 0..25 {
+        let last = if n == 24 { last } else { "" };
+        let _ = writeln!(text, "- name: Step {n} of service{role}{last}");
+        let _ = match n % 3 {
+            0 => write!(text, "  package:\n    name: package{n}\n"),
+            1 => write!(text, "  copy:\n    dest: /etc/{n}\n    content: x\n    owner: '{{{{ user }}}}'\n"),
+            _ => write!(text, "  command: /bin/true {n}\n  register: done{n}\n  changed_when: false\n"),
+        };
+    }
+    text
+}
+
+/// How often each is timed.
+const ROUNDS: usize = 15;
+
+async fn edits(roles: usize) {
+    let root = TempDir::new().expect("a temporary directory");
+    write_set(root.path(), roles);
+    let scope = Scope::new("bench").expect("a good name");
+    let request = PlanRequest::new("site.yml", vec![Source::Path("hosts".to_owned())]);
+    let outside = Outside::new(root.path()).watched(&Watch::new());
+    let staying = Planner::new(&larder(), &scope).expect("the kinds are known");
+    for _ in 0..2 {
+        staying.view_of(outside.clone()).plan(&request).await.expect("it is planned");
+    }
+    let [mut fresh, mut kept, mut edited] = [(); 3].map(|()| Vec::new());
+    for round in 0..ROUNDS {
+        let planner = Planner::new(&larder(), &scope).expect("the kinds are known");
+        let begun = Instant::now();
+        black_box(planner.view(root.path()).plan(&request).await.expect("it is planned"));
+        fresh.push(begun.elapsed());
+        let begun = Instant::now();
+        black_box(staying.view_of(outside.clone()).plan(&request).await.expect("it is planned"));
+        kept.push(begun.elapsed());
+        let task = set_tasks(3, &format!(" in round {round}"));
+        fs::write(root.path().join("roles/service3/tasks/more.yml"), task).expect("written");
+        let begun = Instant::now();
+        black_box(staying.view_of(outside.clone()).plan(&request).await.expect("it is planned"));
+        edited.push(begun.elapsed());
+    }
+    let [fresh, kept, edited] = [fresh, kept, edited].map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2].as_secs_f64() * 1e3
+    });
+    println!(
+        "{} tasks, in a process that stays: fresh {fresh:.1} ms, kept {kept:.2}, one task edited {edited:.2}: {:.3} of fresh",
+        roles * 50,
+        edited / fresh
+    );
+}
+
 fn main() {
     const SORT: &str = "LARDER_BENCH_PLANS";
     let Some(sort) = std::env::var_os(SORT) else {
         let program = std::env::current_exe().expect("this program");
-        for sort in ["names", "files"] {
+        for sort in ["names", "files", "edits"] {
             let status = Command::new(&program).env(SORT, sort).status().expect("this program starts");
             assert!(status.success());
         }
@@ -142,6 +223,12 @@ fn main() {
     runtime.block_on(async {
         if sort == "files" {
             return of_files(root.path()).await;
+        }
+        if sort == "edits" {
+            for roles in [20, 100, 400] {
+                edits(roles).await;
+            }
+            return;
         }
         let planner = Planner::new(&larder(), &Scope::new("bench").expect("a good name")).expect("the kinds");
         let plan = planner.view(root.path()).plan(&request(0)).await.expect("it is planned").plan;
