@@ -22,4 +22,5 @@ pub mod problem;
 pub mod query;
 pub mod tags;
 mod template;
+mod weight;
 pub mod yaml;

@@ -164,6 +164,11 @@ impl Mapping {
         self.0.len()
     }
 
+    /// For how many entries there is room.
+    pub(crate) fn room(&self) -> usize {
+        self.0.capacity()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -17,15 +17,15 @@ pub(super) const LOCALHOST: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
 /// Groups and hosts in the order in which Ansible first met them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Inventory {
-    pub(super) groups: Vec<Group>,
-    pub(super) hosts: Vec<Host>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) hosts: Vec<Host>,
     /// Indexes of groups, by name.
-    pub(super) groups_by_name: Vec<u32>,
+    pub(crate) groups_by_name: Vec<u32>,
     /// Indexes of hosts, by name.
-    pub(super) hosts_by_name: Vec<u32>,
+    pub(crate) hosts_by_name: Vec<u32>,
     /// The first host that is named as this machine.
-    pub(super) localhost: Option<u32>,
-    pub(super) warnings: Vec<Warning>,
+    pub(crate) localhost: Option<u32>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// A group of hosts.
@@ -39,9 +39,9 @@ pub struct Group {
     pub priority: i64,
     /// How far it is from `all` on the longest way.
     pub depth: u32,
-    pub(super) hosts: Vec<u32>,
-    pub(super) children: Vec<u32>,
-    pub(super) parents: Vec<u32>,
+    pub(crate) hosts: Vec<u32>,
+    pub(crate) children: Vec<u32>,
+    pub(crate) parents: Vec<u32>,
 }
 
 /// A host.
@@ -52,7 +52,7 @@ pub struct Host {
     /// What sources of the inventory set for it.
     pub variables: Variables,
     /// The groups that list it.
-    pub(super) groups: Vec<u32>,
+    pub(crate) groups: Vec<u32>,
 }
 
 /// Something that Ansible accepts and that was hardly meant.

@@ -15,6 +15,7 @@ use super::model::{Inventory, LOCALHOST};
 use super::pattern::{self, Chosen};
 use super::value::Value;
 use crate::problem::Problem;
+use crate::weight::weight;
 
 /// An inventory of this many bytes is read on another thread, so that others are not kept waiting.
 const LARGE_BYTES: usize = 1 << 18;
@@ -62,6 +63,7 @@ impl Query for Parsed {
     type Error = InventoryError;
     const KIND: &'static str = "ansible.inventory";
     const VERSION: u32 = 2;
+    const WEIGH: Option<fn(&Self::Output) -> u64> = Some(weight);
 
     async fn compute(&self, cx: &Context) -> Result<Inventory, InventoryError> {
         let mut parts: Vec<Part> = Vec::new();

@@ -17,6 +17,7 @@ use crate::plain::{Mapping, Plain};
 use crate::playbook::{Item, Play};
 use crate::problem::Problem;
 use crate::template::{self, Rank, Unknown, Variables};
+use crate::weight::weight;
 
 /// A play with everything static in its place.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +31,7 @@ impl Query for Compile {
     type Error = Problem;
     const KIND: &'static str = "ansible.compile";
     const VERSION: u32 = 3;
+    const WEIGH: Option<fn(&Self::Output) -> u64> = Some(weight);
     const GROUNDED: bool = true;
 
     async fn compute(&self, cx: &Context) -> Result<CompiledPlay, Problem> {

@@ -7,6 +7,7 @@ use crate::fault::Fault;
 use crate::inventory::json;
 use crate::plain::Plain;
 use crate::problem::Problem;
+use crate::weight::weight;
 use crate::yaml;
 
 /// What a YAML file says; `None` if there is no such file. A file that is encrypted as a whole is a
@@ -25,6 +26,7 @@ impl Query for Document {
     type Error = Problem;
     const KIND: &'static str = "ansible.document";
     const VERSION: u32 = 3;
+    const WEIGH: Option<fn(&Self::Output) -> u64> = Some(weight);
 
     async fn compute(&self, cx: &Context) -> Result<Option<Plain>, Problem> {
         let read =

@@ -26,6 +26,7 @@ pub(crate) use document::{Document, problem};
 pub(crate) use listed::{ListPlay, Listing};
 pub use plan::PlanRequest;
 pub(crate) use plays::PlayList;
+pub(crate) use role::Role;
 
 use crate::inventory;
 use crate::plain::Mapping;

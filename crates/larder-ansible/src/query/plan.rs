@@ -21,6 +21,7 @@ use crate::plan::schedule::Strategy;
 use crate::plan::ship::{Force, ShipOptions};
 use crate::problem::Problem;
 use crate::tags::TagSelection;
+use crate::weight::weight;
 
 /// On how many hosts a task runs at once where nothing is said.
 pub(crate) const DEFAULT_FORKS: usize = 5;
@@ -39,6 +40,7 @@ impl Query for Order {
     type Error = Problem;
     const KIND: &'static str = "ansible.order";
     const VERSION: u32 = 5;
+    const WEIGH: Option<fn(&Self::Output) -> u64> = Some(weight);
 
     async fn compute(&self, cx: &Context) -> Result<PlayPlan, Problem> {
         let compile = Compile { play: self.play.clone(), options: self.options.clone() };
@@ -70,6 +72,7 @@ impl Query for PlanPlay {
     type Error = Problem;
     const KIND: &'static str = "ansible.play";
     const VERSION: u32 = 5;
+    const WEIGH: Option<fn(&Self::Output) -> u64> = Some(weight);
 
     async fn compute(&self, cx: &Context) -> Result<PlayPlan, Problem> {
         let Order { play, options, .. } = &self.order;

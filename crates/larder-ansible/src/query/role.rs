@@ -11,6 +11,7 @@ use crate::place::{base, join};
 use crate::plain::{Mapping, Plain};
 use crate::playbook::{Item, RoleMeta};
 use crate::problem::Problem;
+use crate::weight::weight;
 
 /// Where a role is; `None` if it is nowhere. Looks as Ansible does: collections, `roles/` beside the playbook, the
 /// configured path, beside the role that asks, beside the playbook.
@@ -96,6 +97,7 @@ impl Query for RoleSource {
     type Error = Problem;
     const KIND: &'static str = "ansible.role";
     const VERSION: u32 = 1;
+    const WEIGH: Option<fn(&Self::Output) -> u64> = Some(weight);
 
     async fn compute(&self, cx: &Context) -> Result<Role, Problem> {
         let mut role = Role {

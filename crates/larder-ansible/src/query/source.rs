@@ -9,6 +9,7 @@ use crate::fault::{Fault, Way};
 use crate::plain::{Mapping, Plain};
 use crate::playbook::{self, Entry, Item, Play, PlaybookImport};
 use crate::problem::Problem;
+use crate::weight::weight;
 
 /// The tasks of a file; `None` if there is no such file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,6 +24,7 @@ impl Query for TaskFile {
     type Error = Problem;
     const KIND: &'static str = "ansible.tasks";
     const VERSION: u32 = 1;
+    const WEIGH: Option<fn(&Self::Output) -> u64> = Some(weight);
 
     async fn compute(&self, cx: &Context) -> Result<Option<Vec<Item>>, Problem> {
         let document = cx.get(super::Document { path: self.path.clone() }).await.map_err(problem)?;
@@ -101,6 +103,7 @@ impl Query for PlaySource {
     type Error = Problem;
     const KIND: &'static str = "ansible.source";
     const VERSION: u32 = 2;
+    const WEIGH: Option<fn(&Self::Output) -> u64> = Some(weight);
 
     async fn compute(&self, cx: &Context) -> Result<Play, Problem> {
         let gone = || Problem::of_file(&self.path, format!("there is no play {}", self.index + 1));

@@ -71,6 +71,8 @@ pub trait Query: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// asked for in a session always is. Verifying it is then one look-up, however many queries are below: worth it
     /// for what stands above many, and a waste for all else.
     const GROUNDED: bool = false;
+    /// How many bytes of memory an answer takes, where that is not near the length of its encoded form.
+    const WEIGH: Option<fn(&Self::Output) -> u64> = None;
     /// How long a computation may take, with what it waits for; above that it is cancelled, which is an error. The
     /// runtime has to have its clock enabled.
     const TIME_LIMIT: Option<Duration> = None;
@@ -206,7 +208,12 @@ impl Queries {
         let Registry { larder, scope, .. } = &*self.registry;
         let registered = Arc::new(Registered::<Q> {
             traces: larder.kind(scope, Q::KIND, Q::VERSION, KindOptions::default())?,
-            values: larder.kind(scope, &format!("{}.value", Q::KIND), Q::VERSION, KindOptions::default())?,
+            values: larder.kind(
+                scope,
+                &format!("{}.value", Q::KIND),
+                Q::VERSION,
+                KindOptions { weigh: Q::WEIGH, ..KindOptions::default() },
+            )?,
             name: name.clone(),
         });
         let registry = Arc::make_mut(&mut self.registry);
