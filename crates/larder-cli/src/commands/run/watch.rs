@@ -96,7 +96,7 @@ async fn again(
     let is_redefined = defined != known.definitions;
     let request = arguments.request();
     let graph = tasks::graph(&workspace, &request, &here)?;
-    let session = Session::open(workspace, &arguments.uses, arguments.how.jobs, global, console)?;
+    let session = Session::open(workspace, &graph, &arguments.uses, arguments.how.jobs, global, console)?;
     let inputs = session.tasks.watch_inputs(&graph, watched).await;
     let touched: BTreeSet<TaskId> = match is_redefined {
         true => graph.nodes().iter().map(|node| node.task().id.clone()).collect(),
