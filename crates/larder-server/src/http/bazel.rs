@@ -1,7 +1,8 @@
 //! `/ac/HASH` and `/cas/HASH`, as Bazel's HTTP cache has them.
 //!
-//! What is put under `/ac/` is an action result if it reads as one, and is then given only while all that it names is
-//! there. Other clients put there what they like: that is kept as it is.
+//! What is put under `/ac/` is an action result if it reads as one, as a message or as JSON, and is then given only
+//! while all that it names is there, in the form that is asked for. Other clients put there what they like: that is
+//! kept as it is.
 
 use axum::Router;
 use axum::body::Body;
@@ -10,7 +11,7 @@ use axum::response::Response;
 use axum::routing::get;
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use larder::key::Digest;
 use prost::Message;
 
@@ -63,10 +64,11 @@ async fn get_result(
     State(store): State<Store>,
     asker: Asker,
     Path(hash): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     asker.may(Role::Read)?;
     if let Some(result) = store.result(&asker.scope, id(&hash)?).await? {
-        return Ok(Response::new(Body::from(result.encode_to_vec())));
+        return Ok(written(&result, is_json(&headers, header::ACCEPT)));
     }
     match store.object(&asker.scope, Family::Opaque, &hash).await? {
         Some(object) => give(object.download).await,
@@ -78,12 +80,14 @@ async fn put_result(
     State(store): State<Store>,
     asker: Asker,
     Path(hash): Path<String>,
+    headers: HeaderMap,
     mut body: Body,
 ) -> Result<StatusCode, HttpError> {
     asker.may(Role::Write)?;
     let (id, by) = (id(&hash)?, asker.identity.name());
     let (begun, whole) = beginning(&mut body, LARGEST_RESULT_BYTES).await?;
-    if let Some(result) = whole.then(|| as_result(&begun)).flatten() {
+    let as_json = is_json(&headers, header::CONTENT_TYPE);
+    if let Some(result) = whole.then(|| as_result(&begun, as_json)).flatten() {
         store.keep_result(&asker.scope, id, &result, by).await?;
         return Ok(StatusCode::OK);
     }
@@ -98,9 +102,31 @@ async fn put_result(
 }
 
 /// Reads an action result; `None` if it is anything else.
-fn as_result(bytes: &Bytes) -> Option<reapi::ActionResult> {
-    let result = reapi::ActionResult::decode(bytes.clone()).ok()?;
-    // Fields of another message that this one does not know would be lost.
-    let is_all = result.encoded_len() == bytes.len() && !bytes.is_empty();
-    (is_all && crate::store::is_well_formed(Function::Sha256, &result)).then_some(result)
+fn as_result(bytes: &Bytes, as_json: bool) -> Option<reapi::ActionResult> {
+    let result = if as_json {
+        // Fields that this does not know are an error.
+        serde_json::from_slice(bytes).ok()?
+    } else {
+        let result = reapi::ActionResult::decode(bytes.clone()).ok()?;
+        // Fields of another message that this one does not know would be lost.
+        (result.encoded_len() == bytes.len() && !bytes.is_empty()).then_some(result)?
+    };
+    crate::store::is_well_formed(Function::Sha256, &result).then_some(result)
+}
+
+/// An action result in the form that is asked for.
+fn written(result: &reapi::ActionResult, as_json: bool) -> Response {
+    let (content_type, bytes) = match as_json.then(|| serde_json::to_vec(result)) {
+        Some(Ok(json)) => (JSON, json),
+        _ => ("application/octet-stream", result.encode_to_vec()),
+    };
+    let mut response = Response::new(Body::from(bytes));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+const JSON: &str = "application/json";
+
+fn is_json(headers: &HeaderMap, name: header::HeaderName) -> bool {
+    headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.starts_with(JSON))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{OriginalUri, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use http::{HeaderMap, Method, StatusCode, header};
@@ -97,6 +97,7 @@ async fn webdav(
     asker: Asker,
     path: Path<String>,
     method: Method,
+    OriginalUri(original): OriginalUri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, HttpError> {
@@ -110,17 +111,21 @@ async fn webdav(
             asked.1.may(Role::Write)?;
             Ok(StatusCode::CREATED.into_response())
         }
-        "PROPFIND" => find_properties(asked).await,
+        "PROPFIND" => find_properties(asked, original.path()).await,
         "OPTIONS" => Ok(options()),
         _ => Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
     }
 }
 
-async fn webdav_root(asker: Asker, method: Method) -> Result<Response, HttpError> {
+async fn webdav_root(
+    asker: Asker,
+    method: Method,
+    OriginalUri(original): OriginalUri,
+) -> Result<Response, HttpError> {
     asker.may(Role::Read)?;
     match method.as_str() {
         "OPTIONS" => Ok(options()),
-        "PROPFIND" => Ok(properties("/webdav/", None)),
+        "PROPFIND" => Ok(properties(original.path(), None)),
         "MKCOL" => Ok(StatusCode::CREATED.into_response()),
         _ => Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
     }
@@ -132,7 +137,10 @@ fn options() -> Response {
 }
 
 /// Tells whether a file is there, and how long it is. A path that ends with a slash is a folder, and is there.
-async fn find_properties((State(store), asker, Path(path)): Asked) -> Result<Response, HttpError> {
+async fn find_properties(
+    (State(store), asker, Path(path)): Asked,
+    original: &str,
+) -> Result<Response, HttpError> {
     asker.may(Role::Read)?;
     let bytes = if path.ends_with('/') {
         None
@@ -140,12 +148,13 @@ async fn find_properties((State(store), asker, Path(path)): Asked) -> Result<Res
         let object = store.object(&asker.scope, Family::WebDav, &path).await?;
         Some(object.ok_or(HttpError::NotFound)?.download.bytes())
     };
-    Ok(properties(&format!("/webdav/{path}"), bytes))
+    Ok(properties(original, bytes))
 }
 
-/// The properties of one file, or of a folder, as RFC 4918 has them.
+/// The properties of one file, or of a folder, as RFC 4918 has them, under the path by which it was asked for.
 fn properties(path: &str, bytes: Option<u64>) -> Response {
-    let path = percent_encoding::utf8_percent_encode(path, PATH);
+    // What a path in a URL has as it is and XML has not.
+    let path = path.replace('&', "&amp;");
     let kind = match bytes {
         Some(bytes) => format!("<D:resourcetype/><D:getcontentlength>{bytes}</D:getcontentlength>"),
         None => "<D:resourcetype><D:collection/></D:resourcetype>".to_owned(),
@@ -160,7 +169,3 @@ fn properties(path: &str, bytes: Option<u64>) -> Response {
     let content_type = [(header::CONTENT_TYPE, "application/xml; charset=utf-8")];
     (StatusCode::MULTI_STATUS, content_type, text).into_response()
 }
-
-/// What a path in a URL may not have as it is.
-const PATH: &percent_encoding::AsciiSet =
-    &percent_encoding::NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_').remove(b'~');

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use base64::Engine as _;
@@ -55,6 +55,8 @@ impl Front {
         let is_grpc = is_grpc(request.headers());
         let identity = self.guard.identify(secret(request.headers()).as_deref());
         let Some(identity) = identity else { return turned_away(is_grpc) };
+        let original = OriginalUri(request.uri().clone());
+        request.extensions_mut().insert(original);
         let scope = match take_scope(request.uri_mut()) {
             Ok(scope) => scope.unwrap_or_else(|| self.default_scope.clone()),
             Err(error) => return error.into_response(),

@@ -1,0 +1,9 @@
+//! The server as its clients meet it: over its port, with plain clients of the protocols and with the real tools.
+
+#![allow(clippy::unwrap_used, reason = "a lint exception for tests does not reach what they call")]
+
+mod action_results;
+mod byte_streams;
+mod contents;
+mod lab;
+mod objects;
