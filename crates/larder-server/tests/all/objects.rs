@@ -62,6 +62,19 @@ fn files_of_ccache_are_put_got_replaced_and_removed() {
 }
 
 #[test]
+fn what_is_put_again_takes_the_place_of_what_was_damaged_before_anybody_noticed() {
+    let lab = Lab::start();
+    let content = noise(10, 100_000);
+    let paths = ["/ccache/3f/1c9a7e".to_owned(), format!("/cas/{}", hash(&content))];
+    for path in &paths {
+        assert!(lab.http("PUT", path, &[], content.clone()).status.is_success());
+        assert_eq!(lab.damage(), 1);
+        assert!(lab.http("PUT", path, &[], content.clone()).status.is_success());
+        assert_eq!(lab.http("GET", path, &[], "").body.unwrap(), content);
+    }
+}
+
+#[test]
 fn webdav_tells_of_files_and_folders_under_the_path_by_which_they_are_asked_for() {
     let lab = Lab::start();
     let check = |path: &str| {

@@ -113,7 +113,8 @@ impl NewBlob {
         self.bytes
     }
 
-    /// Makes what was written a blob, unless it is one already. Blocks.
+    /// Makes what was written a blob, unless it is one already. Blocks. One that was there already is checked, so that
+    /// whoever brings a content that was damaged here replaces it.
     ///
     /// # Errors
     /// Those of the disk, and [`io::ErrorKind::InvalidData`] if it is not as long as was announced.
@@ -124,7 +125,7 @@ impl NewBlob {
             return Err(TierError::Io(error));
         }
         let digest = hasher.finish();
-        if disk.is_there(digest, bytes).map_err(TierError::Io)? {
+        if disk.open_content(digest)?.is_some_and(|content| content.bytes() == bytes) {
             return Ok(StoredBlob { digest, bytes, written: 0 });
         }
         let packed = packing.is_some();
