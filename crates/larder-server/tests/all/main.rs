@@ -4,6 +4,7 @@
 
 mod action_results;
 mod byte_streams;
+mod clients;
 mod contents;
 mod lab;
 mod objects;

@@ -1,0 +1,32 @@
+//! ccache, in both of its layouts.
+
+use std::collections::BTreeMap;
+
+use super::{Built, Machine, lines, prove, said, server};
+
+#[test]
+fn ccache_compiles_nothing_that_another_machine_compiled() {
+    let mut lab = server();
+    let [own, bazel] = lines(&lab, "ccache", ["own", "bazel"]);
+    for layout in [own, bazel] {
+        let mut machine = Machine::new([("ccache.conf", layout), ("big.c", super::noisy_source())]);
+        prove(&mut lab, 1, |nth| {
+            let at = machine.checkout();
+            let ccache = |arguments: &[&str]| {
+                let mut command = machine.command("ccache", &at);
+                command.args(arguments).env("CCACHE_CONFIGPATH", at.join("ccache.conf"));
+                // A machine that has nothing yet.
+                said(command.env("CCACHE_DIR", machine.path(&format!("ccache-{nth}"))))
+            };
+            ccache(&["gcc", "-O1", "-c", "big.c", "-o", "big.o"]);
+            let told = ccache(&["--print-stats"]);
+            let counts: BTreeMap<&str, usize> = told
+                .lines()
+                .filter_map(|line| line.split_once('\t'))
+                .filter_map(|(name, count)| Some((name, count.parse().ok()?)))
+                .collect();
+            assert_eq!(counts["remote_storage_error"], 0, "{told}");
+            Built::with(counts["remote_storage_hit"], counts["cache_miss"], &at, &["big.o"])
+        });
+    }
+}
