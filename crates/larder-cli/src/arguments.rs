@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgMatches, Args, ColorChoice, Command, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{cache, completions, config, exec, init, man, plan, run, serve, tasks, why};
+use crate::commands::{cache, completions, config, exec, gocache, init, man, plan, run, serve, tasks, why};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -127,6 +127,8 @@ pub(crate) enum Verb {
     Init(Later<init::Arguments>),
     /// Serve the cache to other tools: Bazel, ccache, Gradle, Turborepo, Nx and others
     Serve(Later<serve::Arguments>),
+    /// Keep what the go command builds: set GOCACHEPROG='larder gocache'
+    Gocache(Later<gocache::Arguments>),
     /// Look at what is kept, take it out, put it in, remove it
     Cache(Later<cache::Arguments>),
     /// Show or check the settings of the cache

@@ -4,6 +4,7 @@ pub(crate) mod cache;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod exec;
+pub(crate) mod gocache;
 pub(crate) mod init;
 pub(crate) mod man;
 pub(crate) mod plan;
@@ -27,6 +28,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Code, Fail
         Verb::Why(arguments) => why::run(arguments, global, *console),
         Verb::Tasks(_) => tasks::run(*console),
         Verb::Plan(arguments) => plan::run(arguments, global, *console),
+        Verb::Gocache(arguments) => gocache::run(arguments, global),
         Verb::Serve(arguments) => serve::run(arguments, global, *console),
         Verb::Cache(arguments) => cache::run(arguments, global, *console),
         Verb::Init(arguments) => init::run(arguments, *console),

@@ -4,6 +4,7 @@
 
 mod cache;
 mod config;
+mod gocache;
 mod hardship;
 mod init;
 mod lab;

@@ -10,14 +10,14 @@ use crate::lab::Lab;
 use crate::shared::{machine_at, run, stats, tree};
 
 /// `larder serve`, on a machine of its own. It ends with this.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
     url: String,
-    _lab: Lab,
+    lab: Lab,
 }
 
 impl Serving {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let lab = Lab::new();
         let mut command = lab.command(&["serve", "--listen", "127.0.0.1:0", "--json"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -25,7 +25,16 @@ impl Serving {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let said: serde_json::Value = serde_json::from_str(&line).unwrap();
         let url = format!("grpc://{}", said["address"].as_str().unwrap());
-        Self { child, url, _lab: lab }
+        Self { child, url, lab }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where it keeps what it has.
+    pub(crate) fn cache(&self) -> std::path::PathBuf {
+        self.lab.path("home/.cache/larder")
     }
 }
 
