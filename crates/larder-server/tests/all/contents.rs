@@ -22,7 +22,11 @@ pub(crate) struct Contents {
 
 impl Contents {
     pub(crate) fn of(lab: &Lab, instance: &str) -> Self {
-        Self { client: ContentAddressableStorageClient::new(lab.channel()), instance: instance.to_owned() }
+        Self::at(lab.channel(), instance)
+    }
+
+    pub(crate) fn at(channel: Channel, instance: &str) -> Self {
+        Self { client: ContentAddressableStorageClient::new(channel), instance: instance.to_owned() }
     }
 
     pub(crate) async fn missing(&mut self, digests: &[reapi::Digest]) -> Vec<reapi::Digest> {

