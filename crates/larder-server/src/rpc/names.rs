@@ -64,10 +64,8 @@ mod tests {
     #[test]
     fn names_of_both_functions_and_codings_are_read_and_others_are_none() {
         let hash = "ab".repeat(32);
-        let read = |name: String| {
-            let resource = to_read(&name).map(|r| (r.instance.to_owned(), r.id.function, r.bytes, r.coding));
-            resource
-        };
+        let read =
+            |name: String| to_read(&name).map(|r| (r.instance.to_owned(), r.id.function, r.bytes, r.coding));
         let plain = |instance: &str| Some((instance.to_owned(), Function::Sha256, 5, Coding::Identity));
         assert_eq!(read(format!("blobs/{hash}/5")), plain(""));
         assert_eq!(read(format!("shop/blobs/{hash}/5")), plain("shop"));

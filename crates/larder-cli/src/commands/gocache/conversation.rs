@@ -90,7 +90,6 @@ fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
     STANDARD.decode(text).map_err(serde::de::Error::custom)
 }
 
-#[expect(clippy::ptr_arg, reason = "serde hands on what the field is")]
 fn base64<S: Serializer>(bytes: &Vec<u8>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&STANDARD.encode(bytes))
 }
