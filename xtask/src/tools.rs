@@ -97,6 +97,8 @@ pub(crate) const ALL: &[Tool] = &[
         probe: &["--version"],
         sources: &[Source::Inside { package: "sccache", version: "0.16.0", place: "bin" }],
     },
+    // What a server tells of itself is scraped, and its alerts are caused.
+    Tool { name: "prometheus", probe: &["--version"], sources: &[Source::Apt("prometheus")] },
     TYPOS,
     ANSIBLE,
 ];

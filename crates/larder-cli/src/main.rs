@@ -9,6 +9,7 @@ mod configuration;
 mod console;
 mod events;
 mod failure;
+mod metrics;
 mod notices;
 mod progress;
 mod signals;

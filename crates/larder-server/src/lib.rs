@@ -13,4 +13,4 @@ mod rpc;
 mod serve;
 pub mod store;
 
-pub use serve::{ServeError, ServeOptions, Server};
+pub use serve::{Exposition, ServeError, ServeOptions, Server};

@@ -13,12 +13,14 @@ use larder::tier::Brief;
 use larder_server::guard::Guard;
 use larder_server::store::Store;
 use larder_server::{ServeError, ServeOptions, Server};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::arguments::Global;
 use crate::configuration;
 use crate::console::Console;
 use crate::failure::{Code, Failure};
+use crate::metrics::exports::{self, Exports};
 use crate::store;
 
 /// Serve the cache to other tools: Bazel, ccache, Gradle, Turborepo, Nx and others
@@ -48,6 +50,11 @@ pub(crate) struct Arguments {
     /// How long requests that are under way may take at the end, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain: u64,
+    /// How long to go on serving at the end while /readyz says 503, in seconds: for a balancer that looks at that
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    notice: u64,
+    #[command(flatten)]
+    exports: exports::Arguments,
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
@@ -63,23 +70,28 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         guard: Guard::open(),
         default_scope: scope,
         max_connections: arguments.connections,
+        notice: Duration::from_secs(arguments.notice),
         drain: Duration::from_secs(arguments.drain),
+        exposition: None,
+        metrics: arguments.exports.metrics,
     };
+    // Before anything counts.
+    let exports = Exports::install(&arguments.exports, &settings.dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("cannot start the runtime")?.block_on(serve(
-        options,
-        settings,
-        arguments.largest,
-        console,
-    ))
+    let runtime = runtime.context("cannot start the runtime")?;
+    let served = runtime.block_on(serve(options, (settings, arguments.largest), exports, console));
+    // What is still at work by now was to be left alone.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(
-    options: ServeOptions,
-    settings: &Settings,
-    largest: ByteSize,
+    mut options: ServeOptions,
+    (settings, largest): (&Settings, ByteSize),
+    exports: Exports,
     console: Console,
 ) -> Result<Code, Failure> {
+    options.exposition = Some(exports.exposition());
     let mut opened = store::engine(settings, Brief::Aside, store::shared(settings)?);
     let Some(disk) = opened.disk.clone() else {
         return Err(match opened.problem.take() {
@@ -90,23 +102,42 @@ async fn serve(
     let opened = Arc::new(opened);
     let store = Store::new(Arc::clone(&opened), disk, largest.0);
     let server = Server::bind(options, store.clone()).await.map_err(cannot_begin)?;
-    announce(server.address(), console)?;
-    let ended = ended()?;
+    let exporting = exports.begin(server.address())?;
+    announce(&server, console)?;
+    let mut asked = Asked::hear()?;
+    let (end, ended) = oneshot::channel();
+    let serving = async {
+        tokio::select! {
+            () = server.serve(async { drop(ended.await) }) => {}
+            never = opened.attend() => match never {},
+            never = store.attend() => match never {},
+            never = exporting.run() => match never {},
+        }
+        opened.close().await;
+        opened.larder.stats().tick();
+        exporting.send().await;
+    };
+    // The first time what is under way comes to its end, the second time it does not.
+    let asking = async {
+        asked.next().await;
+        let _ = end.send(());
+        asked.next().await
+    };
     tokio::select! {
-        () = server.serve(ended) => {}
-        never = opened.attend() => match never {},
-        never = store.attend() => match never {},
+        () = serving => Ok(Code::Done),
+        signal = asking => Ok(Code::Of(128 + signal)),
     }
-    opened.close().await;
-    Ok(Code::Done)
 }
 
 /// Says where it listens, for whoever waits for that line.
-fn announce(address: SocketAddr, console: Console) -> Result<(), Failure> {
+fn announce(server: &Server, console: Console) -> Result<(), Failure> {
+    let (address, metrics) = (server.address(), server.metrics_address());
     let text = if console.json {
-        format!("{}\n", serde_json::json!({ "address": address.to_string() }))
+        let metrics = metrics.map(|metrics| metrics.to_string());
+        format!("{}\n", serde_json::json!({ "address": address.to_string(), "metrics": metrics }))
     } else {
-        format!("listening on http://{address} and grpc://{address}\n")
+        let metrics = metrics.map(|metrics| format!(", metrics on http://{metrics}/metrics"));
+        format!("listening on http://{address} and grpc://{address}{}\n", metrics.unwrap_or_default())
     };
     let mut stdout = anstream::stdout();
     stdout.write_all(text.as_bytes())?;
@@ -114,17 +145,27 @@ fn announce(address: SocketAddr, console: Console) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Ends when somebody asks the process to.
-fn ended() -> Result<impl Future<Output = ()>, Failure> {
-    let cannot = "cannot hear signals";
-    let mut interrupt = signal(SignalKind::interrupt()).context(cannot)?;
-    let mut terminate = signal(SignalKind::terminate()).context(cannot)?;
-    Ok(async move {
+/// Somebody who asks the process to end.
+struct Asked {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Asked {
+    fn hear() -> Result<Self, Failure> {
+        let cannot = "cannot hear signals";
+        let interrupt = signal(SignalKind::interrupt()).context(cannot)?;
+        let terminate = signal(SignalKind::terminate()).context(cannot)?;
+        Ok(Self { interrupt, terminate })
+    }
+
+    /// Waits until they ask, or ask again; returns the signal's number.
+    async fn next(&mut self) -> u8 {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
         }
-    })
+    }
 }
 
 fn cannot_begin(error: ServeError) -> Failure {

@@ -13,6 +13,7 @@ mod plan_inventory;
 mod reference;
 mod remote_execution;
 mod run;
+mod serving;
 mod shared;
 mod shell;
 mod tasks;

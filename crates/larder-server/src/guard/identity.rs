@@ -68,8 +68,12 @@ impl Identity {
     /// The most that they may do in a scope. What is granted in that scope takes the place of what is everywhere.
     pub fn role_in(&self, scope: &Scope) -> Option<Role> {
         let here = self.grants.iter().find(|(reach, _)| matches!(reach, Reach::In(one) if one == scope));
-        let grant = here.or_else(|| self.grants.iter().find(|(reach, _)| *reach == Reach::Everywhere));
-        grant.map(|&(_, role)| role)
+        here.map(|&(_, role)| role).or_else(|| self.everywhere())
+    }
+
+    /// The most that they may do wherever nothing else is granted.
+    pub(crate) fn everywhere(&self) -> Option<Role> {
+        self.grants.iter().find(|(reach, _)| *reach == Reach::Everywhere).map(|&(_, role)| role)
     }
 
     pub(super) fn may_write_somewhere(&self) -> bool {

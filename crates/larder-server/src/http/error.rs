@@ -14,6 +14,8 @@ pub(crate) enum HttpError {
     Unauthenticated,
     #[error(transparent)]
     Denied(#[from] Denied),
+    #[error("this is for whoever is an admin of all scopes")]
+    AdminOnly,
     #[error("{0}")]
     Malformed(&'static str),
     #[error("not kept here")]
@@ -32,7 +34,7 @@ impl HttpError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Denied(_) | Self::AdminOnly => StatusCode::FORBIDDEN,
             Self::Malformed(_) | Self::Broken => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::WriteOnce => StatusCode::CONFLICT,

@@ -19,13 +19,15 @@ use hyper::body::Incoming;
 use larder::key::Scope;
 use tower_service::Service;
 
-use crate::guard::{Guard, Identity};
+use super::meter::{Meter, Sending};
+use super::scrape::Exposition;
+use crate::guard::{Guard, Identity, Role};
 use crate::http::{Asker, HttpError};
 use crate::store::Store;
 use crate::{http as protocols, rpc};
 
 /// Under which path a request names its scope.
-const SCOPE: &str = "/scope/";
+pub(super) const SCOPE: &str = "/scope/";
 
 /// The routes behind what all requests go through. A clone is a few reference counts.
 #[derive(Debug, Clone)]
@@ -35,17 +37,30 @@ pub(super) struct Front {
     health: Router,
     guard: Arc<Guard>,
     default_scope: Scope,
+    meter: Meter,
+    exposition: Option<Exposition>,
 }
 
 impl Front {
-    pub(super) fn new(store: Store, guard: Guard, default_scope: Scope, draining: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(
+        store: Store,
+        (guard, default_scope): (Guard, Scope),
+        draining: Arc<AtomicBool>,
+        (meter, exposition): (Meter, Option<Exposition>),
+    ) -> Self {
         let router = rpc::routes(store.clone(), default_scope.clone()).prepare().into_axum_router();
         let health = Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/status", get(async || "ok\n"))
             .route("/readyz", get(is_ready))
             .with_state((store.clone(), draining));
-        Self { router: router.merge(protocols::routes(store)), health, guard: Arc::new(guard), default_scope }
+        let router = router.merge(protocols::routes(store));
+        Self { router, health, guard: Arc::new(guard), default_scope, meter, exposition }
+    }
+
+    /// What tells how the server does.
+    pub(super) fn health(&self) -> Router {
+        self.health.clone()
     }
 
     async fn respond(mut self, mut request: Request<Body>) -> Response {
@@ -55,6 +70,13 @@ impl Front {
         let is_grpc = is_grpc(request.headers());
         let identity = self.guard.identify(secret(request.headers()).as_deref());
         let Some(identity) = identity else { return turned_away(is_grpc) };
+        if let Some(exposition) = self.exposition.as_ref().filter(|_| request.uri().path() == "/metrics") {
+            // They name every scope.
+            return match identity.everywhere() {
+                Some(Role::Admin) => exposition.response(),
+                _ => HttpError::AdminOnly.into_response(),
+            };
+        }
         let original = OriginalUri(request.uri().clone());
         request.extensions_mut().insert(original);
         let scope = match take_scope(request.uri_mut()) {
@@ -72,13 +94,15 @@ fn into_response(outcome: Result<Response, Infallible>) -> Response {
 }
 
 impl hyper::service::Service<Request<Incoming>> for Front {
-    type Response = Response;
+    type Response = http::Response<Sending>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let front = self.clone();
-        Box::pin(async move { Ok(front.respond(request.map(Body::new)).await) })
+        let under_way = self.meter.begin(request.method(), request.uri().path());
+        let request = request.map(|body| Body::new(under_way.receiving(body)));
+        Box::pin(async move { Ok(under_way.sending(front.respond(request).await)) })
     }
 }
 

@@ -7,6 +7,9 @@
 //! limit; draining lets what is under way come to its end, and takes nothing new.
 
 mod front;
+mod meter;
+mod scrape;
+mod traffic;
 
 use std::future::Future;
 use std::io;
@@ -23,6 +26,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use self::front::Front;
+use self::meter::Meter;
+pub use self::scrape::Exposition;
 use crate::guard::Guard;
 use crate::store::Store;
 
@@ -38,6 +43,8 @@ const ALIVE: Duration = Duration::from_secs(20);
 const WINDOW_BYTES: u32 = 2 << 20;
 /// How long is waited after a connection could not be accepted, as where there are too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often it is looked which tiers are in use.
+const TIERS: Duration = Duration::from_secs(1);
 
 /// How a server serves.
 #[derive(Debug)]
@@ -50,8 +57,15 @@ pub struct ServeOptions {
     pub default_scope: Scope,
     /// How many connections it has at once; more wait.
     pub max_connections: usize,
-    /// How long what is under way may take at the end.
+    /// How long it goes on serving at the end, and says that it is not ready: for whoever looks at that, to send
+    /// clients elsewhere before this port is closed.
+    pub notice: Duration,
+    /// How long what is under way may take after that.
     pub drain: Duration,
+    /// What `/metrics` gives to admins of all scopes.
+    pub exposition: Option<Exposition>,
+    /// Where that, and how the server does, is told to anybody, too.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// The server does not begin.
@@ -76,26 +90,33 @@ pub enum ServeError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    scraped: Option<(TcpListener, Exposition)>,
     front: Front,
+    store: Store,
+    meter: Meter,
     connections: Arc<Semaphore>,
     draining: Arc<AtomicBool>,
+    notice: Duration,
     drain: Duration,
 }
 
 impl Server {
     /// Takes the port.
     pub async fn bind(options: ServeOptions, store: Store) -> Result<Self, ServeError> {
-        let ServeOptions { address, guard, default_scope, max_connections, drain } = options;
+        let ServeOptions { address, guard, default_scope, max_connections, notice, drain, .. } = options;
         if !address.ip().is_loopback() && guard.is_open() {
             return Err(ServeError::Unguarded(address));
         }
-        let failed = |source| ServeError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        let draining = Arc::new(AtomicBool::new(false));
-        let front = Front::new(store, guard, default_scope, Arc::clone(&draining));
+        let (listener, address) = listen(address).await?;
+        let scraped = match options.metrics.zip(options.exposition.clone()) {
+            Some((address, exposition)) => Some((listen(address).await?.0, exposition)),
+            None => None,
+        };
+        let (draining, meter) = (Arc::new(AtomicBool::new(false)), Meter::new());
+        let counts = (meter.clone(), options.exposition);
+        let front = Front::new(store.clone(), (guard, default_scope), Arc::clone(&draining), counts);
         let connections = Arc::new(Semaphore::new(max_connections));
-        Ok(Self { listener, address, front, connections, draining, drain })
+        Ok(Self { listener, address, scraped, front, store, meter, connections, draining, notice, drain })
     }
 
     /// Where it listens.
@@ -103,15 +124,51 @@ impl Server {
         self.address
     }
 
-    /// Serves until `end` ends, then lets what is under way come to its end, for as long as the options say.
-    pub async fn serve(self, end: impl Future<Output = ()>) {
-        let graceful = GracefulShutdown::new();
+    /// Where it tells metrics to anybody, if it does.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.scraped.as_ref()?.0.local_addr().ok()
+    }
+
+    /// Serves until `end` ends, then for as long as the options say until the port is closed, then lets what is under
+    /// way come to its end, for as long as they say.
+    pub async fn serve(mut self, end: impl Future<Output = ()>) {
         let builder = Arc::new(builder());
-        tokio::pin!(end);
+        let scraped = self.scraped.take();
+        let (own, health, store) = (Arc::clone(&builder), self.front.health(), self.store.clone());
+        let telling = async {
+            match scraped {
+                Some((listener, exposition)) => scrape::answer(listener, own, exposition, health).await,
+                None => std::future::pending().await,
+            }
+        };
+        let looking = async {
+            let mut looks = tokio::time::interval(TIERS);
+            loop {
+                looks.tick().await;
+                meter::tell_tiers(&store).await;
+            }
+        };
+        tokio::select! {
+            () = self.serve_port(builder, end) => {}
+            () = telling => {}
+            () = looking => {}
+        }
+    }
+
+    async fn serve_port(self, builder: Arc<Builder<TokioExecutor>>, end: impl Future<Output = ()>) {
+        let graceful = GracefulShutdown::new();
+        let (draining, meter, notice) = (Arc::clone(&self.draining), self.meter.clone(), self.notice);
+        let noticed = async move {
+            end.await;
+            draining.store(true, Ordering::Release);
+            meter.drains();
+            tokio::time::sleep(notice).await;
+        };
+        tokio::pin!(noticed);
         loop {
             let accepted = tokio::select! {
                 accepted = self.accept() => accepted,
-                () = &mut end => break,
+                () = &mut noticed => break,
             };
             let (stream, permit) = match accepted {
                 Ok(accepted) => accepted,
@@ -122,8 +179,9 @@ impl Server {
                 }
             };
             let (front, builder, watcher) = (self.front.clone(), Arc::clone(&builder), graceful.watcher());
+            let connected = self.meter.connection();
             tokio::spawn(async move {
-                let _permit = permit;
+                let _held = (permit, connected);
                 if !speaks(&stream).await {
                     return;
                 }
@@ -133,7 +191,6 @@ impl Server {
                 }
             });
         }
-        self.draining.store(true, Ordering::Release);
         drop(self.listener);
         if tokio::time::timeout(self.drain, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests did not come to their end");
@@ -146,6 +203,13 @@ impl Server {
         stream.set_nodelay(true)?;
         Ok((stream, permit))
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 /// Whether a client sends anything in time.

@@ -410,7 +410,8 @@ impl Larder {
     pub fn sharing(&self) -> Option<Sharing> {
         let far = self.shared.far.as_ref()?;
         let unsent = self.shared.unsent.load(std::sync::atomic::Ordering::Relaxed);
-        Some(Sharing { tier: far.name(), trouble: far.trouble(), unsent })
+        let left_alone = far.is_left_alone();
+        Some(Sharing { tier: far.name(), left_alone, trouble: far.trouble(), unsent })
     }
 
     /// Asks each tier whether it answers.
@@ -428,7 +429,9 @@ impl Larder {
 pub struct Sharing {
     /// What people call the tier.
     pub tier: &'static str,
-    /// Why it was left alone, if it was.
+    /// Whether it is left alone now.
+    pub left_alone: bool,
+    /// Why it was left alone, if it ever was.
     pub trouble: Option<String>,
     /// How many answers were to be sent and were not.
     pub unsent: u64,

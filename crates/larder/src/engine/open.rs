@@ -28,6 +28,8 @@ const MAX_NOTES_BYTES: u64 = 64 << 10;
 const TICK: Duration = Duration::from_secs(1);
 /// How often it is looked whether somebody invalidated anything in the shared tier.
 const FOLLOW: Duration = Duration::from_millis(250);
+/// After how many of those it is counted what the disk tier holds.
+const TICKS_A_LOOK: u32 = 10;
 /// After how many of those it is written to the disk tier, and that is kept within its limits.
 const TICKS_A_SAVE: u32 = 60;
 
@@ -142,6 +144,14 @@ impl Opened {
         }
     }
 
+    /// Counts what the disk tier holds, for exporters.
+    async fn look_at_disk(&self) {
+        let Some(disk) = self.disk.clone() else { return };
+        if let Ok(Ok(usage)) = tokio::task::spawn_blocking(move || disk_usage(&disk)).await {
+            self.larder.stats().probe(Place::Disk, move || Some(usage.clone()));
+        }
+    }
+
     /// Writes what was counted to the disk tier.
     async fn save(&self) {
         let Some(disk) = self.disk.clone() else { return };
@@ -153,8 +163,9 @@ impl Opened {
         }
     }
 
-    /// Files what was counted into the history and hands it to exporters each second, and each minute writes it to
-    /// the disk tier and keeps that within its limits, for as long as it is polled. Never ends: a long-lived user
+    /// Files what was counted into the history and hands it to exporters each second, counts what the disk tier holds
+    /// each ten, and each minute writes to it what was counted and keeps it within its limits, for as long as it is
+    /// polled. Never ends: a long-lived user
     /// spawns it, or selects between it and its work. Without it, everything since the last report counts for the
     /// time of the next report or of [`close`](Self::close), a process that is killed loses what it counted, and the
     /// disk tier grows until somebody calls [`collect_if_due`](Self::collect_if_due).
@@ -172,6 +183,9 @@ impl Opened {
                     self.larder.catch_up_afar(Waits::Nobody).await;
                     continue;
                 }
+            }
+            if ticks % TICKS_A_LOOK == 0 {
+                self.look_at_disk().await;
             }
             self.larder.stats().tick();
             self.larder.drain_behind();

@@ -39,6 +39,7 @@ mod stripe;
 
 pub use event::{Computed, EvictionCause, Level, ParseLevelError, Place, RefusalCause, SelectorForm};
 pub use history::{Point, Resolution};
+pub use publish::describe;
 pub use registry::{Stats, StatsOptions};
 pub use report::{
     Figures, HotKeyFigure, HotKeyFigures, InvalidationFigures, Latency, Report, SeriesFigures, Sizes,

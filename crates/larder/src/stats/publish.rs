@@ -29,8 +29,9 @@
 //! | `larder_invalidations_total`, `larder_invalidation_entries_total` | counter | `form` only |
 //! | `larder_tier_bytes`, `larder_tier_entries`, `larder_tier_budget_bytes` | gauge | `tier` only |
 //!
-//! Time saved is `larder_spared_nanoseconds_total` less `larder_asking_nanoseconds_total`. Histograms get the
-//! middle of a bucket, within 1/32 of what was measured.
+//! Time saved is `larder_spared_nanoseconds_total` less `larder_asking_nanoseconds_total`: the facade counts in whole
+//! numbers, so an exporter that goes by base units divides. Histograms get the middle of a bucket, within 1/32 of what
+//! was measured.
 
 use metrics::{Key, Label, Level, Metadata, Recorder};
 
@@ -84,6 +85,73 @@ const TIMES_OF_REQUESTS: [(&str, Measure); 3] = [
     ("larder_wait_seconds", Measure::WAIT),
     ("larder_compute_seconds", Measure::COMPUTE),
 ];
+
+/// Counters and what they count.
+const COUNTERS: [(&str, &str); 22] = [
+    ("larder_hits_total", "Requests answered with a kept answer that holds."),
+    ("larder_stale_total", "Requests answered with a kept answer that is being refreshed."),
+    ("larder_misses_total", "Requests that found no answer."),
+    ("larder_waited_total", "Requests that waited for a computation that another had begun."),
+    ("larder_computations_total", "Computations, by how they ended."),
+    ("larder_spared_nanoseconds_total", "What computing the answers that were given had taken."),
+    ("larder_asking_nanoseconds_total", "What asking took."),
+    ("larder_computing_nanoseconds_total", "What computations took, however they ended."),
+    ("larder_invalidated_total", "Entries that invalidations removed."),
+    ("larder_lookups_total", "Times a tier was asked for an entry."),
+    ("larder_found_total", "Times a tier had the entry that it was asked for."),
+    ("larder_puts_total", "Entries stored."),
+    ("larder_put_encoded_bytes_total", "Bytes of the values of stored entries, before compression."),
+    ("larder_put_stored_bytes_total", "Bytes that stored entries took in the tier."),
+    ("larder_evictions_total", "Entries that left a tier other than by an invalidation, by cause."),
+    ("larder_evicted_bytes_total", "Bytes that left with evicted entries."),
+    ("larder_refusals_total", "Answers that were not kept, by cause."),
+    ("larder_corrupt_total", "Entries whose bytes proved bad."),
+    ("larder_failures_total", "Operations of a tier that failed."),
+    ("larder_dropped_total", "Writes that were dropped, as the queue was full."),
+    ("larder_invalidations_total", "Invalidations, by the form of their selector."),
+    (
+        "larder_invalidation_entries_total",
+        "Entries that invalidations removed, by the form of their selector.",
+    ),
+];
+
+/// Histograms and what is measured.
+const HISTOGRAMS: [(&str, &str); 7] = [
+    ("larder_hit_seconds", "How long hits and stale answers took."),
+    ("larder_lookup_seconds", "How long asking a tier for an entry took."),
+    ("larder_put_seconds", "How long storing an entry took."),
+    ("larder_miss_seconds", "How long it took to find that there is no answer."),
+    ("larder_wait_seconds", "How long those that waited for a computation did."),
+    ("larder_compute_seconds", "How long computations that finished took."),
+    ("larder_value_bytes", "Sizes of stored values."),
+];
+
+/// Gauges and what they show.
+const GAUGES: [(&str, &str); 5] = [
+    ("larder_held_bytes", "Bytes that a scope's entries of a kind take in a tier."),
+    ("larder_held_entries", "Entries of a scope and kind in a tier."),
+    ("larder_tier_bytes", "Bytes that a tier holds."),
+    ("larder_tier_entries", "Entries that a tier holds."),
+    ("larder_tier_budget_bytes", "Bytes that a tier may hold."),
+];
+
+/// Of how many scopes and kinds it is told what a tier holds of them; all beyond are told together.
+const MAX_HELD: usize = 256;
+
+/// Tells the recorder what each metric means. Once is enough.
+pub fn describe() {
+    metrics::with_recorder(|recorder| {
+        for (name, help) in COUNTERS {
+            recorder.describe_counter(name.into(), None, help.into());
+        }
+        for (name, help) in HISTOGRAMS {
+            recorder.describe_histogram(name.into(), None, help.into());
+        }
+        for (name, help) in GAUGES {
+            recorder.describe_gauge(name.into(), None, help.into());
+        }
+    });
+}
 
 /// What was counted since the last collection.
 #[derive(Debug, Default)]
@@ -197,13 +265,24 @@ impl Labelled<'_> {
         if let Some(budget) = usage.budget_bytes {
             self.gauge("larder_tier_budget_bytes", budget);
         }
-        for (scope, kind, bytes, entries) in &usage.series {
-            let mut labels =
-                vec![Label::new("scope", scope.to_string()), Label::new("kind", kind.to_string())];
-            labels.extend_from_slice(&self.labels);
-            let of = Self { recorder: self.recorder, labels };
-            of.gauge("larder_held_bytes", *bytes);
-            of.gauge("larder_held_entries", *entries);
+        let mut series: Vec<_> = usage.series.iter().collect();
+        series.sort_by_key(|&(_, _, bytes, _)| std::cmp::Reverse(*bytes));
+        let (told, rest) = series.split_at(series.len().min(MAX_HELD));
+        for &(scope, kind, bytes, entries) in told {
+            self.held((scope.to_string(), kind.to_string()), *bytes, *entries);
         }
+        if !rest.is_empty() {
+            let sums =
+                rest.iter().fold((0, 0), |sum, (_, _, bytes, entries)| (sum.0 + bytes, sum.1 + entries));
+            self.held(names_of(&None), sums.0, sums.1);
+        }
+    }
+
+    fn held(&self, (scope, kind): (String, String), bytes: u64, entries: u64) {
+        let mut labels = vec![Label::new("scope", scope), Label::new("kind", kind)];
+        labels.extend_from_slice(&self.labels);
+        let of = Self { recorder: self.recorder, labels };
+        of.gauge("larder_held_bytes", bytes);
+        of.gauge("larder_held_entries", entries);
     }
 }

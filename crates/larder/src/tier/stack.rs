@@ -142,6 +142,11 @@ impl Guarded {
         self.far.as_ref().map_or(Duration::ZERO, |far| far.options.waits)
     }
 
+    /// Whether it is far away and is left alone now.
+    pub(crate) fn is_left_alone(&self) -> bool {
+        self.far.as_ref().is_some_and(|far| far.probed.load(Ordering::Acquire))
+    }
+
     /// Why a far tier was left alone, if it was, in words for people.
     pub fn trouble(&self) -> Option<String> {
         self.far.as_ref().and_then(|far| far.trouble.lock().clone())

@@ -735,3 +735,21 @@ fn a_tick_tells_the_exporter_what_the_tiers_hold() {
         ]
     );
 }
+
+#[test]
+fn of_what_a_tier_holds_the_largest_parts_are_told_apart_and_the_rest_together() {
+    let lab = Lab::at(Level::Full);
+    let exporter = Exporter::default();
+    let kind = KindName::new("k", 1).unwrap();
+    let part = |nth: u64| (Scope::new(format!("s{nth}")).unwrap(), kind.clone(), nth, 1);
+    let usage = TierUsage { series: (1..=300).map(part).collect(), ..TierUsage::default() };
+    lab.stats.probe(Place::Disk, move || Some(usage.clone()));
+    metrics::with_local_recorder(&exporter, || lab.stats.tick());
+    let told = exporter.take();
+    let held: Vec<_> = told.iter().filter(|line| line.starts_with("larder_held_bytes")).collect();
+    assert_eq!(held.len(), 257);
+    assert!(held.iter().any(|line| line.contains("{scope=s45,kind=k@1,")), "{held:?}");
+    let rest: u64 = (1..=44).sum();
+    let other = format!("larder_held_bytes{{scope=(other),kind=(other),tier=disk}} {rest}");
+    assert!(told.contains(&other), "{held:?}");
+}

@@ -177,7 +177,7 @@ pub(super) fn shown(graph: &Graph, summary: &Summary, sharing: Option<&Sharing>)
         ran: counts.ran,
         failed: counts.failed,
         not_run: counts.not_run,
-        shared: sharing.map(|Sharing { tier, trouble, unsent }| ShownSharing {
+        shared: sharing.map(|Sharing { tier, trouble, unsent, .. }| ShownSharing {
             tier,
             trouble: trouble.clone(),
             unsent: *unsent,

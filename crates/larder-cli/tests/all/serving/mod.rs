@@ -1,0 +1,11 @@
+//! `larder serve` as an operator meets it: real processes, watched, killed and put beside each other.
+
+mod export;
+mod http;
+mod prometheus;
+mod scrape;
+mod server;
+
+use self::http::{Answer, ask, get, put};
+use self::prometheus::Prometheus;
+use self::server::Server;
