@@ -23,16 +23,7 @@ impl Answer {
 
 /// Asks, and reads all of the answer.
 pub(super) fn ask(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
-    stream.set_read_timeout(Some(LIMIT))?;
-    let length = body.len();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
-    );
-    stream.write_all(&[head.as_bytes(), body].concat())?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    parse(&answer).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    ask_with(address, method, path, &[], body)
 }
 
 pub(super) fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
@@ -72,5 +63,53 @@ fn chunks(mut rest: &[u8]) -> Option<Vec<u8>> {
         }
         body.extend_from_slice(rest.get(end + 2..end + 2 + length)?);
         rest = rest.get(end + 4 + length..)?;
+    }
+}
+
+/// Asks with more fields in the head.
+pub(super) fn ask_with(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Answer> {
+    let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{fields}Content-Length: {length}\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.write_all(&[head.as_bytes(), body].concat())?;
+    answer(stream)
+}
+
+fn answer(mut stream: TcpStream) -> io::Result<Answer> {
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    parse(&answer).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+/// A body that takes its time.
+pub(super) struct Upload(TcpStream);
+
+impl Upload {
+    /// Sends the head of a request, whose body of so many bytes is yet to come.
+    pub(super) fn begin(address: SocketAddr, path: &str, length: usize) -> Self {
+        let mut stream = TcpStream::connect_timeout(&address, LIMIT).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let head = format!("PUT {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        Self(stream)
+    }
+
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).unwrap();
+    }
+
+    /// What the server answers, and whether it then closes the connection.
+    pub(super) fn finish(self) -> io::Result<Answer> {
+        answer(self.0)
     }
 }

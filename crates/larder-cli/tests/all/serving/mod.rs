@@ -1,5 +1,7 @@
 //! `larder serve` as an operator meets it: real processes, watched, killed and put beside each other.
 
+mod alerts;
+mod dashboard;
 mod export;
 mod http;
 mod prometheus;
