@@ -59,7 +59,10 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
     let config = configuration::load(global, None)?;
-    let settings = config.settings();
+    let mut settings = config.settings().clone();
+    // Of a process that serves many there is no sum of all that they waited in vain: each wait has its limit, and a
+    // tier that fails is left alone for that.
+    settings.shared.patience = Duration::MAX;
     if !settings.disk.enabled || settings.mode != Mode::ReadWrite {
         let error = anyhow!("a server needs the disk tier, to read and to write");
         return Err(Failure::usage(error).hint("`larder config show --origin` tells what switches it off"));
@@ -79,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     let exports = Exports::install(&arguments.exports, &settings.dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
-    let served = runtime.block_on(serve(options, (settings, arguments.largest), exports, console));
+    let served = runtime.block_on(serve(options, (&settings, arguments.largest), exports, console));
     // What is still at work by now was to be left alone.
     runtime.shutdown_background();
     served

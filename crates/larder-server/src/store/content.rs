@@ -18,7 +18,7 @@ use super::{ContentId, Function, Shelf, Store, StoreError, acknowledged};
 const AT_ONCE: usize = 64;
 
 /// Bytes as the engine keeps them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Body {
     /// They stand here.
     Inline(Bytes),

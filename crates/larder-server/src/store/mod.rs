@@ -14,6 +14,7 @@ mod content;
 mod download;
 mod id;
 mod object;
+mod replace;
 mod result;
 mod unpack;
 mod upload;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::content::Body;
 use super::download::Download;
 use super::upload::{Finished, Upload};
-use super::{Shelf, Store, StoreError, acknowledged};
+use super::{Shelf, Store, StoreError};
 
 /// Whose objects they are: each client's are a kind of their own, so that they can be counted and cleared apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,7 +57,7 @@ pub struct Object {
 }
 
 /// An object as the engine keeps it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredObject {
     body: Body,
     facts: BTreeMap<String, String>,
@@ -108,8 +108,9 @@ impl Store {
         let key = shelf.object_key(family, id)?;
         let Finished { body, .. } = upload.finish().await?;
         let blob = body.blob();
-        let computed = Computed::new(StoredObject { body, facts }).naming(blob).made_by(Arc::clone(by));
-        acknowledged(shelf.objects[family as usize].put(&key, computed, cost).await)
+        let entry = |object| Computed::new(object).naming(blob).made_by(Arc::clone(by));
+        let object = StoredObject { body, facts };
+        self.replace(&shelf.objects[family as usize], &key, (object, entry), cost).await
     }
 
     /// Removes an object everywhere. That it was not there is no error.

@@ -15,7 +15,7 @@ use larder::stats::Place;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
-use super::{ContentId, Function, Shelf, Store, StoreError, acknowledged};
+use super::{ContentId, Function, Shelf, Store, StoreError};
 
 /// A tree or a directory that is longer than this is not looked into: what names it is not given.
 const LARGEST_TREE_BYTES: u64 = 64 << 20;
@@ -24,7 +24,7 @@ const LARGEST_TREE_BYTES: u64 = 64 << 20;
 const MAX_DIRECTORIES: usize = 100_000;
 
 /// An action result as the engine keeps it: the message, as the protocol writes it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredResult {
     message: Bytes,
 }
@@ -68,8 +68,9 @@ impl Store {
         let shelf = self.shelf(scope)?;
         named(action.function, result)?;
         let message = Bytes::from(result.encode_to_vec());
-        let computed = Computed::new(StoredResult { message }).made_by(Arc::clone(by));
-        acknowledged(shelf.results.put(&shelf.result_key(action)?, computed, cost(result)).await)
+        let entry = |result| Computed::new(result).made_by(Arc::clone(by));
+        let key = shelf.result_key(action)?;
+        self.replace(&shelf.results, &key, (StoredResult { message }, entry), cost(result)).await
     }
 
     /// Removes the result of an action everywhere. That there was none is no error.

@@ -46,12 +46,7 @@ impl<T: Value> Kind<T> {
             InMemory::Stale(_) | InMemory::Other(_) | InMemory::Absent => {}
         }
         let watch = self.watch();
-        let found = match self.larder.shared.flights.board(key) {
-            Seat::Lead(lead) => self.in_tiers(key, lead.flight()).await,
-            // Whoever leads may only look, too, so what is kept is there already. That it is not there yet, because
-            // somebody computes it, is a miss here.
-            Seat::Follow(_) => self.in_tiers(key, &Flight::storing_nothing(key)).await,
-        };
+        let found = self.look_in_tiers(key).await;
         match found {
             Some((entry, place)) if self.freshness(key, &entry) == Freshness::Fresh => {
                 self.hit(place, key, &entry, watch);
@@ -61,6 +56,27 @@ impl<T: Value> Kind<T> {
                 self.miss(key, watch);
                 None
             }
+        }
+    }
+
+    /// Like [`Kind::get`], and counts as no question: for whoever is about to put something there.
+    pub async fn kept(&self, key: &Key) -> Option<Arc<Entry<T>>> {
+        if !self.larder.shared.mode.reads() {
+            return None;
+        }
+        if let InMemory::Fresh(entry) = self.in_memory(key) {
+            return Some(entry);
+        }
+        let (entry, _) = self.look_in_tiers(key).await?;
+        (self.freshness(key, &entry) == Freshness::Fresh).then_some(entry)
+    }
+
+    async fn look_in_tiers(&self, key: &Key) -> Option<(Arc<Entry<T>>, Place)> {
+        match self.larder.shared.flights.board(key) {
+            Seat::Lead(lead) => self.in_tiers(key, lead.flight()).await,
+            // Whoever leads may only look, too, so what is kept is there already. That it is not there yet, because
+            // somebody computes it, is a miss here.
+            Seat::Follow(_) => self.in_tiers(key, &Flight::storing_nothing(key)).await,
         }
     }
 

@@ -169,6 +169,22 @@ async fn what_is_kept_whole_is_there_and_looking_brings_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_looked_at_before_something_else_is_put_there_counts_as_no_question() {
+    let team = Team::new();
+    let (a, b) = (team.node(), team.node());
+    let key = a.words.key("x").unwrap();
+    assert!(b.words.kept(&key).await.is_none());
+    a.ask("x", "one").await;
+    a.larder.close().await;
+    for _ in 0..2 {
+        // From afar, then from memory.
+        assert_eq!(b.words.kept(&key).await.map(|entry| entry.value.clone()).as_deref(), Some("one"));
+    }
+    let asked = b.larder.stats().report().total.map(|total| (total.requests, total.hits, total.misses));
+    assert_eq!(asked, Some((0, 0, 0)));
+}
+
+#[tokio::test]
 async fn what_is_set_aside_here_comes_from_the_team_again() {
     let team = Team::new();
     let (a, b) = (team.node(), team.node());

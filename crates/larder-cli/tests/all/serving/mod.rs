@@ -2,7 +2,9 @@
 
 mod alerts;
 mod dashboard;
+mod drain;
 mod export;
+mod fleet;
 mod http;
 mod prometheus;
 mod scrape;

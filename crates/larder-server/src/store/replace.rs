@@ -1,0 +1,46 @@
+//! Putting something in the place of something else.
+//!
+//! Invariant: what another server still has in its memory of what was there before, it gives no longer than it takes
+//! to hear of it, which it listens for four times a second. Whoever reads there meanwhile gets what was, or nothing.
+
+use std::time::Duration;
+
+use larder::engine::{Computed, Kept, Kind, NotKept, Value};
+use larder::key::{Key, Selector};
+use larder::tier::Refusal;
+
+use super::{Store, StoreError, acknowledged};
+
+/// How often something is put again that was invalidated meanwhile.
+const ATTEMPTS: usize = 5;
+
+impl Store {
+    /// Puts an entry. The same as is there already is left as it is; anything else is removed first from each tier, of
+    /// which all servers that share one are told.
+    pub(super) async fn replace<T: Value + Clone + PartialEq>(
+        &self,
+        kind: &Kind<T>,
+        key: &Key,
+        (value, entry): (T, impl Fn(T) -> Computed<T>),
+        cost: Duration,
+    ) -> Result<(), StoreError> {
+        if let Some(before) = kind.kept(key).await {
+            if before.value == value {
+                self.inner.uses.note(key);
+                return Ok(());
+            }
+            // A tier that can't be told now is told before it is asked again.
+            self.inner.opened.larder.invalidate(&Selector::key(key)).await;
+        }
+        let mut kept = kind.put(key, entry(value.clone()), cost).await;
+        for _ in 1..ATTEMPTS {
+            // Somebody removed what was there just then, or that was heard of once more. This comes after it.
+            let (Kept::No(why) | Kept::InMemoryOnly(why)) = &kept else { break };
+            if !matches!(why, NotKept::Revoked | NotKept::Tier(_, Refusal::Revoked)) {
+                break;
+            }
+            kept = kind.put(key, entry(value.clone()), cost).await;
+        }
+        acknowledged(kept)
+    }
+}
