@@ -7,6 +7,7 @@ mod compare;
 mod demo;
 mod dist;
 mod report;
+mod servers;
 mod test;
 mod tools;
 mod workspace;
@@ -40,6 +41,8 @@ enum Chore {
     Dist,
     /// Time larder against ninja, and turbo where it is installed, on trees made for it.
     Compare(compare::Arguments),
+    /// Load a larder server: many clients, large streams, small contents against nginx, minutes of a mix.
+    Servers(servers::Arguments),
     /// Check dependencies against the advisory database (needs cargo-deny and the network).
     Advisories,
 }
@@ -66,6 +69,7 @@ fn run() -> Result<bool> {
         }
         Chore::Test => test::run(&workspace),
         Chore::Compare(arguments) => compare::compare(&workspace, &arguments).map(|()| true),
+        Chore::Servers(arguments) => servers::measure(&workspace, &arguments).map(|()| true),
         Chore::Demo => demo::run(&workspace).map(|()| true),
         Chore::Dist => dist::run(&workspace).map(|()| true),
         Chore::Advisories => {

