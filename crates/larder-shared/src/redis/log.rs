@@ -56,14 +56,16 @@ impl Redis {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("EVAL").arg(BEGIN).arg(2).arg(names.epoch()).arg(names.log());
         let (id,): (String,) = self.inner.connections.run(Lane::Small, &pipeline).await?;
-        self.told(&id)
+        let epoch = parsed(&id)?;
+        self.inner.epoch.store(epoch.0, Ordering::Release);
+        Ok(epoch)
     }
 
-    /// Notes an epoch that the server told.
+    /// Notes an epoch that the server told. What it told before may be heard later, and is then not the newest.
     fn told(&self, id: &str) -> Result<Epoch, TierError> {
-        let epoch = number(id).ok_or_else(|| TierError::Index("the epoch is no number".into()))?;
-        self.inner.epoch.store(epoch, Ordering::Release);
-        Ok(Epoch(epoch))
+        let epoch = parsed(id)?;
+        self.inner.epoch.fetch_max(epoch.0, Ordering::AcqRel);
+        Ok(epoch)
     }
 
     /// What was invalidated after an epoch.
@@ -148,6 +150,10 @@ impl Redis {
     }
 }
 
+fn parsed(id: &str) -> Result<Epoch, TierError> {
+    number(id).map(Epoch).ok_or_else(|| TierError::Index("the epoch is no number".into()))
+}
+
 /// The number before the dash.
 fn number(id: &str) -> Option<u64> {
     id.split('-').next()?.parse().ok()
@@ -159,5 +165,25 @@ fn selector_of((_, fields): &Logged) -> Option<Option<Selector>> {
         [name, text] if name == "s" && text.is_empty() => Some(None),
         [name, text] if name == "s" => text.parse().ok().map(Some),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use larder::clock::Clock;
+
+    use super::*;
+    use crate::url::Options;
+
+    #[tokio::test]
+    async fn what_the_server_told_before_and_is_heard_later_is_not_the_newest() {
+        let options = Options { max_age: Duration::from_secs(60), clock: Clock::system(), token: None };
+        // Nothing is asked of it.
+        let redis = Redis::open("redis://127.0.0.1:1", options).unwrap();
+        assert_eq!(redis.told("7-0").unwrap(), Epoch(7));
+        assert_eq!(redis.told("5-0").unwrap(), Epoch(5));
+        assert_eq!(redis.epoch_now().await.unwrap(), Epoch(7));
     }
 }

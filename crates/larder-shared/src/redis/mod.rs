@@ -57,7 +57,8 @@ struct Inner {
     names: Names,
     log: String,
     options: Options,
-    /// The newest epoch that the server told, 0 for none. It may be out of date: an older one is as right.
+    /// The newest epoch that the server told, 0 for none. It may be out of date: what begins under an older one is
+    /// refused sooner than it has to be.
     epoch: AtomicU64,
     /// How many leases are being given back.
     releasing: watch::Sender<usize>,
