@@ -13,7 +13,6 @@ use larder::tier::Brief;
 use larder_server::guard::Guard;
 use larder_server::store::Store;
 use larder_server::{ServeError, ServeOptions, Server};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::arguments::Global;
@@ -21,6 +20,7 @@ use crate::configuration;
 use crate::console::Console;
 use crate::failure::{Code, Failure};
 use crate::metrics::exports::{self, Exports};
+use crate::signals::Signals;
 use crate::store;
 
 /// Serve the cache to other tools: Bazel, ccache, Gradle, Turborepo, Nx and others
@@ -106,8 +106,8 @@ async fn serve(
     let store = Store::new(Arc::clone(&opened), disk, largest.0);
     let server = Server::bind(options, store.clone()).await.map_err(cannot_begin)?;
     let exporting = exports.begin(server.address())?;
+    let mut signals = Signals::listen().context("cannot hear signals")?;
     announce(&server, console)?;
-    let mut asked = Asked::hear()?;
     let (end, ended) = oneshot::channel();
     let serving = async {
         tokio::select! {
@@ -122,9 +122,9 @@ async fn serve(
     };
     // The first time what is under way comes to its end, the second time it does not.
     let asking = async {
-        asked.next().await;
+        signals.next().await;
         let _ = end.send(());
-        asked.next().await
+        signals.next().await
     };
     tokio::select! {
         () = serving => Ok(Code::Done),
@@ -146,29 +146,6 @@ fn announce(server: &Server, console: Console) -> Result<(), Failure> {
     stdout.write_all(text.as_bytes())?;
     stdout.flush()?;
     Ok(())
-}
-
-/// Somebody who asks the process to end.
-struct Asked {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Asked {
-    fn hear() -> Result<Self, Failure> {
-        let cannot = "cannot hear signals";
-        let interrupt = signal(SignalKind::interrupt()).context(cannot)?;
-        let terminate = signal(SignalKind::terminate()).context(cannot)?;
-        Ok(Self { interrupt, terminate })
-    }
-
-    /// Waits until they ask, or ask again; returns the signal's number.
-    async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.interrupt.recv() => 2,
-            _ = self.terminate.recv() => 15,
-        }
-    }
 }
 
 fn cannot_begin(error: ServeError) -> Failure {
