@@ -73,7 +73,10 @@ impl Lab {
             guard: (self.guard)(),
             default_scope: Scope::new("default").unwrap(),
             max_connections: 64,
+            notice: Duration::ZERO,
             drain: Duration::from_secs(20),
+            exposition: None,
+            metrics: None,
         };
         let server = self.runtime.block_on(Server::bind(options, store)).unwrap();
         let address = server.address();
