@@ -1,10 +1,12 @@
 //! An engine as a configuration describes it, and its end.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
 
 use super::{KindLimits, Larder, LarderOptions};
@@ -13,7 +15,7 @@ use crate::config::{Machine, Mode, Settings, SharedSettings};
 use crate::entry::compress::Level;
 use crate::key::{KindName, Scope};
 use crate::stats::{self, Place, Report, Snapshot, Stats, StatsOptions, StoredError, TierUsage};
-use crate::tier::disk::{Disk, DiskOptions, Noted};
+use crate::tier::disk::{Disk, DiskOptions, Noted, ScopeLimits};
 use crate::tier::memory::{Config, Limits};
 use crate::tier::stack::{FarOptions, Waits};
 use crate::tier::{Brief, Tier, TierError};
@@ -60,6 +62,7 @@ pub struct Opened {
     /// Why there is no disk tier although there should be one. The engine then does without.
     pub problem: Option<TierError>,
     pub(super) settings: Arc<Settings>,
+    pub(super) scope_limits: Arc<Mutex<BTreeMap<Scope, ScopeLimits>>>,
 }
 
 impl Larder {
@@ -118,7 +121,13 @@ impl Larder {
         let bytes_per_second = bandwidth.and_then(|bandwidth| NonZeroU64::new(bandwidth.0));
         let far = FarOptions { reads, writes, patience, waits, bytes_per_second };
         options.shared = shared.filter(|_| settings.mode != Mode::Off).map(|tier| (tier, far));
-        Opened { larder: Self::new(options), disk, problem, settings: Arc::new(settings.clone()) }
+        Opened {
+            larder: Self::new(options),
+            disk,
+            problem,
+            settings: Arc::new(settings.clone()),
+            scope_limits: Arc::default(),
+        }
     }
 }
 

@@ -3,17 +3,21 @@
 //!
 //! Not here: which entry leaves first and how (`tier::disk`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::Opened;
 use super::open::save;
 use crate::clock::Timestamp;
 use crate::config::{ByteSize, Settings};
+use crate::key::Scope;
 use crate::policy::PolicyName;
 use crate::stats::{Place, Stats};
 use crate::tier::TierError;
-use crate::tier::disk::{Collected, Departed, Disk, Eviction, Limits};
+use crate::tier::disk::{Collected, Departed, Disk, Eviction, Limits, ScopeLimits};
 
 /// Under which names the disk tier keeps when it was collected last.
 const COLLECTED: (&str, &str) = ("gc", "last");
@@ -27,12 +31,19 @@ pub(super) struct Reclaimer {
     disk: Disk,
     stats: Stats,
     settings: Arc<Settings>,
+    scope_limits: Arc<Mutex<BTreeMap<Scope, ScopeLimits>>>,
 }
 
 impl Opened {
     pub(super) fn reclaimer(&self) -> Option<Reclaimer> {
         let (stats, settings) = (self.larder.stats().clone(), Arc::clone(&self.settings));
-        Some(Reclaimer { disk: self.disk.clone()?, stats, settings })
+        let scope_limits = Arc::clone(&self.scope_limits);
+        Some(Reclaimer { disk: self.disk.clone()?, stats, settings, scope_limits })
+    }
+
+    /// Keeps scopes to limits of their own from now on, in the disk tier. Takes the place of what was told before.
+    pub fn limit_scopes(&self, limits: BTreeMap<Scope, ScopeLimits>) {
+        *self.scope_limits.lock() = limits;
     }
 
     /// Keeps the disk tier to its limits as the settings have them, counts what leaves and writes that down at once.
@@ -99,6 +110,7 @@ impl Reclaimer {
             max_entries: disk.entries,
             max_age: disk.max_age,
             min_free_bytes: Some(disk.min_free.of(whole).0),
+            scopes: self.scope_limits.lock().clone(),
             eviction: match disk.policy {
                 PolicyName::Lru => Eviction::LeastRecentlyUsed,
                 _ => Eviction::Cost,
@@ -111,7 +123,8 @@ impl Reclaimer {
         let (usage, free) = (self.disk.usage()?, self.file_system()?.free);
         Ok(limits.max_bytes.is_some_and(|limit| usage.entry_bytes + usage.blob_bytes > limit)
             || limits.max_entries.is_some_and(|limit| usage.entries > limit)
-            || limits.min_free_bytes.is_some_and(|floor| free.0 < floor))
+            || limits.min_free_bytes.is_some_and(|floor| free.0 < floor)
+            || self.disk.exceeds_scopes(limits)?)
     }
 
     fn file_system(&self) -> Result<FileSystem, TierError> {

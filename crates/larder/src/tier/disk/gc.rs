@@ -5,6 +5,7 @@
 //! leaves blobs too many and never an entry whose blobs gc took. One process collects at a time.
 //! Not here: when gc is due (`engine`); which blobs and files may go (`sweep`).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -14,6 +15,7 @@ use super::fault::Fault;
 use super::lock::Locked;
 use super::open::Disk;
 use super::put::remove;
+use super::quota::ScopeLimits;
 use super::store::{Sync, Totals, Write};
 use crate::clock::Timestamp;
 use crate::key::{Digest, Key, KindName, Scope};
@@ -24,10 +26,10 @@ use crate::tier::TierError;
 pub(super) const BATCH: usize = 64;
 
 /// How many entries are picked to leave at once; picking by cost looks at all.
-const PICKED: usize = 4096;
+pub(super) const PICKED: usize = 4096;
 
 /// Once a limit is exceeded, it is undercut by a tenth, so that gc is not due again at once.
-const LOW_WATER: f64 = 0.9;
+pub(super) const LOW_WATER: f64 = 0.9;
 
 /// Which entries leave first where a limit is exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,6 +52,8 @@ pub struct Limits {
     pub max_age: Option<Duration>,
     /// How much of the disk stays free.
     pub min_free_bytes: Option<u64>,
+    /// Limits of single scopes, which are met first and at nobody else's cost.
+    pub scopes: BTreeMap<Scope, ScopeLimits>,
     /// Which entries leave first.
     pub eviction: Eviction,
     /// How old a blob must be to go when no entry names it: whoever put it may be about to store the entry.
@@ -64,6 +68,7 @@ impl Default for Limits {
             max_entries: None,
             max_age: None,
             min_free_bytes: None,
+            scopes: BTreeMap::new(),
             eviction: Eviction::default(),
             grace: Duration::from_secs(600),
         }
@@ -148,6 +153,7 @@ impl Disk {
         run.sweep_unnamed()?;
         run.forget_the_future()?;
         run.remove_expired_and_unused()?;
+        run.meet_scope_limits()?;
         run.meet_limits()?;
         run.sweep_orphans_if_due()?;
         run.give_pages_back()?;
@@ -194,7 +200,7 @@ impl Run<'_> {
     }
 
     /// Removes the entries that `pick` names, which are no more than a batch, and then their blobs.
-    fn remove_batch(
+    pub(super) fn remove_batch(
         &mut self,
         cause: EvictionCause,
         pick: impl Fn(&Connection) -> Result<Vec<i64>, Fault>,
@@ -370,7 +376,7 @@ fn ids(connection: &Connection, sql: &str, until: i64, limit: usize) -> Result<V
 }
 
 /// Of the picked entries those that nobody replaced or used since.
-fn still_there(connection: &Connection, picked: &[(i64, i64)]) -> Result<Vec<i64>, Fault> {
+pub(super) fn still_there(connection: &Connection, picked: &[(i64, i64)]) -> Result<Vec<i64>, Fault> {
     let mut query =
         connection.prepare_cached("SELECT EXISTS(SELECT 1 FROM entries WHERE id = ?1 AND used = ?2)")?;
     let mut ids = Vec::with_capacity(picked.len());

@@ -11,6 +11,7 @@ mod leases;
 mod model;
 mod notes;
 mod processes;
+mod quotas;
 mod ready;
 mod transfer;
 mod upkeep;
