@@ -8,24 +8,34 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+    /// `None` where that means something else.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     pub(crate) fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+        let hangup = Some(signal(SignalKind::hangup())?);
+        Ok(Self { hangup, ..Self::listen_but_to_hangup()? })
+    }
+
+    /// The same for a process that hangs up on nobody: it takes that as a wish of another kind.
+    pub(crate) fn listen_but_to_hangup() -> io::Result<Self> {
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, hangup: None })
     }
 
     /// Waits for one, and returns its number.
     pub(crate) async fn next(&mut self) -> u8 {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => 2,
             _ = self.terminate.recv() => 15,
-            _ = self.hangup.recv() => 1,
+            _ = hangup => 1,
         }
     }
 }

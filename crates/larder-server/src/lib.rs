@@ -7,10 +7,15 @@
 //!
 //! Not here: which tiers there are (`larder-shared`), the command line (`larder-cli`).
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod guard;
 mod http;
 mod rpc;
 mod serve;
 pub mod store;
 
-pub use serve::{Exposition, ServeError, ServeOptions, Server};
+pub use serve::{
+    AccessFile, Exposition, Patience, ReloadError, Reloader, ServeError, ServeOptions, Server, TlsError,
+    TlsOptions,
+};

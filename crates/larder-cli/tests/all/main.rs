@@ -13,6 +13,7 @@ mod plan_inventory;
 mod reference;
 mod remote_execution;
 mod run;
+mod serve_guarded;
 mod serving;
 mod shared;
 mod shell;

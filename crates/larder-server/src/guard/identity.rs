@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use larder::key::Scope;
 
+use super::rules::Deed;
+
 /// What somebody may do in a scope. Each includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -37,14 +39,25 @@ pub enum Reach {
 
 /// Somebody is not allowed to do what they ask for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{who} may not {role} in scope {scope}")]
+#[error("{who} may not {} in scope {scope}", .deed.name())]
 pub struct Denied {
     /// Who asked.
     pub who: Arc<str>,
-    /// Which role it takes.
-    pub role: Role,
+    /// For what.
+    pub deed: Deed,
     /// Where.
     pub scope: Scope,
+}
+
+/// How much one identity may ask of the server, over all that it has under way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// How many requests a second.
+    pub requests_per_second: Option<u64>,
+    /// How many bytes a second, in both directions together.
+    pub bytes_per_second: Option<u64>,
+    /// How many requests at once.
+    pub concurrent: Option<u64>,
 }
 
 /// Who asks. A clone is two reference counts.
@@ -52,12 +65,23 @@ pub struct Denied {
 pub struct Identity {
     name: Arc<str>,
     grants: Arc<[(Reach, Role)]>,
+    allowance: Allowance,
 }
 
 impl Identity {
     /// Somebody with a name and roles.
     pub fn new(name: impl Into<Arc<str>>, grants: impl Into<Arc<[(Reach, Role)]>>) -> Self {
-        Self { name: name.into(), grants: grants.into() }
+        Self { name: name.into(), grants: grants.into(), allowance: Allowance::default() }
+    }
+
+    /// The same with an allowance; otherwise they have none to keep to.
+    pub fn with_allowance(self, allowance: Allowance) -> Self {
+        Self { allowance, ..self }
+    }
+
+    /// How much they may ask for.
+    pub fn allowance(&self) -> Allowance {
+        self.allowance
     }
 
     /// Their name, which stands in the record of what they write.
@@ -79,14 +103,6 @@ impl Identity {
     pub(super) fn may_write_somewhere(&self) -> bool {
         self.grants.iter().any(|&(_, role)| role >= Role::Write)
     }
-
-    /// Says no unless they may do this in a scope.
-    pub fn may(&self, role: Role, scope: &Scope) -> Result<(), Denied> {
-        if self.role_in(scope).is_some_and(|has| has >= role) {
-            return Ok(());
-        }
-        Err(Denied { who: Arc::clone(&self.name), role, scope: scope.clone() })
-    }
 }
 
 #[cfg(test)]
@@ -106,8 +122,6 @@ mod tests {
             [&shop, &lab, &other].map(|scope| ci.role_in(scope)),
             [Some(Role::Read), Some(Role::Admin), Some(Role::Write)]
         );
-        let denied = ci.may(Role::Write, &shop).unwrap_err();
-        assert_eq!(denied.to_string(), "ci may not write in scope shop");
         assert_eq!(Identity::new("nobody", []).role_in(&shop), None);
     }
 }

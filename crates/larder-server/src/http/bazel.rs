@@ -15,10 +15,10 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use larder::key::Digest;
 use prost::Message;
 
+use super::HttpError;
 use super::body::{beginning, give, receive, receive_rest};
-use super::{Asker, HttpError};
-use crate::guard::Role;
-use crate::store::{ContentId, Family, Function, Store};
+use crate::guard::{Asker, Deed};
+use crate::store::{ContentId, Family, Function, Store, StoreError};
 
 /// A body that is longer is no action result.
 const LARGEST_RESULT_BYTES: usize = 4 << 20;
@@ -39,7 +39,7 @@ async fn get_content(
     asker: Asker,
     Path(hash): Path<String>,
 ) -> Result<Response, HttpError> {
-    asker.may(Role::Read)?;
+    asker.may(Deed::Read)?;
     match store.open(&asker.scope, id(&hash)?).await? {
         Some(download) => give(download).await,
         None => Err(HttpError::NotFound),
@@ -53,10 +53,10 @@ async fn put_content(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, HttpError> {
-    asker.may(Role::Write)?;
+    asker.may(Deed::WriteContent)?;
     let id = id(&hash)?;
     let upload = receive(&store, id.function, &headers, body).await?;
-    store.keep(&asker.scope, id, upload, asker.identity.name()).await?;
+    store.keep(&asker.scope, id, upload, asker.name()).await?;
     Ok(StatusCode::OK)
 }
 
@@ -66,13 +66,19 @@ async fn get_result(
     Path(hash): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    asker.may(Role::Read)?;
-    if let Some(result) = store.result(&asker.scope, id(&hash)?).await? {
-        return Ok(written(&result, is_json(&headers, header::ACCEPT)));
-    }
-    match store.object(&asker.scope, Family::Opaque, &hash).await? {
-        Some(object) => give(object.download).await,
-        None => Err(HttpError::NotFound),
+    asker.may(Deed::Read)?;
+    let id = id(&hash)?;
+    // Over gRPC a turn for it is the same.
+    let mut asking = asker.ask(|| format!("ac/{id}"));
+    loop {
+        if let Some(result) = store.result(&asker.scope, id).await? {
+            asking.again(true).await;
+            return Ok(written(&result, is_json(&headers, header::ACCEPT)));
+        }
+        let object = store.object(&asker.scope, Family::Opaque, &hash).await?;
+        if !asking.again(object.is_some()).await {
+            return give(object.ok_or(HttpError::NotFound)?.download).await;
+        }
     }
 }
 
@@ -83,26 +89,30 @@ async fn put_result(
     headers: HeaderMap,
     mut body: Body,
 ) -> Result<StatusCode, HttpError> {
-    asker.may(Role::Write)?;
-    let (id, by) = (id(&hash)?, asker.identity.name());
+    asker.may(Deed::WriteResult)?;
+    let (id, made) = (id(&hash)?, asker.made());
     let (begun, whole) = beginning(&mut body, LARGEST_RESULT_BYTES).await?;
     let as_json = is_json(&headers, header::CONTENT_TYPE);
     if let Some(result) = whole.then(|| as_result(&begun, as_json)).flatten() {
-        store.keep_result(&asker.scope, id, &result, by).await?;
+        store.keep_result(&asker.scope, id, &result, made).await?;
+        asker.has_put(format_args!("ac/{id}"));
         return Ok(StatusCode::OK);
     }
     let mut upload = store.upload(Function::Blake3, None)?;
     upload.write(&begun).await?;
     let upload = receive_rest(upload, body).await?;
-    let made = (by, std::time::Duration::ZERO);
+    if made.once && store.result(&asker.scope, id).await?.is_some() {
+        return Err(StoreError::WriteOnce.into());
+    }
     store.keep_object(&asker.scope, (Family::Opaque, &hash), upload, Default::default(), made).await?;
     // What was a result before is none any more.
     store.remove_result(&asker.scope, id).await?;
+    asker.has_put(format_args!("ac/{id}"));
     Ok(StatusCode::OK)
 }
 
 /// Reads an action result; `None` if it is anything else.
-fn as_result(bytes: &Bytes, as_json: bool) -> Option<reapi::ActionResult> {
+pub(crate) fn as_result(bytes: &Bytes, as_json: bool) -> Option<reapi::ActionResult> {
     let result = if as_json {
         // Fields that this does not know are an error.
         serde_json::from_slice(bytes).ok()?

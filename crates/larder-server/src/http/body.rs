@@ -1,7 +1,5 @@
 //! Bodies on their way in and out, with constant memory.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
@@ -9,10 +7,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 
 use super::HttpError;
-use crate::store::{Coding, Download, Function, Store, Upload};
-
-/// How long a client may send nothing in the middle of a body.
-const IDLE: Duration = Duration::from_secs(60);
+use crate::guard::Asker;
+use crate::serve::TooSlow;
+use crate::store::{Coding, Download, Family, Function, Object, Store, Upload};
 
 /// The length that a client states for its body, if it does.
 pub(super) fn stated_length(headers: &HeaderMap) -> Result<Option<u64>, HttpError> {
@@ -24,9 +21,9 @@ pub(super) fn stated_length(headers: &HeaderMap) -> Result<Option<u64>, HttpErro
 /// The next piece of a body; `None` at its end.
 async fn next(body: &mut Body) -> Result<Option<Bytes>, HttpError> {
     loop {
-        let frame = tokio::time::timeout(IDLE, body.frame()).await.map_err(|_| HttpError::Slow)?;
-        match frame {
+        match body.frame().await {
             None => return Ok(None),
+            Some(Err(error)) if TooSlow::is_cause_of(&error) => return Err(HttpError::Slow),
             Some(Err(_)) => return Err(HttpError::Broken),
             // Trailers are no part of it.
             Some(Ok(frame)) => {
@@ -77,6 +74,21 @@ pub(super) async fn beginning(body: &mut Body, most: usize) -> Result<(Bytes, bo
         }
     }
     Ok((begun.freeze(), false))
+}
+
+/// An object, after waiting for whoever makes it if the scope says so.
+pub(super) async fn object(
+    store: &Store,
+    asker: &Asker,
+    (family, id): (Family, &str),
+) -> Result<Option<Object>, HttpError> {
+    let mut asking = asker.ask(|| format!("{}/{id}", family.name()));
+    loop {
+        let found = store.object(&asker.scope, family, id).await?;
+        if !asking.again(found.is_some()).await {
+            return Ok(found);
+        }
+    }
 }
 
 /// A response with a whole content.

@@ -3,15 +3,17 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
-use crate::guard::Denied;
+use crate::guard::{Denied, Exceeded, Unknown};
 use crate::rpc::words;
 use crate::store::StoreError;
 
 /// A request that is not done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
-    #[error("no token that this server knows came with the request")]
-    Unauthenticated,
+    #[error(transparent)]
+    Unauthenticated(Unknown),
+    #[error(transparent)]
+    Exceeded(Exceeded),
     #[error(transparent)]
     Denied(#[from] Denied),
     #[error("this is for whoever is an admin of all scopes")]
@@ -33,7 +35,8 @@ pub(crate) enum HttpError {
 impl HttpError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Denied(_) | Self::AdminOnly => StatusCode::FORBIDDEN,
             Self::Malformed(_) | Self::Broken => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -46,6 +49,7 @@ impl HttpError {
                 | StoreError::Result(_)
                 | StoreError::Name(_) => StatusCode::BAD_REQUEST,
                 StoreError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+                StoreError::WriteOnce => StatusCode::CONFLICT,
                 StoreError::TooManyScopes => StatusCode::INSUFFICIENT_STORAGE,
                 StoreError::NotKept(_) | StoreError::Tier(_) => StatusCode::SERVICE_UNAVAILABLE,
             },

@@ -1,7 +1,6 @@
 //! Caches that are a folder of files over HTTP: ccache, Gradle, sccache over WebDAV.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -10,9 +9,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use http::{HeaderMap, Method, StatusCode, header};
 
-use super::body::{give, receive};
-use super::{Asker, HttpError};
-use crate::guard::Role;
+use super::HttpError;
+use super::body::{give, object, receive};
+use crate::guard::{Asker, Deed};
 use crate::store::{Family, Function, Store};
 
 pub(super) fn routes() -> Router<Store> {
@@ -26,11 +25,9 @@ pub(super) fn routes() -> Router<Store> {
 type Asked = (State<Store>, Asker, Path<String>);
 
 async fn get_file((State(store), asker, Path(path)): Asked, family: Family) -> Result<Response, HttpError> {
-    asker.may(Role::Read)?;
-    match store.object(&asker.scope, family, &path).await? {
-        Some(object) => give(object.download).await,
-        None => Err(HttpError::NotFound),
-    }
+    asker.may(Deed::Read)?;
+    let object = object(&store, &asker, (family, &path)).await?;
+    give(object.ok_or(HttpError::NotFound)?.download).await
 }
 
 async fn put_file(
@@ -39,10 +36,10 @@ async fn put_file(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<StatusCode, HttpError> {
-    asker.may(Role::Write)?;
+    asker.may(Deed::WriteResult)?;
     let upload = receive(&store, Function::Blake3, headers, body).await?;
-    let made = (asker.identity.name(), Duration::ZERO);
-    store.keep_object(&asker.scope, (family, &path), upload, BTreeMap::new(), made).await?;
+    store.keep_object(&asker.scope, (family, &path), upload, BTreeMap::new(), asker.made()).await?;
+    asker.has_put(format_args!("{}/{path}", family.name()));
     Ok(StatusCode::CREATED)
 }
 
@@ -50,7 +47,7 @@ async fn delete_file(
     (State(store), asker, Path(path)): Asked,
     family: Family,
 ) -> Result<StatusCode, HttpError> {
-    asker.may(Role::Write)?;
+    asker.may(Deed::Remove)?;
     store.remove_object(&asker.scope, family, &path).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -108,7 +105,7 @@ async fn webdav(
         "DELETE" => Ok(delete_file(asked, Family::WebDav).await?.into_response()),
         // Folders need not be made.
         "MKCOL" => {
-            asked.1.may(Role::Write)?;
+            asked.1.may(Deed::WriteResult)?;
             Ok(StatusCode::CREATED.into_response())
         }
         "PROPFIND" => find_properties(asked, original.path()).await,
@@ -122,7 +119,7 @@ async fn webdav_root(
     method: Method,
     OriginalUri(original): OriginalUri,
 ) -> Result<Response, HttpError> {
-    asker.may(Role::Read)?;
+    asker.may(Deed::Read)?;
     match method.as_str() {
         "OPTIONS" => Ok(options()),
         "PROPFIND" => Ok(properties(original.path(), None)),
@@ -141,7 +138,7 @@ async fn find_properties(
     (State(store), asker, Path(path)): Asked,
     original: &str,
 ) -> Result<Response, HttpError> {
-    asker.may(Role::Read)?;
+    asker.may(Deed::Read)?;
     let bytes = if path.ends_with('/') {
         None
     } else {
@@ -151,8 +148,13 @@ async fn find_properties(
     Ok(properties(original, bytes))
 }
 
-/// The properties of one file, or of a folder, as RFC 4918 has them, under the path by which it was asked for.
 fn properties(path: &str, bytes: Option<u64>) -> Response {
+    let content_type = [(header::CONTENT_TYPE, "application/xml; charset=utf-8")];
+    (StatusCode::MULTI_STATUS, content_type, properties_text(path, bytes)).into_response()
+}
+
+/// The properties of one file, or of a folder, as RFC 4918 has them, under the path by which it was asked for.
+pub(crate) fn properties_text(path: &str, bytes: Option<u64>) -> String {
     // What a path in a URL has as it is and XML has not.
     let path = path.replace('&', "&amp;");
     let kind = match bytes {
@@ -161,11 +163,9 @@ fn properties(path: &str, bytes: Option<u64>) -> Response {
     };
     // Entries do not tell when they were written; what never changes may say any time.
     let modified = "<D:getlastmodified>Thu, 01 Jan 1970 00:00:00 GMT</D:getlastmodified>";
-    let text = format!(
+    format!(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?><D:multistatus xmlns:D=\"DAV:\"><D:response>\
          <D:href>{path}</D:href><D:propstat><D:prop>{kind}{modified}</D:prop>\
          <D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response></D:multistatus>"
-    );
-    let content_type = [(header::CONTENT_TYPE, "application/xml; charset=utf-8")];
-    (StatusCode::MULTI_STATUS, content_type, text).into_response()
+    )
 }

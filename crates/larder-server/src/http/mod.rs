@@ -21,10 +21,13 @@ mod turborepo;
 use axum::Router;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use larder::key::Scope;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::bazel::as_result;
 pub(crate) use self::error::HttpError;
-use crate::guard::{Identity, Role};
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::{files::properties_text, turborepo::asked};
+use crate::guard::{Asker, Unknown};
 use crate::store::Store;
 
 /// The routes of all protocols.
@@ -33,24 +36,10 @@ pub(crate) fn routes(store: Store) -> Router {
     routes.merge(turborepo::routes()).merge(nx::routes()).with_state(store)
 }
 
-/// Who asks, and in which scope: as whoever received the request found out.
-#[derive(Debug, Clone)]
-pub(crate) struct Asker {
-    pub(crate) identity: Identity,
-    pub(crate) scope: Scope,
-}
-
-impl Asker {
-    /// Says no unless they may do this here.
-    pub(crate) fn may(&self, role: Role) -> Result<(), HttpError> {
-        Ok(self.identity.may(role, &self.scope)?)
-    }
-}
-
 impl<S: Sync> FromRequestParts<S> for Asker {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, HttpError> {
-        parts.extensions.get::<Self>().cloned().ok_or(HttpError::Unauthenticated)
+        parts.extensions.get::<Self>().cloned().ok_or(HttpError::Unauthenticated(Unknown::Nobody))
     }
 }

@@ -1,7 +1,6 @@
 //! Nx' self-hosted cache, as its OpenAPI description has it: archives under a hash, written once.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -10,10 +9,10 @@ use axum::response::Response;
 use axum::routing::get;
 use http::{HeaderMap, StatusCode};
 
-use super::body::{give, receive};
-use super::{Asker, HttpError};
-use crate::guard::Role;
-use crate::store::{Family, Function, Store};
+use super::HttpError;
+use super::body::{give, object, receive};
+use crate::guard::{Asker, Deed};
+use crate::store::{Family, Function, Made, Store};
 
 pub(super) fn routes() -> Router<Store> {
     Router::new().route("/v1/cache/{hash}", get(get_archive).put(put_archive))
@@ -24,11 +23,9 @@ async fn get_archive(
     asker: Asker,
     Path(hash): Path<String>,
 ) -> Result<Response, HttpError> {
-    asker.may(Role::Read)?;
-    match store.object(&asker.scope, Family::Nx, &hash).await? {
-        Some(object) => give(object.download).await,
-        None => Err(HttpError::NotFound),
-    }
+    asker.may(Deed::Read)?;
+    let object = object(&store, &asker, (Family::Nx, &hash)).await?;
+    give(object.ok_or(HttpError::NotFound)?.download).await
 }
 
 async fn put_archive(
@@ -38,12 +35,13 @@ async fn put_archive(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, HttpError> {
-    asker.may(Role::Write)?;
+    asker.may(Deed::WriteResult)?;
     if store.has_object(&asker.scope, Family::Nx, &hash).await? {
         return Err(HttpError::WriteOnce);
     }
     let upload = receive(&store, Function::Blake3, &headers, body).await?;
-    let made = (asker.identity.name(), Duration::ZERO);
+    let made = Made { once: true, ..asker.made() };
     store.keep_object(&asker.scope, (Family::Nx, &hash), upload, BTreeMap::new(), made).await?;
+    asker.has_put(format_args!("nx/{hash}"));
     Ok(StatusCode::OK)
 }

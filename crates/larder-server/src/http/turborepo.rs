@@ -14,10 +14,10 @@ use axum::routing::{get, post};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
-use super::body::{give, receive};
-use super::{Asker, HttpError};
-use crate::guard::Role;
-use crate::store::{Family, Function, Store};
+use super::HttpError;
+use super::body::{give, object, receive};
+use crate::guard::{Asker, Deed};
+use crate::store::{Family, Function, Made, Store};
 
 /// What a client says of an artifact and gets back with it.
 const FACTS: [&str; 3] = ["x-artifact-tag", "x-artifact-duration", "x-artifact-sha"];
@@ -34,13 +34,13 @@ pub(super) fn routes() -> Router<Store> {
 }
 
 async fn status(asker: Asker) -> Result<Response, HttpError> {
-    asker.may(Role::Read)?;
+    asker.may(Deed::Read)?;
     Ok(json(r#"{"status":"enabled"}"#.to_owned()))
 }
 
 /// Takes what a client says of its hits and misses, which are counted here anyway.
 async fn events(asker: Asker, _body: Bytes) -> Result<StatusCode, HttpError> {
-    asker.may(Role::Read)?;
+    asker.may(Deed::Read)?;
     Ok(StatusCode::OK)
 }
 
@@ -51,12 +51,8 @@ struct Asked {
 
 /// Which of some artifacts are there, with their sizes.
 async fn which(State(store): State<Store>, asker: Asker, body: Bytes) -> Result<Response, HttpError> {
-    asker.may(Role::Read)?;
-    let malformed = HttpError::Malformed("it asks with {\"hashes\": […]}");
-    let Ok(Asked { hashes }) = serde_json::from_slice(&body) else { return Err(malformed) };
-    if hashes.len() > MAX_ASKED {
-        return Err(HttpError::Malformed("it asks for too many artifacts at once"));
-    }
+    asker.may(Deed::Read)?;
+    let hashes = asked(&body)?;
     let mut told = serde_json::Map::new();
     for hash in hashes {
         let artifact = store.object(&asker.scope, Family::Turborepo, &hash).await?;
@@ -72,13 +68,23 @@ async fn which(State(store): State<Store>, asker: Asker, body: Bytes) -> Result<
     Ok(json(serde_json::Value::Object(told).to_string()))
 }
 
+/// The artifacts that somebody asks for.
+pub(crate) fn asked(body: &[u8]) -> Result<Vec<String>, HttpError> {
+    let malformed = HttpError::Malformed("it asks with {\"hashes\": […]}");
+    let Ok(Asked { hashes }) = serde_json::from_slice(body) else { return Err(malformed) };
+    if hashes.len() > MAX_ASKED {
+        return Err(HttpError::Malformed("it asks for too many artifacts at once"));
+    }
+    Ok(hashes)
+}
+
 async fn get_artifact(
     State(store): State<Store>,
     asker: Asker,
     Path(hash): Path<String>,
 ) -> Result<Response, HttpError> {
-    asker.may(Role::Read)?;
-    let object = store.object(&asker.scope, Family::Turborepo, &hash).await?;
+    asker.may(Deed::Read)?;
+    let object = object(&store, &asker, (Family::Turborepo, &hash)).await?;
     let object = object.ok_or(HttpError::NotFound)?;
     let mut response = give(object.download).await?;
     for (name, value) in &object.facts {
@@ -97,14 +103,15 @@ async fn put_artifact(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, HttpError> {
-    asker.may(Role::Write)?;
+    asker.may(Deed::WriteResult)?;
     let fact = |name: &&str| Some(((*name).to_owned(), headers.get(*name)?.to_str().ok()?.to_owned()));
     let facts: BTreeMap<String, String> = FACTS.iter().filter_map(fact).collect();
     let millis = facts.get("x-artifact-duration").and_then(|text| text.parse().ok());
     let cost = millis.map(Duration::from_millis).unwrap_or_default();
     let upload = receive(&store, Function::Blake3, &headers, body).await?;
-    let made = (asker.identity.name(), cost);
+    let made = Made { cost, ..asker.made() };
     store.keep_object(&asker.scope, (Family::Turborepo, &hash), upload, facts, made).await?;
+    asker.has_put(format_args!("turborepo/{hash}"));
     Ok((StatusCode::ACCEPTED, json(r#"{"urls":[]}"#.to_owned())).into_response())
 }
 

@@ -2,10 +2,11 @@
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bazel_remote_apis::build::bazel::remote::execution::v2::action_cache_server::ActionCache;
+use prost::Message as _;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Rpc, content_id, failed, function};
-use crate::guard::Role;
+use super::{Rpc, content_id, failed, function, gave, wrote};
+use crate::guard::Deed;
 
 #[async_trait]
 impl ActionCache for Rpc {
@@ -14,9 +15,17 @@ impl ActionCache for Rpc {
         request: Request<reapi::GetActionResultRequest>,
     ) -> Result<Response<reapi::ActionResult>, Status> {
         let asked = request.get_ref();
-        let (scope, _) = self.scope(&asked.instance_name, &request, Role::Read)?;
+        let asker = self.asker(&asked.instance_name, &request, Deed::Read)?;
         let (action, _) = content_id(function(asked.digest_function)?, asked.action_digest.as_ref())?;
-        match self.store.result(&scope, action).await.map_err(failed)? {
+        let mut asking = asker.ask(|| format!("ac/{action}"));
+        let result = loop {
+            let found = self.store.result(&asker.scope, action).await;
+            if !asking.again(!matches!(found, Ok(None))).await {
+                break found;
+            }
+        };
+        asker.tell(Deed::Read, format_args!("ac/{action}"), None, gave(&result));
+        match result.map_err(failed)? {
             Some(result) => Ok(Response::new(result)),
             None => Err(Status::not_found("no result of this action is kept whole")),
         }
@@ -27,12 +36,16 @@ impl ActionCache for Rpc {
         request: Request<reapi::UpdateActionResultRequest>,
     ) -> Result<Response<reapi::ActionResult>, Status> {
         let asked = request.get_ref();
-        let (scope, identity) = self.scope(&asked.instance_name, &request, Role::Write)?;
+        let asker = self.asker(&asked.instance_name, &request, Deed::WriteResult)?;
         let (action, _) = content_id(function(asked.digest_function)?, asked.action_digest.as_ref())?;
         let Some(result) = request.into_inner().action_result else {
             return Err(Status::invalid_argument("the action's result is missing"));
         };
-        self.store.keep_result(&scope, action, &result, identity.name()).await.map_err(failed)?;
+        let kept = self.store.keep_result(&asker.scope, action, &result, asker.made()).await;
+        let bytes = result.encoded_len() as u64;
+        asker.tell(Deed::WriteResult, format_args!("ac/{action}"), Some(bytes), wrote(&kept));
+        kept.map_err(failed)?;
+        asker.has_put(format_args!("ac/{action}"));
         Ok(Response::new(result))
     }
 }

@@ -7,8 +7,8 @@ use futures_util::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::names::{self, Resource};
-use super::{Rpc, failed};
-use crate::guard::Role;
+use super::{Rpc, failed, gave, wrote};
+use crate::guard::{Deed, Outcome};
 use crate::store::{Coding, Upload};
 
 #[async_trait]
@@ -21,7 +21,7 @@ impl ByteStream for Rpc {
     ) -> Result<Response<Self::ReadStream>, Status> {
         let asked = request.get_ref();
         let resource = names::to_read(&asked.resource_name).ok_or_else(|| unknown(&asked.resource_name))?;
-        let (scope, _) = self.scope(resource.instance, &request, Role::Read)?;
+        let asker = self.asker(resource.instance, &request, Deed::Read)?;
         let positive = |number: i64, what: &str| {
             u64::try_from(number).map_err(|_| Status::out_of_range(format!("{what} is negative")))
         };
@@ -33,7 +33,10 @@ impl ByteStream for Rpc {
         if offset > resource.bytes {
             return Err(Status::out_of_range("the offset is behind the end"));
         }
-        let download = self.store.open(&scope, resource.id).await.map_err(failed)?;
+        let download = self.store.open(&asker.scope, resource.id).await;
+        let bytes = matches!(download, Ok(Some(_))).then_some(resource.bytes);
+        asker.tell(Deed::Read, format_args!("cas/{}", resource.id), bytes, gave(&download));
+        let download = download.map_err(failed)?;
         let Some(download) = download.filter(|download| download.bytes() == resource.bytes) else {
             return Err(Status::not_found("the content is not kept"));
         };
@@ -53,8 +56,8 @@ impl ByteStream for Rpc {
         let first = messages.message().await?.ok_or_else(|| Status::invalid_argument("nothing came"))?;
         let resource = names::to_write(&first.resource_name).ok_or_else(|| unknown(&first.resource_name))?;
         let head = Request::from_parts(metadata, extensions, ());
-        let (scope, identity) = self.scope(resource.instance, &head, Role::Write)?;
-        let missing = self.store.missing(&scope, &[resource.id]).await.map_err(failed)?;
+        let asker = self.asker(resource.instance, &head, Deed::WriteContent)?;
+        let missing = self.store.missing(&asker.scope, &[resource.id]).await.map_err(failed)?;
         if missing.is_empty() {
             // It came another way. How much of this stream was taken does not matter then.
             let committed_size = match resource.coding {
@@ -63,9 +66,21 @@ impl ByteStream for Rpc {
             };
             return Ok(Response::new(bytestream::WriteResponse { committed_size }));
         }
-        let upload = self.take(&resource, first.clone(), &mut messages).await?;
+        let tell = |outcome| {
+            let key = format_args!("cas/{}", resource.id);
+            asker.tell(Deed::WriteContent, key, Some(resource.bytes), outcome);
+        };
+        let upload = match self.take(&resource, first.clone(), &mut messages).await {
+            Ok(upload) => upload,
+            Err(status) => {
+                tell(Outcome::Failed);
+                return Err(status);
+            }
+        };
         let came = upload.came();
-        self.store.keep(&scope, resource.id, upload, identity.name()).await.map_err(failed)?;
+        let kept = self.store.keep(&asker.scope, resource.id, upload, asker.name()).await;
+        tell(wrote(&kept));
+        kept.map_err(failed)?;
         Ok(Response::new(bytestream::WriteResponse { committed_size: came as i64 }))
     }
 
@@ -75,8 +90,8 @@ impl ByteStream for Rpc {
     ) -> Result<Response<bytestream::QueryWriteStatusResponse>, Status> {
         let name = &request.get_ref().resource_name;
         let resource = names::to_write(name).ok_or_else(|| unknown(name))?;
-        let (scope, _) = self.scope(resource.instance, &request, Role::Read)?;
-        let complete = self.store.missing(&scope, &[resource.id]).await.map_err(failed)?.is_empty();
+        let asker = self.asker(resource.instance, &request, Deed::Read)?;
+        let complete = self.store.missing(&asker.scope, &[resource.id]).await.map_err(failed)?.is_empty();
         // What breaks off is dropped, so an upload is there wholly or not at all.
         let committed_size = if complete { resource.bytes as i64 } else { 0 };
         Ok(Response::new(bytestream::QueryWriteStatusResponse { committed_size, complete }))

@@ -8,7 +8,7 @@ use reapi::{compressor, digest_function};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{MAX_BATCH_BYTES, Rpc};
-use crate::guard::Role;
+use crate::guard::Deed;
 
 #[async_trait]
 impl Capabilities for Rpc {
@@ -16,7 +16,7 @@ impl Capabilities for Rpc {
         &self,
         request: Request<reapi::GetCapabilitiesRequest>,
     ) -> Result<Response<reapi::ServerCapabilities>, Status> {
-        let (scope, identity) = self.scope(&request.get_ref().instance_name, &request, Role::Read)?;
+        let asker = self.asker(&request.get_ref().instance_name, &request, Deed::Read)?;
         let zstd = vec![compressor::Value::Zstd as i32];
         let cache = reapi::CacheCapabilities {
             digest_functions: vec![
@@ -24,7 +24,7 @@ impl Capabilities for Rpc {
                 digest_function::Value::Blake3 as i32,
             ],
             action_cache_update_capabilities: Some(reapi::ActionCacheUpdateCapabilities {
-                update_enabled: identity.may(Role::Write, &scope).is_ok(),
+                update_enabled: asker.rules.allow(&asker.identity, Deed::WriteResult, &asker.scope).is_ok(),
             }),
             max_batch_total_size_bytes: MAX_BATCH_BYTES as i64,
             max_cas_blob_size_bytes: i64::try_from(self.store.largest_bytes()).unwrap_or(0),

@@ -14,7 +14,7 @@ use reapi::{batch_read_blobs_response, batch_update_blobs_request, batch_update_
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
 use super::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, Rpc, content_id, failed, function};
-use crate::guard::{Identity, Role};
+use crate::guard::{Asker, Deed, Outcome};
 use crate::store::{Function, StoreError};
 
 /// How many contents of a batch are at work at once.
@@ -31,14 +31,14 @@ impl ContentAddressableStorage for Rpc {
         request: Request<reapi::FindMissingBlobsRequest>,
     ) -> Result<Response<reapi::FindMissingBlobsResponse>, Status> {
         let asked = request.get_ref();
-        let (scope, _) = self.scope(&asked.instance_name, &request, Role::Read)?;
+        let asker = self.asker(&asked.instance_name, &request, Deed::Read)?;
         let function = function(asked.digest_function)?;
         let mut ids = Vec::with_capacity(asked.blob_digests.len());
         for digest in &asked.blob_digests {
             ids.push(content_id(function, Some(digest))?.0);
         }
         let missing: HashSet<_> =
-            self.store.missing(&scope, &ids).await.map_err(failed)?.into_iter().collect();
+            self.store.missing(&asker.scope, &ids).await.map_err(failed)?.into_iter().collect();
         let asked = request.into_inner().blob_digests.into_iter().zip(ids);
         let missing_blob_digests =
             asked.filter(|(_, id)| missing.contains(id)).map(|(digest, _)| digest).collect();
@@ -49,20 +49,19 @@ impl ContentAddressableStorage for Rpc {
         &self,
         request: Request<reapi::BatchUpdateBlobsRequest>,
     ) -> Result<Response<reapi::BatchUpdateBlobsResponse>, Status> {
-        let (scope, identity) = self.scope(&request.get_ref().instance_name, &request, Role::Write)?;
+        let asker = self.asker(&request.get_ref().instance_name, &request, Deed::WriteContent)?;
         let asked = request.into_inner();
         let function = function(asked.digest_function)?;
         let sizes = asked.requests.iter().filter_map(|one| one.digest.as_ref());
         check_batch(sizes)?;
         let rpc = self.clone();
         let updates = asked.requests.into_iter().map(move |one| {
-            let (rpc, scope, identity) = (rpc.clone(), scope.clone(), identity.clone());
+            let (rpc, asker) = (rpc.clone(), asker.clone());
             async move {
                 let digest = one.digest.clone();
-                let status = match rpc.update(&scope, function, one, &identity).await {
-                    Ok(()) => rpc::Status::default(),
-                    Err(status) => told(&status),
-                };
+                let updated = rpc.update(function, one, &asker).await;
+                tell(&asker, Deed::WriteContent, digest.as_ref(), updated.as_ref().err());
+                let status = updated.err().map(|status| told(&status)).unwrap_or_default();
                 batch_update_blobs_response::Response { digest, status: Some(status) }
             }
         });
@@ -74,16 +73,18 @@ impl ContentAddressableStorage for Rpc {
         &self,
         request: Request<reapi::BatchReadBlobsRequest>,
     ) -> Result<Response<reapi::BatchReadBlobsResponse>, Status> {
-        let (scope, _) = self.scope(&request.get_ref().instance_name, &request, Role::Read)?;
+        let asker = self.asker(&request.get_ref().instance_name, &request, Deed::Read)?;
         let asked = request.into_inner();
         let function = function(asked.digest_function)?;
         check_batch(asked.digests.iter())?;
         let packs = asked.acceptable_compressors.contains(&(compressor::Value::Zstd as i32));
         let rpc = self.clone();
         let reads = asked.digests.into_iter().map(move |digest| {
-            let (rpc, scope) = (rpc.clone(), scope.clone());
+            let (rpc, asker) = (rpc.clone(), asker.clone());
             async move {
-                match rpc.read_one(&scope, function, &digest).await {
+                let read = rpc.read_one(&asker.scope, function, &digest).await;
+                tell(&asker, Deed::Read, Some(&digest), read.as_ref().err());
+                match read {
                     Ok(content) => given(digest, content, packs),
                     Err(status) => batch_read_blobs_response::Response {
                         digest: Some(digest),
@@ -104,7 +105,7 @@ impl ContentAddressableStorage for Rpc {
         request: Request<reapi::GetTreeRequest>,
     ) -> Result<Response<Self::GetTreeStream>, Status> {
         let asked = request.get_ref();
-        let (scope, _) = self.scope(&asked.instance_name, &request, Role::Read)?;
+        let asker = self.asker(&asked.instance_name, &request, Deed::Read)?;
         let function = function(asked.digest_function)?;
         if !asked.page_token.is_empty() {
             return Err(Status::invalid_argument("no page token was ever given"));
@@ -114,11 +115,11 @@ impl ContentAddressableStorage for Rpc {
         let Some(root) = request.into_inner().root_digest else {
             return Err(Status::invalid_argument("a digest is missing"));
         };
-        let first = self.directory(&scope, function, &root).await?;
+        let first = self.directory(&asker.scope, function, &root).await?;
         let Some(first) = first else { return Err(Status::not_found("the root directory is not kept")) };
         let walk = Walk {
             rpc: self.clone(),
-            scope,
+            scope: asker.scope,
             function,
             page: page.min(DIRECTORIES),
             seen: HashSet::from([root.hash]),
@@ -167,10 +168,9 @@ fn in_chunks() -> Status {
 impl Rpc {
     async fn update(
         &self,
-        scope: &Scope,
         function: Function,
         one: batch_update_blobs_request::Request,
-        identity: &Identity,
+        asker: &Asker,
     ) -> Result<(), Status> {
         let (id, bytes) = content_id(function, one.digest.as_ref())?;
         let mut upload = self.store.upload(function, Some(bytes)).map_err(failed)?;
@@ -180,7 +180,7 @@ impl Rpc {
             _ => return Err(Status::invalid_argument("contents are taken as they are or packed with zstd")),
         }
         upload.write(&one.data).await.map_err(failed)?;
-        self.store.keep(scope, id, upload, identity.name()).await.map_err(failed)?;
+        self.store.keep(&asker.scope, id, upload, asker.name()).await.map_err(failed)?;
         Ok(())
     }
 
@@ -272,6 +272,17 @@ fn given(digest: reapi::Digest, content: bytes::Bytes, packs: bool) -> batch_rea
         compressor: compressor as i32,
         status: Some(rpc::Status::default()),
     }
+}
+
+/// Tells the audit log of one content of a batch.
+fn tell(asker: &Asker, deed: Deed, digest: Option<&reapi::Digest>, failed: Option<&Status>) {
+    let outcome = match failed.map(Status::code) {
+        None => Outcome::Done,
+        Some(Code::NotFound) => Outcome::Missing,
+        Some(_) => Outcome::Failed,
+    };
+    let Some(digest) = digest else { return };
+    asker.tell(deed, format_args!("cas/{}", digest.hash), u64::try_from(digest.size_bytes).ok(), outcome);
 }
 
 fn told(status: &Status) -> rpc::Status {

@@ -1,6 +1,6 @@
 //! The Remote Execution API's cache, version 2: capabilities, action cache, contents, byte streams.
 //!
-//! An instance name is a scope; none is the default scope. See the protocol's own description,
+//! An instance name is a scope; none is the scope of the request's path, or the default one. See the protocol's own description,
 //! `build/bazel/remote/execution/v2/remote_execution.proto`, and `google/bytestream/bytestream.proto`.
 
 mod action_cache;
@@ -9,6 +9,8 @@ mod capabilities;
 mod contents;
 mod names;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::names::check as check_name;
 use std::error::Error;
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
@@ -20,7 +22,7 @@ use larder::key::Scope;
 use tonic::service::Routes;
 use tonic::{Request, Status};
 
-use crate::guard::{Denied, Identity, Role};
+use crate::guard::{Asker, Deed, Denied, Outcome};
 use crate::store::{ContentId, Function, Store, StoreError};
 
 /// How many bytes of contents one batch may have.
@@ -33,12 +35,11 @@ const MAX_MESSAGE_BYTES: usize = MAX_BATCH_BYTES as usize + (1 << 20);
 #[derive(Clone, Debug)]
 struct Rpc {
     store: Store,
-    default_scope: Scope,
 }
 
 /// The routes of all services.
-pub(crate) fn routes(store: Store, default_scope: Scope) -> Routes {
-    let rpc = Rpc { store, default_scope };
+pub(crate) fn routes(store: Store) -> Routes {
+    let rpc = Rpc { store };
     Routes::new(CapabilitiesServer::new(rpc.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ActionCacheServer::new(rpc.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(
@@ -50,25 +51,17 @@ pub(crate) fn routes(store: Store, default_scope: Scope) -> Routes {
 }
 
 impl Rpc {
-    /// The scope that an instance name means, if whoever asks may do this there.
-    fn scope<T>(
-        &self,
-        instance: &str,
-        request: &Request<T>,
-        role: Role,
-    ) -> Result<(Scope, Identity), Status> {
-        let scope = if instance.is_empty() {
-            self.default_scope.clone()
+    /// Who asks, in the scope that an instance name means, if they may do this there.
+    fn asker<T>(&self, instance: &str, request: &Request<T>, deed: Deed) -> Result<Asker, Status> {
+        let asker = request.extensions().get::<Asker>().cloned();
+        let asker = asker.ok_or_else(|| Status::unauthenticated("no token"))?;
+        let asker = if instance.is_empty() {
+            asker
         } else {
-            Scope::new(instance).map_err(|error| invalid(&error))?
+            asker.within(Scope::new(instance).map_err(|error| invalid(&error))?)
         };
-        let identity = request
-            .extensions()
-            .get::<Identity>()
-            .ok_or_else(|| Status::unauthenticated("no token"))?
-            .clone();
-        identity.may(role, &scope).map_err(denied)?;
-        Ok((scope, identity))
+        asker.may(deed).map_err(denied)?;
+        Ok(asker)
     }
 }
 
@@ -109,10 +102,29 @@ fn failed(error: StoreError) -> Status {
         | StoreError::Result(_)
         | StoreError::Name(_) => Status::invalid_argument(text),
         StoreError::TooLarge { .. } | StoreError::TooManyScopes => Status::resource_exhausted(text),
+        StoreError::WriteOnce => Status::already_exists(text),
         StoreError::NotKept(_) | StoreError::Tier(_) => {
             tracing::warn!(error = text, "request failed");
             Status::unavailable(text)
         }
+    }
+}
+
+/// How giving something ended, for the audit log.
+fn gave<T>(given: &Result<Option<T>, StoreError>) -> Outcome {
+    match given {
+        Ok(Some(_)) => Outcome::Done,
+        Ok(None) => Outcome::Missing,
+        Err(_) => Outcome::Failed,
+    }
+}
+
+/// How taking something ended, for the audit log.
+fn wrote<T>(taken: &Result<T, StoreError>) -> Outcome {
+    match taken {
+        Ok(_) => Outcome::Done,
+        Err(StoreError::WriteOnce) => Outcome::Refused,
+        Err(_) => Outcome::Failed,
     }
 }
 

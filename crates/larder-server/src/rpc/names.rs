@@ -57,6 +57,22 @@ fn content<'a, 'p>(
     Some((Resource { instance: &name[..length], id, bytes, coding }, rest))
 }
 
+/// Panics if a name is not read back from what it stands for.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn check(name: &str) {
+    if let Some(resource) = to_read(name) {
+        let Resource { instance, id, bytes, coding } = resource;
+        assert!(name.starts_with(instance));
+        let coding = if coding == Coding::Zstd { "compressed-blobs/zstd" } else { "blobs" };
+        let slash = if instance.is_empty() { "" } else { "/" };
+        let written = format!("{instance}{slash}{coding}/{}/{}/{bytes}", id.function, id.digest);
+        assert_eq!(to_read(&written), Some(resource));
+    }
+    if let Some(resource) = to_write(name) {
+        assert!(name.starts_with(resource.instance));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

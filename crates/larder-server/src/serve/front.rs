@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -14,15 +15,18 @@ use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Request, StatusCode, Uri, header};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
+use hyper::body::{Body as _, Incoming};
 use larder::key::Scope;
 use tower_service::Service;
 
+use super::account::Account;
+use super::flow::{Inbound, Outbound};
 use super::meter::{Meter, Sending};
 use super::scrape::Exposition;
-use crate::guard::{Guard, Identity, Role};
-use crate::http::{Asker, HttpError};
+use super::streams::Streams;
+use crate::guard::{Asker, Credentials, Exceeded, Guard, Holder, Role, Unknown};
+use crate::http::HttpError;
 use crate::store::Store;
 use crate::{http as protocols, rpc};
 
@@ -32,13 +36,24 @@ pub(super) const SCOPE: &str = "/scope/";
 /// The routes behind what all requests go through. A clone is a few reference counts.
 #[derive(Debug, Clone)]
 pub(super) struct Front {
-    router: Router,
+    /// The protocols over plain HTTP.
+    http: Router,
+    /// Those over gRPC, which answers what it does not know in a way of its own.
+    grpc: Router,
     /// What needs no identity.
     health: Router,
-    guard: Arc<Guard>,
+    guard: Guard,
     default_scope: Scope,
     meter: Meter,
     exposition: Option<Exposition>,
+    /// How long a client may send next to nothing.
+    stall: Duration,
+    /// Who the client is by its certificate.
+    names: Arc<[String]>,
+    /// What the connection has under way.
+    streams: Streams,
+    /// Who has turns on the connection.
+    holder: Arc<Holder>,
 }
 
 impl Front {
@@ -47,15 +62,19 @@ impl Front {
         (guard, default_scope): (Guard, Scope),
         draining: Arc<AtomicBool>,
         (meter, exposition): (Meter, Option<Exposition>),
+        stall: Duration,
     ) -> Self {
-        let router = rpc::routes(store.clone(), default_scope.clone()).prepare().into_axum_router();
+        let grpc = rpc::routes(store.clone()).prepare().into_axum_router();
         let health = Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/status", get(async || "ok\n"))
             .route("/readyz", get(is_ready))
             .with_state((store.clone(), draining));
-        let router = router.merge(protocols::routes(store));
-        Self { router, health, guard: Arc::new(guard), default_scope, meter, exposition }
+        let http = protocols::routes(store);
+        let streams = Streams::new(guard.clock().clone());
+        let holder = guard.turns().holder();
+        let names = Arc::default();
+        Self { http, grpc, health, guard, default_scope, meter, exposition, stall, names, streams, holder }
     }
 
     /// What tells how the server does.
@@ -63,13 +82,35 @@ impl Front {
         self.health.clone()
     }
 
+    /// The same for one connection, whose client goes by these names.
+    pub(super) fn at_connection(&self, names: Vec<String>) -> Self {
+        let streams = Streams::new(self.guard.clock().clone());
+        Self { names: names.into(), streams, holder: self.guard.turns().holder(), ..self.clone() }
+    }
+
+    pub(super) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
     async fn respond(mut self, mut request: Request<Body>) -> Response {
+        let mark = self.streams.begin();
         if matches!(request.uri().path(), "/healthz" | "/readyz" | "/status") {
             return into_response(self.health.call(request).await);
         }
         let is_grpc = is_grpc(request.headers());
-        let identity = self.guard.identify(secret(request.headers()).as_deref());
-        let Some(identity) = identity else { return turned_away(is_grpc) };
+        let mut account = Account::open(&self.guard, &request, is_grpc);
+        let rules = self.guard.rules();
+        let secret = secret(request.headers());
+        let with = Credentials { secret: secret.as_deref(), names: &self.names };
+        let identity = match rules.identify(with, self.guard.clock().wall()) {
+            Ok(identity) => identity,
+            Err(unknown) => return account.refused(turned_away(unknown, is_grpc)),
+        };
+        account.identity = Some(identity.clone());
+        let admission = match self.guard.admit(&identity) {
+            Ok(admission) => admission,
+            Err(exceeded) => return account.refused(too_much(exceeded, is_grpc)),
+        };
         if let Some(exposition) = self.exposition.as_ref().filter(|_| request.uri().path() == "/metrics") {
             // They name every scope.
             return match identity.everywhere() {
@@ -81,11 +122,28 @@ impl Front {
         request.extensions_mut().insert(original);
         let scope = match take_scope(request.uri_mut()) {
             Ok(scope) => scope.unwrap_or_else(|| self.default_scope.clone()),
-            Err(error) => return error.into_response(),
+            Err(error) => return account.refused(error.into_response()),
         };
-        request.extensions_mut().insert::<Identity>(identity.clone());
-        request.extensions_mut().insert(Asker { identity, scope });
-        into_response(self.router.call(request).await)
+        account.scope = Some(scope.clone());
+        request.extensions_mut().insert(Asker {
+            identity,
+            scope,
+            rules,
+            audit: self.guard.audit().cloned(),
+            turns: self.guard.turns().clone(),
+            holder: Arc::clone(&self.holder),
+            protocol: account.protocol,
+            path: Arc::clone(&account.path),
+        });
+        let tally = Arc::clone(&account.tally);
+        let request = request.map(|body| match body.is_end_stream() {
+            true => Body::empty(),
+            false => Body::new(Inbound::new(body, admission.clone(), Arc::clone(&tally), self.stall)),
+        });
+        let router = if is_grpc { &mut self.grpc } else { &mut self.http };
+        let response = into_response(router.call(request).await);
+        account.answered(&response);
+        response.map(|body| Body::new(Outbound::new(body, admission, tally, mark, account)))
     }
 }
 
@@ -118,19 +176,30 @@ async fn is_ready(State((store, draining)): State<(Store, Arc<AtomicBool>)>) -> 
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     content_type.is_some_and(|content_type| content_type.starts_with(b"application/grpc"))
 }
 
-fn turned_away(is_grpc: bool) -> Response {
+/// What somebody is told who is not known.
+fn turned_away(unknown: Unknown, is_grpc: bool) -> Response {
     if is_grpc {
-        return tonic::Status::unauthenticated(HttpError::Unauthenticated.to_string()).into_http();
+        return tonic::Status::unauthenticated(unknown.to_string()).into_http();
     }
-    HttpError::Unauthenticated.into_response()
+    HttpError::Unauthenticated(unknown).into_response()
+}
+
+/// What somebody is told who asks for more than they may.
+fn too_much(exceeded: Exceeded, is_grpc: bool) -> Response {
+    let mut response = match is_grpc {
+        true => tonic::Status::resource_exhausted(exceeded.to_string()).into_http(),
+        false => HttpError::Exceeded(exceeded).into_response(),
+    };
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(exceeded.retry_after()));
+    response
 }
 
 /// The secret that comes with a request: a bearer token, or the password of a user whose name does not matter.
-fn secret(headers: &HeaderMap) -> Option<Vec<u8>> {
+pub(crate) fn secret(headers: &HeaderMap) -> Option<Vec<u8>> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let space = value.iter().position(|&byte| byte == b' ')?;
     let (scheme, rest) = (&value[..space], value[space + 1..].trim_ascii());
@@ -147,9 +216,12 @@ fn secret(headers: &HeaderMap) -> Option<Vec<u8>> {
 }
 
 /// Takes the scope off a path that begins with one.
-fn take_scope(uri: &mut Uri) -> Result<Option<Scope>, HttpError> {
+pub(crate) fn take_scope(uri: &mut Uri) -> Result<Option<Scope>, HttpError> {
     let Some(rest) = uri.path().strip_prefix(SCOPE) else { return Ok(None) };
     let (name, path) = rest.split_once('/').ok_or(HttpError::NotFound)?;
+    if matches!(name, "." | "..") {
+        return Err(HttpError::Malformed("a scope in a path is no step in it"));
+    }
     let scope = Scope::new(name).map_err(crate::store::StoreError::from)?;
     let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
     let rest = PathAndQuery::try_from(format!("/{path}{query}"));

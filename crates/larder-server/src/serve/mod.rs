@@ -3,12 +3,21 @@
 //! HTTP/1.1 and HTTP/2 come in on one port; which of them a connection speaks is seen by its first bytes. A request
 //! gets to the protocols only with an identity.
 //!
-//! Invariants: the number of connections is bounded, and each part of a request that a client may draw out has a time
-//! limit; draining lets what is under way come to its end, and takes nothing new.
+//! Invariants: the number of connections is bounded, and each part of an exchange that a client may draw out has a
+//! time limit; whoever connects and says nothing keeps nobody out; draining lets what is under way come to its end, and
+//! takes nothing new.
 
+mod account;
+mod connection;
+mod flow;
 mod front;
+mod lobby;
 mod meter;
+mod patient;
+mod reload;
 mod scrape;
+mod streams;
+mod tls;
 mod traffic;
 
 use std::future::Future;
@@ -18,29 +27,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use larder::key::Scope;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use self::connection::Reception;
+pub(crate) use self::flow::TooSlow;
 use self::front::Front;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::front::{secret, take_scope};
+use self::lobby::Lobby;
 use self::meter::Meter;
+pub use self::reload::{AccessFile, ReloadError, Reloader};
 pub use self::scrape::Exposition;
+use self::tls::Tls;
+pub use self::tls::{TlsError, TlsOptions};
 use crate::guard::Guard;
 use crate::store::Store;
 
-/// How long a client may take for its first byte, and for the head of a request.
-const HEAD: Duration = Duration::from_secs(30);
-/// How long the head of a request may be.
-const MAX_HEAD_BYTES: u32 = 64 << 10;
-/// How many requests one HTTP/2 connection may have under way.
-const MAX_STREAMS: u32 = 1024;
-/// How long a peer that says nothing may take to answer whether it is still there.
-const ALIVE: Duration = Duration::from_secs(20);
-/// How much of one stream, and of one connection, may be on its way in.
-const WINDOW_BYTES: u32 = 2 << 20;
 /// How long is waited after a connection could not be accepted, as where there are too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often it is looked which tiers are in use.
@@ -53,10 +58,16 @@ pub struct ServeOptions {
     pub address: SocketAddr,
     /// Who may do what.
     pub guard: Guard,
+    /// Where the guard's rules stand, if they are in a file: it is followed.
+    pub access: Option<AccessFile>,
+    /// With which certificates it speaks TLS; without them it does not.
+    pub tls: Option<TlsOptions>,
     /// The scope of requests that name none.
     pub default_scope: Scope,
-    /// How many connections it has at once; more wait.
+    /// How many connections it serves at once; more wait. As many again may be there that have not said anything.
     pub max_connections: usize,
+    /// How long it waits for clients.
+    pub patience: Patience,
     /// How long it goes on serving at the end, and says that it is not ready: for whoever looks at that, to send
     /// clients elsewhere before this port is closed.
     pub notice: Duration,
@@ -66,6 +77,30 @@ pub struct ServeOptions {
     pub exposition: Option<Exposition>,
     /// Where that, and how the server does, is told to anybody, too.
     pub metrics: Option<SocketAddr>,
+}
+
+/// How long a server waits for its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For the first byte of a connection, for TLS to be agreed on, and for the head of a request.
+    pub head: Duration,
+    /// For the next few kilobytes of what a client sends, and for it to take the next piece of what it is given.
+    pub stall: Duration,
+    /// For the next request on a connection.
+    pub idle: Duration,
+    /// For a peer on HTTP/2 that says nothing to answer whether it is still there.
+    pub alive: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(30),
+            stall: Duration::from_secs(60),
+            idle: Duration::from_secs(600),
+            alive: Duration::from_secs(20),
+        }
+    }
 }
 
 /// The server does not begin.
@@ -83,6 +118,9 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The certificates can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A server that has its port.
@@ -91,10 +129,10 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     scraped: Option<(TcpListener, Exposition)>,
-    front: Front,
+    reception: Reception,
+    reloader: Arc<Reloader>,
     store: Store,
     meter: Meter,
-    connections: Arc<Semaphore>,
     draining: Arc<AtomicBool>,
     notice: Duration,
     drain: Duration,
@@ -103,20 +141,27 @@ pub struct Server {
 impl Server {
     /// Takes the port.
     pub async fn bind(options: ServeOptions, store: Store) -> Result<Self, ServeError> {
-        let ServeOptions { address, guard, default_scope, max_connections, notice, drain, .. } = options;
-        if !address.ip().is_loopback() && guard.is_open() {
+        let ServeOptions { address, guard, default_scope, max_connections, patience, notice, drain, .. } =
+            options;
+        let is_reachable = !address.ip().is_loopback();
+        if is_reachable && guard.is_open() {
             return Err(ServeError::Unguarded(address));
         }
+        let tls = options.tls.map(Tls::open).transpose()?.map(Arc::new);
         let (listener, address) = listen(address).await?;
         let scraped = match options.metrics.zip(options.exposition.clone()) {
             Some((address, exposition)) => Some((listen(address).await?.0, exposition)),
             None => None,
         };
         let (draining, meter) = (Arc::new(AtomicBool::new(false)), Meter::new());
-        let counts = (meter.clone(), options.exposition);
-        let front = Front::new(store.clone(), (guard, default_scope), Arc::clone(&draining), counts);
-        let connections = Arc::new(Semaphore::new(max_connections));
-        Ok(Self { listener, address, scraped, front, store, meter, connections, draining, notice, drain })
+        let (who, counts) = ((guard.clone(), default_scope), (meter.clone(), options.exposition));
+        let front = Front::new(store.clone(), who, Arc::clone(&draining), counts, patience.stall);
+        let (access, followed) = (options.access, tls.clone());
+        let reloader = Reloader { guard, store: store.clone(), access, tls: followed, is_reachable };
+        reloader.take(reloader.guard.rules().as_ref().clone());
+        let (lobby, served) = (Lobby::new(max_connections), Arc::new(Semaphore::new(max_connections)));
+        let (reception, reloader) = (Reception { front, lobby, served, tls, patience }, Arc::new(reloader));
+        Ok(Self { listener, address, scraped, reception, reloader, store, meter, draining, notice, drain })
     }
 
     /// Where it listens.
@@ -129,15 +174,20 @@ impl Server {
         self.scraped.as_ref()?.0.local_addr().ok()
     }
 
+    /// What takes over files that change: to be polled along with [`serve`](Self::serve).
+    pub fn reloader(&self) -> Arc<Reloader> {
+        Arc::clone(&self.reloader)
+    }
+
     /// Serves until `end` ends, then for as long as the options say until the port is closed, then lets what is under
     /// way come to its end, for as long as they say.
     pub async fn serve(mut self, end: impl Future<Output = ()>) {
-        let builder = Arc::new(builder());
+        let builder = Arc::new(self.reception.builder());
         let scraped = self.scraped.take();
-        let (own, health, store) = (Arc::clone(&builder), self.front.health(), self.store.clone());
+        let (health, store) = (self.reception.front.health(), self.store.clone());
         let telling = async {
             match scraped {
-                Some((listener, exposition)) => scrape::answer(listener, own, exposition, health).await,
+                Some((listener, exposition)) => scrape::answer(listener, builder, exposition, health).await,
                 None => std::future::pending().await,
             }
         };
@@ -149,13 +199,13 @@ impl Server {
             }
         };
         tokio::select! {
-            () = self.serve_port(builder, end) => {}
+            () = self.serve_port(end) => {}
             () = telling => {}
             () = looking => {}
         }
     }
 
-    async fn serve_port(self, builder: Arc<Builder<TokioExecutor>>, end: impl Future<Output = ()>) {
+    async fn serve_port(self, end: impl Future<Output = ()>) {
         let graceful = GracefulShutdown::new();
         let (draining, meter, notice) = (Arc::clone(&self.draining), self.meter.clone(), self.notice);
         let noticed = async move {
@@ -170,26 +220,20 @@ impl Server {
                 accepted = self.accept() => accepted,
                 () = &mut noticed => break,
             };
-            let (stream, permit) = match accepted {
-                Ok(accepted) => accepted,
+            match accepted {
+                Ok(stream) => {
+                    let received = self.reception.clone().receive(stream, graceful.watcher());
+                    let connected = self.meter.connection();
+                    tokio::spawn(async move {
+                        let _counted = connected;
+                        received.await;
+                    });
+                }
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "connection not accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
                 }
-            };
-            let (front, builder, watcher) = (self.front.clone(), Arc::clone(&builder), graceful.watcher());
-            let connected = self.meter.connection();
-            tokio::spawn(async move {
-                let _held = (permit, connected);
-                if !speaks(&stream).await {
-                    return;
-                }
-                let connection = builder.serve_connection(TokioIo::new(stream), front).into_owned();
-                if let Err(error) = watcher.watch(connection).await {
-                    tracing::debug!(error, "connection ended");
-                }
-            });
+            }
         }
         drop(self.listener);
         if tokio::time::timeout(self.drain, graceful.shutdown()).await.is_err() {
@@ -197,11 +241,10 @@ impl Server {
         }
     }
 
-    async fn accept(&self) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-        let permit = Arc::clone(&self.connections).acquire_owned().await.map_err(io::Error::other)?;
+    async fn accept(&self) -> io::Result<TcpStream> {
         let (stream, _) = self.listener.accept().await?;
         stream.set_nodelay(true)?;
-        Ok((stream, permit))
+        Ok(stream)
     }
 }
 
@@ -210,26 +253,4 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeE
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
-}
-
-/// Whether a client sends anything in time.
-async fn speaks(stream: &TcpStream) -> bool {
-    let first = tokio::time::timeout(HEAD, stream.peek(&mut [0])).await;
-    matches!(first, Ok(Ok(1)))
-}
-
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    let timer = TokioTimer::new;
-    builder.http1().timer(timer()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD_BYTES as usize);
-    builder
-        .http2()
-        .timer(timer())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEAD_BYTES)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES * 2)
-        .keep_alive_interval(ALIVE)
-        .keep_alive_timeout(ALIVE);
-    builder
 }

@@ -16,6 +16,9 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::Patience;
+use super::connection::speaks;
+
 /// How many may ask at once.
 const MAX_CONNECTIONS: usize = 64;
 
@@ -59,7 +62,7 @@ pub(super) async fn answer(
         let (builder, router) = (Arc::clone(&builder), router.clone());
         tokio::spawn(async move {
             let _permit = permit;
-            if super::speaks(&stream).await {
+            if speaks(&stream, Patience::default().head).await {
                 let service = TowerToHyperService::new(router);
                 // Whoever asked and went is no business of ours.
                 let _ = builder.serve_connection(TokioIo::new(stream), service).await;

@@ -14,6 +14,7 @@ mod content;
 mod download;
 mod id;
 mod object;
+mod once;
 mod replace;
 mod result;
 mod unpack;
@@ -34,8 +35,12 @@ pub use self::download::{Coding, Download};
 pub use self::id::{ContentId, Function};
 use self::object::StoredObject;
 pub use self::object::{Family, Object};
+pub use self::once::Made;
+use self::once::Once;
 use self::result::StoredResult;
 pub(crate) use self::result::is_well_formed;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::unpack::Unpack;
 pub use self::upload::Upload;
 use self::uses::Uses;
 
@@ -82,6 +87,9 @@ pub enum StoreError {
     /// What names it is not well formed.
     #[error(transparent)]
     Name(#[from] KeyError),
+    /// Something else is there, and is not replaced.
+    #[error("something else is there already, and is not replaced")]
+    WriteOnce,
     /// The server has as many scopes as it takes.
     #[error("the server has its {MAX_SCOPES} scopes already")]
     TooManyScopes,
@@ -100,6 +108,7 @@ struct Inner {
     largest_bytes: u64,
     shelves: Mutex<HashMap<Scope, Arc<Shelf>>>,
     uses: Uses,
+    once: Once,
 }
 
 /// What one scope keeps.
@@ -113,8 +122,8 @@ struct Shelf {
 impl Store {
     /// A store in an engine and its disk tier. A content may have `largest_bytes`.
     pub fn new(opened: Arc<Opened>, disk: Disk, largest_bytes: u64) -> Self {
-        let (shelves, uses) = (Mutex::default(), Uses::default());
-        Self { inner: Arc::new(Inner { opened, disk, largest_bytes, shelves, uses }) }
+        let (shelves, uses, once) = (Mutex::default(), Uses::default(), Once::default());
+        Self { inner: Arc::new(Inner { opened, disk, largest_bytes, shelves, uses, once }) }
     }
 
     /// The engine below.

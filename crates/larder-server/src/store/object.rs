@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use larder::engine::Computed;
 use larder::key::{Key, Scope, Selector};
@@ -11,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::content::Body;
 use super::download::Download;
 use super::upload::{Finished, Upload};
-use super::{Shelf, Store, StoreError};
+use super::{Made, Shelf, Store, StoreError};
 
 /// Whose objects they are: each client's are a kind of their own, so that they can be counted and cleared apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +32,11 @@ pub enum Family {
 impl Family {
     pub(super) const ALL: [Self; 6] =
         [Self::Turborepo, Self::Nx, Self::Gradle, Self::Ccache, Self::WebDav, Self::Opaque];
+
+    /// Whether its clients can do with objects that are never replaced: ccache adds to its manifests.
+    fn is_written_once(self) -> bool {
+        !matches!(self, Self::Ccache | Self::Opaque)
+    }
 
     /// What the kind of these objects is called.
     pub fn name(self) -> &'static str {
@@ -94,23 +98,32 @@ impl Store {
         Ok(shelf.objects[family as usize].has(&shelf.object_key(family, id)?).await)
     }
 
-    /// Ends taking an object, in the place of what was there. `cost` is what making it took, as far as its client
-    /// said.
+    /// Ends taking an object, in the place of what was there.
     pub async fn keep_object(
         &self,
         scope: &Scope,
         (family, id): (Family, &str),
         upload: Upload,
         facts: BTreeMap<String, String>,
-        (by, cost): (&Arc<str>, Duration),
+        made: Made<'_>,
     ) -> Result<(), StoreError> {
         let shelf = self.shelf(scope)?;
         let key = shelf.object_key(family, id)?;
         let Finished { body, .. } = upload.finish().await?;
         let blob = body.blob();
-        let entry = |object| Computed::new(object).naming(blob).made_by(Arc::clone(by));
+        let _turn = match made.once && family.is_written_once() {
+            false => None,
+            true => {
+                let turn = self.inner.once.turn(&key).await;
+                if let Some(there) = shelf.objects[family as usize].get(&key).await {
+                    return if there.body == body { Ok(()) } else { Err(StoreError::WriteOnce) };
+                }
+                Some(turn)
+            }
+        };
+        let entry = |object| Computed::new(object).naming(blob).made_by(Arc::clone(made.by));
         let object = StoredObject { body, facts };
-        self.replace(&shelf.objects[family as usize], &key, (object, entry), cost).await
+        self.replace(&shelf.objects[family as usize], &key, (object, entry), made.cost).await
     }
 
     /// Removes an object everywhere. That it was not there is no error.

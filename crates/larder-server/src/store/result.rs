@@ -15,7 +15,7 @@ use larder::stats::Place;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
-use super::{ContentId, Function, Shelf, Store, StoreError};
+use super::{ContentId, Function, Made, Shelf, Store, StoreError};
 
 /// A tree or a directory that is longer than this is not looked into: what names it is not given.
 const LARGEST_TREE_BYTES: u64 = 64 << 20;
@@ -63,13 +63,25 @@ impl Store {
         scope: &Scope,
         action: ContentId,
         result: &reapi::ActionResult,
-        by: &Arc<str>,
+        made: Made<'_>,
     ) -> Result<(), StoreError> {
         let shelf = self.shelf(scope)?;
         named(action.function, result)?;
         let message = Bytes::from(result.encode_to_vec());
-        let entry = |result| Computed::new(result).made_by(Arc::clone(by));
         let key = shelf.result_key(action)?;
+        let _turn = match made.once {
+            false => None,
+            true => {
+                let turn = self.inner.once.turn(&key).await;
+                // One whose contents are gone is given to nobody, so that another may take its place.
+                match self.result(scope, action).await? {
+                    Some(there) if there == *result => return Ok(()),
+                    Some(_) => return Err(StoreError::WriteOnce),
+                    None => Some(turn),
+                }
+            }
+        };
+        let entry = |result| Computed::new(result).made_by(Arc::clone(made.by));
         self.replace(&shelf.results, &key, (StoredResult { message }, entry), cost(result)).await
     }
 

@@ -11,7 +11,7 @@ use super::StoreError;
 const PIECE_BYTES: usize = 128 << 10;
 
 /// Frames on their way.
-pub(super) struct Unpack {
+pub(crate) struct Unpack {
     decoder: Decoder<'static>,
     /// Whether the last byte that came ended a frame.
     between_frames: bool,
@@ -19,13 +19,13 @@ pub(super) struct Unpack {
 }
 
 impl Unpack {
-    pub(super) fn new() -> Result<Self, StoreError> {
+    pub(crate) fn new() -> Result<Self, StoreError> {
         let decoder = Decoder::new().map_err(|_| StoreError::Packed)?;
         Ok(Self { decoder, between_frames: true, piece: vec![0; PIECE_BYTES] })
     }
 
     /// Takes the next piece, and gives on what it unpacks to.
-    pub(super) fn take(
+    pub(crate) fn take(
         &mut self,
         packed: &[u8],
         mut give: impl FnMut(&[u8]) -> Result<(), StoreError>,
@@ -54,7 +54,7 @@ impl Unpack {
     }
 
     /// Whether all frames came to their end.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.between_frames
     }
 }

@@ -20,7 +20,7 @@ use larder::engine::Larder;
 use larder::key::{Algorithm, Scope};
 use larder_server::guard::Guard;
 use larder_server::store::Store;
-use larder_server::{ServeOptions, Server};
+use larder_server::{Patience, ServeOptions, Server};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -75,6 +75,9 @@ impl Lab {
             max_connections: 64,
             notice: Duration::ZERO,
             drain: Duration::from_secs(20),
+            access: None,
+            tls: None,
+            patience: Patience::default(),
             exposition: None,
             metrics: None,
         };

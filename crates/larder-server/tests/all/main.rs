@@ -6,5 +6,6 @@ mod action_results;
 mod byte_streams;
 mod clients;
 mod contents;
+mod guard;
 mod lab;
 mod objects;

@@ -1,18 +1,21 @@
 //! `larder serve`: a cache that a team's tools are pointed at.
 
+mod guarded;
+mod token;
+
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use clap::Args;
+use clap::{Args, Subcommand};
 use larder::config::{ByteSize, Mode, Settings};
 use larder::key::Scope;
 use larder::tier::Brief;
-use larder_server::guard::Guard;
 use larder_server::store::Store;
-use larder_server::{ServeError, ServeOptions, Server};
+use larder_server::{Patience, ServeError, ServeOptions, Server, TlsError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 
 use crate::arguments::Global;
@@ -28,13 +31,24 @@ use crate::store;
 /// All protocols are spoken on one port, gRPC among them. What is kept lies in the directory that --dir names, and in
 /// the shared tier if one is configured.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Signals:
+  HUP        take over the access file and the certificates, which also happens when they change
+  INT, TERM  end, after what is under way came to its end
+
 Examples:
   larder serve
+  larder serve --listen 0.0.0.0:9092 --access access.toml --tls-cert server.pem --tls-key server.key
+  larder serve --check --access access.toml
   bazel build //... --remote_cache=grpc://127.0.0.1:9092
   CCACHE_REMOTE_STORAGE=http://127.0.0.1:9092/ccache ccache cc -c main.c
-  curl http://127.0.0.1:9092/readyz")]
+  curl http://127.0.0.1:9092/readyz"
+)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// Where to listen; port 0 takes one that is free
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9092", env = "LARDER_LISTEN")]
     listen: SocketAddr,
@@ -55,9 +69,26 @@ pub(crate) struct Arguments {
     notice: u64,
     #[command(flatten)]
     exports: exports::Arguments,
+    /// Say whether the access file and the certificates can be used, and do no more
+    #[arg(long)]
+    check: bool,
+    #[command(flatten, next_help_heading = "Guard")]
+    guarded: guarded::Arguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Token(token::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
+    if let Some(Action::Token(arguments)) = &arguments.action {
+        return token::run(arguments, console);
+    }
+    let guard = arguments.guarded.guard()?;
+    if arguments.check {
+        return check(arguments, console);
+    }
     let config = configuration::load(global, None)?;
     let mut settings = config.settings().clone();
     // Of a process that serves many there is no sum of all that they waited in vain: each wait has its limit, and a
@@ -68,16 +99,22 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         return Err(Failure::usage(error).hint("`larder config show --origin` tells what switches it off"));
     }
     let scope = Scope::new(&arguments.scope).map_err(Failure::usage)?;
+    let audit = arguments.guarded.audit()?;
+    let guard = audit.iter().fold(guard, |guard, audit| guard.with_audit(audit.clone()));
     let options = ServeOptions {
         address: arguments.listen,
-        guard: Guard::open(),
+        guard,
+        access: arguments.guarded.access(),
+        tls: arguments.guarded.tls(),
         default_scope: scope,
         max_connections: arguments.connections,
         notice: Duration::from_secs(arguments.notice),
+        patience: Patience::default(),
         drain: Duration::from_secs(arguments.drain),
         exposition: None,
         metrics: arguments.exports.metrics,
     };
+    raise_limits();
     // Before anything counts.
     let exports = Exports::install(&arguments.exports, &settings.dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -85,7 +122,28 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     let served = runtime.block_on(serve(options, (&settings, arguments.largest), exports, console));
     // What is still at work by now was to be left alone.
     runtime.shutdown_background();
+    if let Some(audit) = audit {
+        audit.close();
+    }
     served
+}
+
+/// The access file was read already.
+fn check(arguments: &Arguments, console: Console) -> Result<Code, Failure> {
+    if let Some(tls) = arguments.guarded.tls() {
+        tls.check().map_err(|error| cannot_begin(error.into()))?;
+    }
+    if !console.quiet {
+        anstream::stdout().write_all(b"all can be used\n")?;
+    }
+    Ok(Code::Done)
+}
+
+/// Takes as many open files as the system lets it have: each connection is one.
+fn raise_limits() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // With the usual number it serves, too, just fewer at once.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 async fn serve(
@@ -104,10 +162,12 @@ async fn serve(
     };
     let opened = Arc::new(opened);
     let store = Store::new(Arc::clone(&opened), disk, largest.0);
+    let is_tls = options.tls.is_some();
     let server = Server::bind(options, store.clone()).await.map_err(cannot_begin)?;
     let exporting = exports.begin(server.address())?;
-    let mut signals = Signals::listen().context("cannot hear signals")?;
-    announce(&server, console)?;
+    let mut signals = Signals::listen_but_to_hangup().context("cannot hear signals")?;
+    let followed = guarded::follow(server.reloader())?;
+    announce(&server, is_tls, console)?;
     let (end, ended) = oneshot::channel();
     let serving = async {
         tokio::select! {
@@ -115,6 +175,7 @@ async fn serve(
             never = opened.attend() => match never {},
             never = store.attend() => match never {},
             never = exporting.run() => match never {},
+            () = followed => {}
         }
         opened.close().await;
         opened.larder.stats().tick();
@@ -133,14 +194,16 @@ async fn serve(
 }
 
 /// Says where it listens, for whoever waits for that line.
-fn announce(server: &Server, console: Console) -> Result<(), Failure> {
+fn announce(server: &Server, is_tls: bool, console: Console) -> Result<(), Failure> {
     let (address, metrics) = (server.address(), server.metrics_address());
     let text = if console.json {
         let metrics = metrics.map(|metrics| metrics.to_string());
         format!("{}\n", serde_json::json!({ "address": address.to_string(), "metrics": metrics }))
     } else {
         let metrics = metrics.map(|metrics| format!(", metrics on http://{metrics}/metrics"));
-        format!("listening on http://{address} and grpc://{address}{}\n", metrics.unwrap_or_default())
+        let s = if is_tls { "s" } else { "" };
+        let metrics = metrics.unwrap_or_default();
+        format!("listening on http{s}://{address} and grpc{s}://{address}{metrics}\n")
     };
     let mut stdout = anstream::stdout();
     stdout.write_all(text.as_bytes())?;
@@ -150,8 +213,10 @@ fn announce(server: &Server, console: Console) -> Result<(), Failure> {
 
 fn cannot_begin(error: ServeError) -> Failure {
     let hint = match &error {
-        ServeError::Unguarded(_) => "listen on 127.0.0.1, or say who may do what with --tokens FILE",
+        ServeError::Unguarded(_) => "listen on 127.0.0.1, or say who may do what with --access FILE",
         ServeError::Listen { .. } => "another address can be named with --listen",
+        ServeError::Tls(TlsError::Pair(_)) => "the key is that of the first certificate in the file",
+        ServeError::Tls(_) => "--tls-cert, --tls-key and --client-ca name files in PEM",
     };
     Failure::usage(error).hint(hint)
 }

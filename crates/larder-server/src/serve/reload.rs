@@ -1,0 +1,171 @@
+//! Taking over what changes while the server runs: the access file and the certificates.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use larder::clock::Timestamp;
+use larder::tier::disk::ScopeLimits;
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::tls::Tls;
+use crate::guard::access::{self, AccessError, Outside};
+use crate::guard::{Guard, Rules};
+use crate::store::Store;
+
+/// How often is looked whether a file has changed.
+const LOOK: Duration = Duration::from_secs(1);
+/// Tokens that end within this are told of when the file is read.
+const SOON: Duration = Duration::from_secs(7 * 86_400);
+
+/// An access file, and what it may look at.
+#[derive(Clone)]
+pub struct AccessFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// A variable of the environment, for secrets that stand there.
+    pub variable: fn(&str) -> Option<String>,
+}
+
+impl fmt::Debug for AccessFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AccessFile({})", self.path.display())
+    }
+}
+
+/// An access file can't be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It can't be read.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It has mistakes.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// Anybody on the network could write.
+    #[error("{} lets anybody write on an address that others reach", .0.display())]
+    Open(PathBuf),
+}
+
+impl AccessFile {
+    /// Reads it. Blocks.
+    pub fn read(&self) -> Result<Rules, ReloadError> {
+        let text = fs::read_to_string(&self.path)
+            .map_err(|source| ReloadError::Read { path: self.path.clone(), source })?;
+        let outside = Outside { variable: &self.variable, file: &|path| fs::read(path) };
+        Ok(access::read(&self.path, &text, outside)?)
+    }
+}
+
+/// Takes over files that change.
+#[derive(Debug)]
+pub struct Reloader {
+    pub(super) guard: Guard,
+    pub(super) store: Store,
+    pub(super) access: Option<AccessFile>,
+    pub(super) tls: Option<Arc<Tls>>,
+    /// Whether others than this machine reach the server.
+    pub(super) is_reachable: bool,
+}
+
+/// By what a change of a file is seen.
+type Stamp = Option<(SystemTime, u64)>;
+
+impl Reloader {
+    /// Takes over each file when it changes, and all of them when `asked` says so, for as long as it is polled. What
+    /// can't be used is told of, and what held before holds on. Never ends.
+    pub async fn attend(&self, asked: &Notify) -> std::convert::Infallible {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut seen = self.stamps();
+        loop {
+            let asked = tokio::select! {
+                () = asked.notified() => true,
+                _ = looks.tick() => false,
+            };
+            let stamps = self.stamps();
+            if asked || stamps.access != seen.access {
+                self.reload_access();
+            }
+            if asked || stamps.tls != seen.tls {
+                self.reload_tls();
+            }
+            seen = stamps;
+        }
+    }
+
+    fn stamps(&self) -> Stamps {
+        let files = self.tls.iter().flat_map(|tls| tls.files()).map(stamp).collect();
+        Stamps { access: self.access.as_ref().and_then(|file| stamp(&file.path)), tls: files }
+    }
+
+    fn reload_access(&self) {
+        let Some(file) = &self.access else { return };
+        let read = file.read().and_then(|rules| {
+            let guard = Guard::new(rules.clone());
+            if self.is_reachable && guard.is_open() {
+                return Err(ReloadError::Open(file.path.clone()));
+            }
+            Ok(rules)
+        });
+        match read {
+            Ok(rules) => {
+                tracing::info!(file = %file.path.display(), "access file taken over");
+                self.take(rules);
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the access file is not taken over, and the old rules hold on");
+            }
+        }
+    }
+
+    /// Has rules hold from now on.
+    pub(super) fn take(&self, rules: Rules) {
+        warn_of_ends(&rules, self.guard.clock().wall());
+        let limits = rules.scopes.iter().map(|(scope, rules)| {
+            (scope.clone(), ScopeLimits { max_bytes: rules.quota_bytes, max_age: rules.max_age })
+        });
+        self.store.opened().limit_scopes(limits.collect());
+        self.guard.replace(rules);
+    }
+
+    fn reload_tls(&self) {
+        let Some(tls) = &self.tls else { return };
+        match tls.reload() {
+            Ok(()) => tracing::info!("certificates taken over"),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the certificates are not taken over, and the old ones stay");
+            }
+        }
+    }
+}
+
+/// Says which tokens end soon, or have.
+fn warn_of_ends(rules: &Rules, now: Timestamp) {
+    for (token, end) in access::expiring(rules, now.plus(SOON)) {
+        let end = humantime::format_rfc3339_seconds(end.into());
+        tracing::warn!(token, %end, "a token ends soon");
+    }
+}
+
+#[derive(PartialEq, Eq)]
+struct Stamps {
+    access: Stamp,
+    tls: Vec<Stamp>,
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
