@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use larder_shared::testing::RedisServer;
+use larder_shared::testing::{RedisServer, Server as _};
 
 use super::dashboard::damage_blobs;
 use super::prometheus::ops;

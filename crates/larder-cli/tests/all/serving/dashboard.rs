@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use larder_shared::testing::RedisServer;
+use larder_shared::testing::{RedisServer, Server as _};
 
 use super::prometheus::ops;
 use super::server::{LIMIT, content};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use larder_shared::testing::RedisServer;
+use larder_shared::testing::{RedisServer, Server as _};
 
 use super::server::{content, wait_until};
 use super::{Answer, Server, get, put};
