@@ -7,6 +7,7 @@
 //! Invariant: before an answer of a kind that is shared is given for the first time, the log was followed up to then,
 //! if the far tier answers; after that, as often as [`Larder::catch_up`] is called.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use super::Larder;
@@ -17,6 +18,9 @@ use crate::tier::{Epoch, Invalidations, TierError};
 /// How long a look into the log may take. One that hangs, as the network was parted, does not keep the next from
 /// coming soon after that is whole again.
 const PROMPT: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether listening is possible where it is not.
+const LISTEN: Duration = Duration::from_millis(250);
 
 /// What memory may hold when the log is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,23 @@ impl Larder {
     /// same epoch on.
     pub(super) async fn catch_up_afar(&self, waits: Waits) {
         self.catch_up_with(waits, Memory::Old).await;
+    }
+
+    /// Removes what others invalidate as soon as the far tier tells of it by itself. It does not notice a connection
+    /// that hangs, so that the log is to be followed besides. Never ends.
+    pub(super) async fn listen_afar(&self) -> Infallible {
+        let Some(far) = &self.shared.far else { return std::future::pending().await };
+        loop {
+            let seen = *self.shared.seen_afar.lock();
+            if let Some(seen) = seen.filter(|_| !far.is_open())
+                && far.tier().heard(seen).await.is_ok()
+            {
+                self.catch_up_afar(Waits::Nobody).await;
+            }
+            if *self.shared.seen_afar.lock() == seen {
+                tokio::time::sleep(LISTEN).await;
+            }
+        }
     }
 
     async fn catch_up_with(&self, waits: Waits, memory: Memory) {

@@ -388,6 +388,7 @@ pub(super) fn cause(refusal: &Refusal) -> RefusalCause {
         Refusal::MissingBlob(_) => RefusalCause::MissingBlob,
         Refusal::TooLarge => RefusalCause::TooLarge,
         Refusal::ReadOnly => RefusalCause::ReadOnly,
+        Refusal::NoRoom => RefusalCause::NoRoom,
     }
 }
 

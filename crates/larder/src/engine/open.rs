@@ -179,6 +179,11 @@ impl Opened {
     /// time of the next report or of [`close`](Self::close), a process that is killed loses what it counted, and the
     /// disk tier grows until somebody calls [`collect_if_due`](Self::collect_if_due).
     pub async fn attend(&self) -> Infallible {
+        let (never, _) = tokio::join!(self.attend_at_intervals(), self.larder.listen_afar());
+        never
+    }
+
+    async fn attend_at_intervals(&self) -> Infallible {
         let mut seconds = tokio::time::interval(TICK);
         // A process that slept has nothing to catch up on.
         seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);

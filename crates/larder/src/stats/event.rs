@@ -89,6 +89,8 @@ named! {
         OverQuota => "over-quota",
         /// Entries that were being stored at the same time took all the room.
         Crowded => "crowded",
+        /// The tier has no room left, and makes none.
+        NoRoom => "no-room",
     }
 }
 

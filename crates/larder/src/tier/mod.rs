@@ -74,6 +74,8 @@ pub enum Refusal {
     TooLarge,
     /// The tier may not be written to.
     ReadOnly,
+    /// The tier has no room left, and makes none.
+    NoRoom,
 }
 
 impl fmt::Display for Refusal {
@@ -83,6 +85,7 @@ impl fmt::Display for Refusal {
             Self::MissingBlob(digest) => write!(f, "blob {digest:.12} that it names is not there"),
             Self::TooLarge => f.write_str("it is larger than the tier's budget"),
             Self::ReadOnly => f.write_str("the tier may not be written to"),
+            Self::NoRoom => f.write_str("the tier has no room left"),
         }
     }
 }
@@ -187,6 +190,13 @@ pub trait Tier: fmt::Debug + Send + Sync + 'static {
 
     /// What was invalidated after `epoch`, by anybody who shares the tier.
     fn invalidated_since(&self, epoch: Epoch) -> Answer<'_, Invalidations>;
+
+    /// Ends when something was invalidated after `epoch`, as far as the tier hears of that without being asked, and fails
+    /// when it cannot listen. One that has to be asked never ends this.
+    fn heard(&self, epoch: Epoch) -> Answer<'_, ()> {
+        let _ = epoch;
+        Box::pin(std::future::pending())
+    }
 
     /// Takes the right to compute `key` among all processes that share the tier, unless another holds it now. A
     /// tier that can't lease gives it to everybody.

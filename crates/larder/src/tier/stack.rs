@@ -152,6 +152,11 @@ impl Guarded {
         self.far.as_ref().and_then(|far| far.trouble.lock().clone())
     }
 
+    /// Whether it is far away and failed, so that nobody is to ask.
+    pub(crate) fn is_open(&self) -> bool {
+        self.far.as_ref().is_some_and(|far| far.open.load(Ordering::Acquire))
+    }
+
     /// Counts that an answer of a far tier saved so much.
     pub(crate) fn gained(&self, saved: Duration) {
         if let Some(far) = &self.far {
