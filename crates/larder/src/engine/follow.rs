@@ -34,7 +34,11 @@ enum Memory {
 impl Larder {
     /// Follows the far tier's log for the first time in this process.
     pub(super) async fn follow_afar(&self) {
-        self.shared.followed_afar.get_or_init(|| self.catch_up_with(Waits::Caller, Memory::New)).await;
+        let follow = || async {
+            self.recall_afar().await;
+            self.catch_up_with(Waits::Caller, Memory::New).await;
+        };
+        self.shared.followed_afar.get_or_init(follow).await;
     }
 
     /// Removes what others invalidated in the far tier. A far tier that does not answer now is asked again from the

@@ -41,6 +41,7 @@ mod observe;
 mod open;
 mod outside;
 mod query;
+mod recall;
 mod reclaim;
 mod refresh;
 mod send;
@@ -224,6 +225,8 @@ struct Shared {
     unsent: AtomicU64,
     /// Whether the far tier's log was followed once.
     followed_afar: OnceCell<()>,
+    /// Whether it was noted that the far tier is left alone.
+    recalled: Mutex<bool>,
     /// Up to where memory has followed the far tier's log.
     seen_afar: Mutex<Option<Epoch>>,
     soft: invalidate::SoftMarks,
@@ -272,6 +275,7 @@ impl Larder {
                 to_send: AtomicU64::new(0),
                 unsent: AtomicU64::new(0),
                 followed_afar: OnceCell::new(),
+                recalled: Mutex::new(false),
                 seen_afar: Mutex::new(None),
                 soft: invalidate::SoftMarks::default(),
                 hooks: Mutex::default(),

@@ -59,8 +59,13 @@ impl Larder {
     /// Waits until everything that was to be sent has arrived or was given up. A far tier that takes nothing more is
     /// waited for no longer than for any other of its failures.
     pub(super) async fn close_far(&self) {
+        let Some(far) = self.shared.far.as_ref().filter(|_| self.shares()) else { return };
+        self.drain_afar(far).await;
+        self.note_afar().await;
+    }
+
+    async fn drain_afar(&self, far: &Guarded) {
         let shared = &self.shared;
-        let Some(far) = shared.far.as_ref().filter(|_| self.shares()) else { return };
         let drained = shared.sending.drained();
         tokio::pin!(drained);
         loop {

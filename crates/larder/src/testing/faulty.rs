@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use crate::key::{Digest, Key, Selector};
 use crate::stats::Place;
 use crate::tier::{
-    Answer, BlobForm, BlobSink, BlobSource, Epoch, Invalidated, Invalidations, Lease, PutOutcome, Sealed,
-    Tier, TierError,
+    Answer, BlobForm, BlobSink, BlobSource, Epoch, Invalidated, Invalidations, Lease, LeftAlone, PutOutcome,
+    Sealed, Tier, TierError,
 };
 
 /// How a tier misbehaves.
@@ -142,6 +142,14 @@ impl Tier for Faulty {
 
     fn note_followed<'a>(&'a self, log: &'a str, epoch: Epoch) -> Answer<'a, ()> {
         Box::pin(self.run(self.inner.note_followed(log, epoch)))
+    }
+
+    fn left_alone<'a>(&'a self, log: &'a str) -> Answer<'a, Option<LeftAlone>> {
+        Box::pin(self.run(self.inner.left_alone(log)))
+    }
+
+    fn note_left_alone<'a>(&'a self, log: &'a str, note: Option<LeftAlone>) -> Answer<'a, ()> {
+        Box::pin(self.run(self.inner.note_left_alone(log, note)))
     }
 
     fn ping(&self) -> Answer<'_, ()> {

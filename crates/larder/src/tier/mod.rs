@@ -17,9 +17,11 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 pub use self::blob::{BlobForm, BlobSink, BlobSource};
 pub use self::brief::Brief;
+use crate::clock::Timestamp;
 use crate::entry::Record;
 use crate::key::{Digest, Key, Selector};
 use crate::stats::Place;
@@ -109,6 +111,17 @@ pub struct Invalidations {
     /// What was invalidated, oldest first; `None` where the log no longer reaches back that far, so that
     /// anything may have been.
     pub selectors: Option<Vec<Selector>>,
+}
+
+/// That a tier which is far away was left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftAlone {
+    /// When.
+    pub at: Timestamp,
+    /// How long was waited for it in vain before.
+    pub patience: Duration,
+    /// Why, in words for people.
+    pub why: String,
 }
 
 /// The right to compute a key among all processes that share a tier. Dropping it gives it back, and so does the
@@ -243,6 +256,18 @@ pub trait Tier: fmt::Debug + Send + Sync + 'static {
     /// Notes up to where this tier has followed the log of another one.
     fn note_followed<'a>(&'a self, log: &'a str, epoch: Epoch) -> Answer<'a, ()> {
         let _ = (log, epoch);
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Whether it was noted that the tier with this log is left alone.
+    fn left_alone<'a>(&'a self, log: &'a str) -> Answer<'a, Option<LeftAlone>> {
+        let _ = log;
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Notes that the tier with this log is left alone, or is not.
+    fn note_left_alone<'a>(&'a self, log: &'a str, note: Option<LeftAlone>) -> Answer<'a, ()> {
+        let _ = (log, note);
         Box::pin(async { Ok(()) })
     }
 

@@ -28,6 +28,11 @@ impl Patience {
         Self { whole, left: Mutex::new(whole), gone: watch::Sender::new(whole.is_zero()) }
     }
 
+    /// How long callers may wait in all.
+    pub(super) fn whole(&self) -> Duration {
+        self.whole
+    }
+
     /// How long a caller may wait now.
     pub(super) fn left(&self) -> Duration {
         *self.left.lock()
@@ -61,9 +66,9 @@ impl Patience {
         self.gone.send_replace(self.whole.is_zero());
     }
 
-    /// Whether a probe that took so long shows that it is worth to ask again.
-    pub(super) fn is_quick(&self, took: Duration) -> bool {
-        took <= USUAL.max(self.whole / 8)
+    /// How long a probe may take that shows that it is worth to ask again.
+    pub(super) fn quick(&self) -> Duration {
+        USUAL.max(self.whole / 8)
     }
 
     /// Ends when nothing is left.

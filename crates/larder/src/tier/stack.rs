@@ -91,10 +91,20 @@ struct Far {
     open: AtomicBool,
     failures: Mutex<u32>,
     probed: AtomicBool,
+    /// Whether this process saw it fail.
+    seen: AtomicBool,
     permits: Semaphore,
     bandwidth: Option<Bandwidth>,
     /// Why it was left alone the last time.
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<Trouble>>,
+}
+
+/// Why a tier was left alone.
+#[derive(Debug, Clone)]
+struct Trouble {
+    why: String,
+    /// How long ago another process found that, if one did.
+    ago: Option<Duration>,
 }
 
 impl Guarded {
@@ -109,6 +119,7 @@ impl Guarded {
                 open: AtomicBool::new(false),
                 failures: Mutex::new(0),
                 probed: AtomicBool::new(false),
+                seen: AtomicBool::new(false),
                 permits: Semaphore::new(MAX_AT_ONCE),
                 bandwidth: options.bytes_per_second.map(Bandwidth::new),
                 trouble: Mutex::new(None),
@@ -149,7 +160,11 @@ impl Guarded {
 
     /// Why a far tier was left alone, if it was, in words for people.
     pub fn trouble(&self) -> Option<String> {
-        self.far.as_ref().and_then(|far| far.trouble.lock().clone())
+        let trouble = self.far.as_ref().and_then(|far| far.trouble.lock().clone())?;
+        Some(match trouble.ago {
+            Some(ago) => format!("{}, {} s ago", trouble.why, ago.as_secs()),
+            None => trouble.why,
+        })
     }
 
     /// Whether it is far away and failed, so that nobody is to ask.
@@ -172,8 +187,29 @@ impl Guarded {
     /// Leaves a far tier alone from now on.
     pub(crate) fn give_up(&self, why: &str) {
         if let Some(far) = &self.far {
-            far.leave_alone(&self.tier, why, true);
+            far.fell_short(&self.tier, why, true);
         }
+    }
+
+    /// How long all callers together wait for a far tier in vain.
+    pub(crate) fn whole_patience(&self) -> Duration {
+        self.far.as_ref().map_or(Duration::ZERO, |far| far.patience.whole())
+    }
+
+    /// Leaves a far tier alone that was left alone a moment ago, unless it answers at once.
+    pub(crate) async fn recall(&self, why: String, ago: Duration) {
+        let Some(far) = &self.far else { return };
+        let pinged = tokio::time::timeout(far.patience.quick(), self.tier.ping()).await;
+        if !matches!(pinged, Ok(Ok(()))) {
+            far.leave_alone(&self.tier, Trouble { why, ago: Some(ago) }, true);
+        }
+    }
+
+    /// Why a far tier is left alone now, if it is, and whether this process saw it fail.
+    pub(crate) fn left_alone(&self) -> Option<(String, bool)> {
+        let far = self.far.as_ref().filter(|far| far.probed.load(Ordering::Acquire))?;
+        let why = far.trouble.lock().as_ref()?.why.clone();
+        Some((why, far.seen.load(Ordering::Acquire)))
     }
 
     /// Returns the envelope filed under `key`.
@@ -246,6 +282,10 @@ impl Guarded {
 
     /// Removes what `selector` selects. If the tier can't be told now it is told before it is asked again.
     pub async fn invalidate(&self, selector: &Selector) -> Result<Invalidated, TierError> {
+        if let Some(far) = self.far.as_ref().filter(|far| !far.seen.load(Ordering::Acquire)) {
+            // Whoever tells of an invalidation does not take others' word for it that nobody listens.
+            far.open.store(false, Ordering::Release);
+        }
         self.settle().await;
         let outcome = match self.writes() {
             true => self.run_for(self.behind(), self.tier.invalidate(selector)).await,
@@ -400,7 +440,7 @@ impl Far {
             *failures
         };
         if failures >= self.pauses.failures || self.patience.left().is_zero() {
-            self.leave_alone(tier, &words(error), true);
+            self.fell_short(tier, &words(error), true);
         }
         outcome
     }
@@ -408,19 +448,25 @@ impl Far {
     /// Tells, once, when callers have lost all that they may by misses that took long. What nobody waits for goes on.
     fn look_at_patience(self: &Arc<Self>, tier: &Arc<dyn Tier>) {
         if self.patience.left().is_zero() {
-            self.leave_alone(tier, "it answers too slowly", false);
+            self.fell_short(tier, "it answers too slowly", false);
         }
     }
 
-    fn leave_alone(self: &Arc<Self>, tier: &Arc<dyn Tier>, why: &str, open: bool) {
+    /// Leaves it alone, as callers of this process saw it fail.
+    fn fell_short(self: &Arc<Self>, tier: &Arc<dyn Tier>, why: &str, open: bool) {
+        self.seen.store(true, Ordering::Release);
+        self.leave_alone(tier, Trouble { why: why.to_owned(), ago: None }, open);
+    }
+
+    fn leave_alone(self: &Arc<Self>, tier: &Arc<dyn Tier>, trouble: Trouble, open: bool) {
         if open {
             self.open.store(true, Ordering::Release);
         }
         if self.probed.swap(true, Ordering::AcqRel) {
             return;
         }
-        tracing::info!(tier = tier.name(), why, "tier is left alone");
-        *self.trouble.lock() = Some(why.to_owned());
+        tracing::info!(tier = tier.name(), why = trouble.why, "tier is left alone");
+        *self.trouble.lock() = Some(trouble);
         let (far, tier, pauses) = (Arc::downgrade(self), Arc::clone(tier), self.pauses);
         // Half-open: one probe at a time. Nobody waits for it, and what others invalidate is to be heard of soon after
         // the tier is back, so that the pauses stay short.
@@ -431,10 +477,12 @@ impl Far {
                 let began = Instant::now();
                 let pinged = tokio::time::timeout(pause, tier.ping()).await;
                 let Some(far) = far.upgrade() else { return };
-                if let Ok(Ok(())) = pinged {
+                if !matches!(pinged, Ok(Ok(()))) {
+                    far.seen.store(true, Ordering::Release);
+                } else {
                     *far.failures.lock() = 0;
                     far.open.store(false, Ordering::Release);
-                    if far.patience.is_quick(began.elapsed()) {
+                    if began.elapsed() <= far.patience.quick() {
                         far.patience.restore();
                         far.probed.store(false, Ordering::Release);
                         tracing::info!(tier = tier.name(), "tier is back");

@@ -83,7 +83,11 @@ impl Node {
 
     /// The same machine after a restart of what runs there.
     fn restarted(&self, team: &Team) -> Self {
-        Self::new(Arc::clone(&self.folder), &team.tier, FAR)
+        self.restarted_with(team, FAR)
+    }
+
+    fn restarted_with(&self, team: &Team, far: FarOptions) -> Self {
+        Self::new(Arc::clone(&self.folder), &team.tier, far)
     }
 
     async fn ask(&self, id: &str, value: &str) -> (String, Origin) {
@@ -366,6 +370,64 @@ async fn a_tier_that_hangs_costs_less_than_a_tenth_of_a_second_in_all_and_is_the
     assert_eq!(node.ask("back", "one").await, is("one", Origin::Computed));
     node.larder.close().await;
     assert_eq!(team.node().ask("back", "two").await, is("one", SHARED));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_was_dead_a_moment_ago_costs_the_next_process_little_and_is_used_once_it_is_back() {
+    let team = Team::new();
+    let brief = FarOptions { patience: Duration::from_millis(75), ..FAR };
+    let first = team.node_with(brief);
+    team.tier.misbehave(Fault::Hangs);
+    first.ask("a", "one").await;
+    first.larder.close().await;
+    for n in 0..3 {
+        let next = first.restarted_with(&team, brief);
+        let began = tokio::time::Instant::now();
+        assert_eq!(next.ask(&format!("b {n}"), "one").await, is("one", Origin::Computed));
+        next.larder.close().await;
+        assert!(began.elapsed() <= Duration::from_millis(30), "{:?}", began.elapsed());
+        let trouble = next.larder.sharing().unwrap().trouble.unwrap();
+        assert!(trouble.starts_with("timed out, ") && trouble.ends_with(" s ago"), "{trouble}");
+        assert_eq!(trouble.matches("ago").count(), 1, "{trouble}");
+    }
+    // Whoever has more patience than was spent asks for himself.
+    let patient = FarOptions { patience: Duration::from_millis(400), ..FAR };
+    let next = first.restarted_with(&team, patient);
+    next.ask("c", "one").await;
+    assert_eq!(next.larder.sharing().unwrap().trouble.as_deref(), Some("timed out"));
+    team.tier.misbehave(Fault::None);
+    let next = first.restarted_with(&team, brief);
+    assert_eq!(next.ask("d", "one").await, is("one", Origin::Computed));
+    next.larder.close().await;
+    assert_eq!(next.larder.sharing().unwrap().trouble, None);
+    assert_eq!(team.node().ask("d", "two").await, is("one", SHARED));
+    // And nothing more is remembered of it.
+    team.tier.misbehave(Fault::Hangs);
+    let next = first.restarted_with(&team, brief);
+    next.ask("e", "one").await;
+    assert_eq!(next.larder.sharing().unwrap().trouble.as_deref(), Some("timed out"));
+}
+
+#[tokio::test]
+async fn whoever_invalidates_does_not_take_others_word_for_it_that_the_tier_is_dead() {
+    let team = Team::new();
+    let first = team.node();
+    first.ask("x", "one").await;
+    first.larder.close().await;
+    team.tier.misbehave(Fault::Fails);
+    let dead = first.restarted(&team);
+    for n in 0..6 {
+        dead.ask(&n.to_string(), "one").await;
+    }
+    dead.larder.close().await;
+    assert!(dead.larder.sharing().unwrap().trouble.is_some());
+    let next = first.restarted(&team);
+    next.ask("more", "one").await;
+    assert!(next.larder.sharing().unwrap().trouble.unwrap().ends_with(" ago"));
+    team.tier.misbehave(Fault::None);
+    let told = next.larder.invalidate(&Selector::key(&next.words.key("x").unwrap())).await;
+    assert!(told.failed_tiers.is_empty());
+    assert_eq!(team.node().ask("x", "two").await, is("two", Origin::Computed));
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use tokio::task::JoinError;
 use super::open::Disk;
 use crate::key::{Digest, Key, Selector};
 use crate::stats::Place;
-use crate::tier::{Answer, BlobForm, BlobSink, BlobSource, Epoch, Lease, Sealed, Tier, TierError};
+use crate::tier::{Answer, BlobForm, BlobSink, BlobSource, Epoch, Lease, LeftAlone, Sealed, Tier, TierError};
 
 /// Runs `look` where the options say.
 async fn brief<T: Send + 'static>(
@@ -101,6 +101,16 @@ impl Tier for Disk {
     fn note_followed<'a>(&'a self, log: &'a str, epoch: Epoch) -> Answer<'a, ()> {
         let (disk, log) = (self.clone(), log.to_owned());
         Box::pin(blocking(move || disk.blocking_note_followed(&log, epoch)))
+    }
+
+    fn left_alone<'a>(&'a self, log: &'a str) -> Answer<'a, Option<LeftAlone>> {
+        let log = log.to_owned();
+        Box::pin(brief(self, move |disk| disk.blocking_left_alone(&log)))
+    }
+
+    fn note_left_alone<'a>(&'a self, log: &'a str, note: Option<LeftAlone>) -> Answer<'a, ()> {
+        let log = log.to_owned();
+        Box::pin(brief(self, move |disk| disk.blocking_note_left_alone(&log, note.as_ref())))
     }
 
     fn ping(&self) -> Answer<'_, ()> {
