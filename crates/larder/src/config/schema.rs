@@ -104,7 +104,7 @@ pub static SETTINGS: &[Setting] = &[
         Text,
         "a path",
         "where the disk tier lives; a relative path in a file is relative to that file",
-        |s, given| path(given).map(|path| s.dir = path),
+        |s, given| path("dir", given).map(|path| s.dir = path),
         |s| s.dir.display().to_string()
     ),
     plain!(
@@ -292,6 +292,30 @@ pub static SETTINGS: &[Setting] = &[
         |s| s.shared.bandwidth.map_or("unlimited".to_owned(), |bandwidth| bandwidth.to_string())
     ),
     plain!(
+        "shared_ca",
+        Text,
+        "a path or \"none\"",
+        "a file with the certificates of whom the shared tier's is trusted from; none is whom this machine trusts",
+        |s, given| optional_path("shared_ca", given).map(|path| s.shared.ca = path),
+        |s| optional_path_text(s.shared.ca.as_ref())
+    ),
+    plain!(
+        "shared_cert",
+        Text,
+        "a path or \"none\"",
+        "a file with the certificate that this machine shows to the shared tier",
+        |s, given| optional_path("shared_cert", given).map(|path| s.shared.cert = path),
+        |s| optional_path_text(s.shared.cert.as_ref())
+    ),
+    plain!(
+        "shared_key",
+        Text,
+        "a path or \"none\"",
+        "a file with the key of that certificate",
+        |s, given| optional_path("shared_key", given).map(|path| s.shared.key = path),
+        |s| optional_path_text(s.shared.key.as_ref())
+    ),
+    plain!(
         "stats.level",
         Text,
         "off, counters, sampled or full",
@@ -339,9 +363,9 @@ pub static SETTINGS: &[Setting] = &[
     },
 ];
 
-fn path(given: &Given<'_>) -> Result<PathBuf, Fault> {
+fn path(setting: &str, given: &Given<'_>) -> Result<PathBuf, Fault> {
     if given.text.is_empty() {
-        return Err(Fault::Empty { setting: "dir".to_owned() });
+        return Err(Fault::Empty { setting: setting.to_owned() });
     }
     let below_home = given.text.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
     match (below_home, given.home) {
@@ -349,6 +373,14 @@ fn path(given: &Given<'_>) -> Result<PathBuf, Fault> {
         (Some(rest), Some(home)) => Ok(home.join(rest.trim_start_matches('/'))),
         (Some(_), None) => Err(Fault::NoHome { text: given.text.to_owned() }),
     }
+}
+
+fn optional_path(setting: &str, given: &Given<'_>) -> Result<Option<PathBuf>, Fault> {
+    if given.text == "none" { Ok(None) } else { path(setting, given).map(Some) }
+}
+
+fn optional_path_text(path: Option<&PathBuf>) -> String {
+    path.map_or("none".to_owned(), |path| path.display().to_string())
 }
 
 fn producer(text: &str) -> Result<Option<String>, Fault> {

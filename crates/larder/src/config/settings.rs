@@ -110,6 +110,12 @@ pub struct SharedSettings {
     pub max_age: Duration,
     /// How many bytes go there and come from there in a second; `None` is as many as do.
     pub bandwidth: Option<ByteSize>,
+    /// Whose certificates are trusted there; `None` for those that this machine trusts.
+    pub ca: Option<PathBuf>,
+    /// With which certificate this machine says there who it is.
+    pub cert: Option<PathBuf>,
+    /// The key of that certificate.
+    pub key: Option<PathBuf>,
 }
 
 impl SharedSettings {
@@ -146,12 +152,26 @@ fn masked(url: &str) -> String {
 
 impl fmt::Debug for SharedSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, token, blobs: _, reads, writes, patience, waits, max_age, bandwidth } = self;
+        let Self {
+            url: _,
+            token,
+            blobs: _,
+            reads,
+            writes,
+            patience,
+            waits,
+            max_age,
+            bandwidth,
+            ca,
+            cert,
+            key,
+        } = self;
         let (url, blobs) = (self.shown_url(), self.shown_blobs());
         let mut all = f.debug_struct("SharedSettings");
         all.field("url", &url).field("token", token).field("blobs", &blobs);
         all.field("reads", reads).field("writes", writes).field("patience", patience);
-        all.field("waits", waits).field("max_age", max_age).field("bandwidth", bandwidth).finish()
+        all.field("waits", waits).field("max_age", max_age).field("bandwidth", bandwidth);
+        all.field("ca", ca).field("cert", cert).field("key", key).finish()
     }
 }
 
@@ -231,6 +251,9 @@ impl Settings {
                 waits: Duration::from_secs(600),
                 max_age: Duration::from_secs(30 * 86_400),
                 bandwidth: None,
+                ca: None,
+                cert: None,
+                key: None,
             },
             stats: StatsSettings { level: Level::Full, history: Duration::from_secs(30 * 86_400) },
             kinds: BTreeMap::new(),
