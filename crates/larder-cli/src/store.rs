@@ -10,6 +10,7 @@ use larder::config::{Config, Machine, Mode, Settings};
 use larder::engine::{Larder, Opened, Process};
 use larder::tier::disk::Disk;
 use larder::tier::{Brief, Tier, TierError};
+use larder_shared::TlsFiles;
 
 use crate::arguments::Global;
 use crate::configuration;
@@ -62,10 +63,14 @@ pub(crate) fn shared(settings: &Settings) -> Result<Option<Arc<dyn Tier>>, Failu
         }
     };
     let options = larder_shared::Options {
-        max_age: shared.max_age,
-        clock: Clock::system(),
         token: shared.token.clone(),
+        tls: TlsFiles {
+            authorities: shared.ca.clone(),
+            certificate: shared.cert.clone(),
+            key: shared.key.clone(),
+        },
         s3: s3_options(),
+        ..larder_shared::Options::new(shared.max_age, Clock::system())
     };
     let open = |url: &str| larder_shared::open(url, options.clone()).map_err(not_a_tier);
     let tier = open(url)?;

@@ -10,8 +10,9 @@
 
 #[cfg(feature = "s3")]
 mod http;
-#[cfg(feature = "s3")]
 mod naming;
+#[cfg(any(feature = "redis", feature = "s3"))]
+mod pending;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "remote-execution")]
@@ -21,6 +22,7 @@ mod s3;
 mod split;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tls;
 mod url;
 
 #[cfg(feature = "redis")]
@@ -30,4 +32,5 @@ pub use remote_execution::RemoteExecution;
 #[cfg(feature = "s3")]
 pub use s3::{AccessKey, S3, S3Options};
 pub use split::Split;
+pub use tls::TlsFiles;
 pub use url::{Options, UrlError, open};

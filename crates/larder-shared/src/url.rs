@@ -1,11 +1,14 @@
 //! From a URL to a tier.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use larder::clock::Clock;
 use larder::config::Secret;
 use larder::tier::Tier;
+
+use crate::tls::TlsFiles;
 
 /// How a shared tier is used.
 #[derive(Debug, Clone)]
@@ -16,9 +19,25 @@ pub struct Options {
     pub clock: Clock,
     /// What says to a server who asks, where that does not stand in the URL.
     pub token: Option<Secret>,
+    /// Whom an encrypted connection trusts, and who it says that this machine is.
+    pub tls: TlsFiles,
     /// What the surroundings say of S3.
     #[cfg(feature = "s3")]
     pub s3: crate::S3Options,
+}
+
+impl Options {
+    /// Nothing but how long entries stay.
+    pub fn new(max_age: Duration, clock: Clock) -> Self {
+        Self {
+            max_age,
+            clock,
+            token: None,
+            tls: TlsFiles::default(),
+            #[cfg(feature = "s3")]
+            s3: crate::S3Options::default(),
+        }
+    }
 }
 
 /// A URL names no shared tier. What is said of it never has a password in it.
@@ -30,9 +49,6 @@ pub enum UrlError {
     /// Its scheme stands for no tier that this build knows.
     #[error("no shared tier is known for {0}://")]
     Scheme(String),
-    /// It asks for an encrypted connection, which this build cannot make.
-    #[error("{0}:// asks for an encrypted connection, which this version cannot make")]
-    Encrypted(String),
     /// The namespace is not well formed.
     #[error("namespace {0:?} must be 1 to 64 of a-z, A-Z, 0-9, '.', '_' and '-'")]
     Namespace(String),
@@ -45,6 +61,23 @@ pub enum UrlError {
     /// The rest of it is not well formed.
     #[error("the shared tier's URL is not well formed")]
     Malformed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A file for encrypted connections cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A certificate or a key is not well formed.
+    #[error("a certificate or key for the shared tier is not well formed")]
+    Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A file of certificates has none.
+    #[error("a file of certificates for the shared tier has none in PEM form")]
+    NoCertificate,
+    /// A certificate is of no use without its key, nor a key without its certificate.
+    #[error("shared_cert and shared_key are only of use together")]
+    HalfIdentity,
 }
 
 /// Makes the tier that a URL names. Connects to nothing yet.
@@ -52,12 +85,11 @@ pub fn open(url: &str, options: Options) -> Result<Arc<dyn Tier>, UrlError> {
     let (scheme, _) = url.split_once("://").ok_or(UrlError::NoScheme)?;
     match scheme {
         #[cfg(feature = "redis")]
-        "redis" | "valkey" | "redis+unix" | "valkey+unix" => Ok(Arc::new(crate::Redis::open(url, options)?)),
+        _ if crate::redis::speaks(scheme) => Ok(Arc::new(crate::Redis::open(url, options)?)),
         #[cfg(feature = "remote-execution")]
         "grpc" | "grpcs" => Ok(Arc::new(crate::RemoteExecution::open(url, options)?)),
         #[cfg(feature = "s3")]
         "s3" => Ok(Arc::new(crate::S3::open(url, options)?)),
-        "rediss" | "valkeys" => Err(UrlError::Encrypted(scheme.to_owned())),
         _ => Err(UrlError::Scheme(scheme.to_owned())),
     }
 }

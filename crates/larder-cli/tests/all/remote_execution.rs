@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 
-use larder_shared::testing::{CasdServer, Gate};
+use larder_shared::testing::{CasdServer, Gate, Server as _};
 
 use crate::lab::Lab;
 use crate::shared::{machine_at, run, stats, tree};

@@ -9,13 +9,13 @@ use std::time::Duration;
 use larder::key::Digest;
 use larder::tier::blob::PIECE_BYTES;
 use larder::tier::{Answer, BlobForm, BlobSink, BlobSource, TierError};
-use redis::Pipeline;
 use tokio::task::JoinHandle;
 
 use super::Redis;
 use super::connection::Lane;
-use super::names::unique;
 use super::put::millis;
+use super::steps::Steps;
+use crate::naming::unique;
 
 /// How many pieces are on their way at once.
 const AHEAD: usize = 4;
@@ -59,9 +59,9 @@ impl Described {
 
 impl Redis {
     async fn describe(&self, digest: Digest) -> Result<Option<Described>, TierError> {
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("GET").arg(self.inner.names.blob(digest));
-        let (text,): (Option<String>,) = self.inner.connections.run(Lane::Small, &pipeline).await?;
+        let mut steps = Steps::new();
+        steps.cmd("GET").arg(self.inner.names.blob(digest));
+        let (text,): (Option<String>,) = self.inner.connections.run(Lane::Small, &steps).await?;
         Ok(text.as_deref().and_then(Described::parse))
     }
 
@@ -86,10 +86,10 @@ impl Redis {
         if !self.renew_pieces(digest, described).await? {
             return Ok(false);
         }
-        let mut pipeline = Pipeline::new();
+        let mut steps = Steps::new();
         let age = millis(self.inner.options.max_age);
-        pipeline.cmd("PEXPIRE").arg(self.inner.names.blob(digest)).arg(age);
-        let (there,): (bool,) = self.inner.connections.run(Lane::Small, &pipeline).await?;
+        steps.cmd("PEXPIRE").arg(self.inner.names.blob(digest)).arg(age);
+        let (there,): (bool,) = self.inner.connections.run(Lane::Small, &steps).await?;
         Ok(there)
     }
 
@@ -98,11 +98,11 @@ impl Redis {
         let mut nth = 0;
         while nth < described.pieces() {
             let end = described.pieces().min(nth + BATCH);
-            let mut pipeline = Pipeline::new();
+            let mut steps = Steps::new();
             for nth in nth..end {
-                pipeline.cmd("PEXPIRE").arg(self.inner.names.piece(digest, &described.upload, nth)).arg(age);
+                steps.cmd("PEXPIRE").arg(self.inner.names.piece(digest, &described.upload, nth)).arg(age);
             }
-            let there: Vec<bool> = self.inner.connections.run(Lane::Small, &pipeline).await?;
+            let there: Vec<bool> = self.inner.connections.run(Lane::Small, &steps).await?;
             if there.contains(&false) {
                 return Ok(false);
             }
@@ -133,27 +133,27 @@ impl Redis {
     /// Keeps a blob from being read, and its description for whoever looks into it.
     pub(super) async fn set_aside(&self, digest: Digest) -> Result<(), TierError> {
         let names = &self.inner.names;
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("GETDEL").arg(names.blob(digest));
-        let (text,): (Option<String>,) = self.inner.connections.run(Lane::Small, &pipeline).await?;
+        let mut steps = Steps::new();
+        steps.cmd("GETDEL").arg(names.blob(digest));
+        let (text,): (Option<String>,) = self.inner.connections.run(Lane::Small, &steps).await?;
         let Some(text) = text else { return Ok(()) };
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("SET").arg(names.blob_aside(digest)).arg(text).arg("PX").arg(millis(ASIDE)).ignore();
-        self.inner.connections.run(Lane::Small, &pipeline).await
+        let mut steps = Steps::new();
+        steps.cmd("SET").arg(names.blob_aside(digest)).arg(text).arg("PX").arg(millis(ASIDE)).ignore();
+        self.inner.connections.run(Lane::Small, &steps).await
     }
 
     async fn piece(&self, name: String) -> Result<Option<Vec<u8>>, TierError> {
-        let mut pipeline = Pipeline::new();
+        let mut steps = Steps::new();
         // One byte more than a piece may have, so that one that is too long is not taken for a whole one.
-        pipeline.cmd("GETRANGE").arg(name).arg(0).arg(PIECE_BYTES);
-        let (piece,): (Vec<u8>,) = self.inner.connections.run(Lane::Bulk, &pipeline).await?;
+        steps.cmd("GETRANGE").arg(name).arg(0).arg(PIECE_BYTES);
+        let (piece,): (Vec<u8>,) = self.inner.connections.run(Lane::Bulk, &steps).await?;
         Ok(Some(piece).filter(|piece| !piece.is_empty()))
     }
 
     async fn put_piece(&self, name: String, piece: Vec<u8>) -> Result<(), TierError> {
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("SET").arg(name).arg(piece).arg("PX").arg(millis(UNFINISHED)).ignore();
-        self.inner.connections.run(Lane::Bulk, &pipeline).await
+        let mut steps = Steps::new();
+        steps.cmd("SET").arg(name).arg(piece).arg("PX").arg(millis(UNFINISHED)).ignore();
+        self.inner.connections.run(Lane::Bulk, &steps).await
     }
 }
 
@@ -253,10 +253,10 @@ impl BlobSink for Writing {
                 return Ok(false);
             }
             let age = millis(self.redis.inner.options.max_age);
-            let mut pipeline = Pipeline::new();
-            pipeline.cmd("SET").arg(self.redis.inner.names.blob(self.digest)).arg(self.described.text());
-            pipeline.arg("PX").arg(age).ignore();
-            self.redis.inner.connections.run::<()>(Lane::Small, &pipeline).await?;
+            let mut steps = Steps::new();
+            steps.cmd("SET").arg(self.redis.inner.names.blob(self.digest)).arg(self.described.text());
+            steps.arg("PX").arg(age).ignore();
+            self.redis.inner.connections.run::<()>(Lane::Small, &steps).await?;
             Ok(true)
         })
     }

@@ -7,16 +7,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use larder::tier::TierError;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, Pipeline, RedisError, RedisResult};
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
+use redis::{
+    Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind, Value, from_redis_value,
+};
 use tokio::sync::Mutex;
 
-use super::names::random;
+use super::servers::Servers;
+use super::steps::{Steps, Wire};
+use crate::naming::random;
+use crate::tls;
 
-/// How long making a connection may take; callers have less patience.
-const CONNECT: Duration = Duration::from_secs(5);
 /// How long is waited at most before a step is tried again.
 const JITTER_MICROS: u64 = 5_000;
+/// How many keys a server looks at in one step.
+const SCAN: usize = 1000;
+/// How long is waited for a second server to know what one has acknowledged, in milliseconds.
+const SECOND: u64 = 100;
 
 /// Which way a step goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,16 +34,22 @@ pub(super) enum Lane {
 
 #[derive(Debug)]
 pub(super) struct Connections {
-    client: Client,
+    servers: Servers,
     small: Way,
     bulk: Way,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Way {
-    connection: Mutex<Option<MultiplexedConnection>>,
+    connection: Mutex<Option<Wire>>,
     /// Whether the connection broke, or somebody gave up waiting on it.
     stale: AtomicBool,
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Way").field("stale", &self.stale).finish_non_exhaustive()
+    }
 }
 
 /// Marks a connection as stale unless the step on it came to its end.
@@ -54,39 +67,68 @@ impl Drop for Step<'_> {
 }
 
 impl Connections {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client, small: Way::default(), bulk: Way::default() }
+    pub(super) fn new(servers: Servers) -> Self {
+        Self { servers, small: Way::default(), bulk: Way::default() }
     }
 
-    /// Does what a pipeline says.
-    pub(super) async fn run<T: FromRedisValue>(
+    /// Does some steps.
+    pub(super) async fn run<T: FromRedisValue>(&self, lane: Lane, steps: &Steps) -> Result<T, TierError> {
+        self.trying(lane, |wire| steps.run(wire)).await
+    }
+
+    /// The names of all keys that match a pattern; what is no text is none of ours.
+    pub(super) async fn scan(&self, pattern: &str) -> Result<Vec<String>, TierError> {
+        let found = self.trying(Lane::Small, |wire| scan(wire, pattern)).await?;
+        Ok(found.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect())
+    }
+
+    /// Waits until what was written survives a server whose place another takes.
+    pub(super) async fn settle(&self) -> Result<(), TierError> {
+        if !self.servers.take_over() {
+            return Ok(());
+        }
+        let mut steps = Steps::new();
+        steps.cmd("WAIT").arg(1).arg(SECOND);
+        let (servers,): (u64,) = self.run(Lane::Small, &steps).await?;
+        if servers == 0 {
+            tracing::debug!("an invalidation is known to one server only");
+        }
+        Ok(())
+    }
+
+    async fn trying<T, F: Future<Output = RedisResult<T>>>(
         &self,
         lane: Lane,
-        pipeline: &Pipeline,
+        step: impl Fn(Wire) -> F,
     ) -> Result<T, TierError> {
-        match self.run_once(lane, pipeline).await {
+        match self.try_once(lane, &step).await {
             Err(error) if is_broken(&error) && !error.is_connection_refusal() => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "connection broke; trying again");
                 tokio::time::sleep(Duration::from_micros(random() % JITTER_MICROS)).await;
-                self.run_once(lane, pipeline).await.map_err(failed)
+                self.try_once(lane, &step).await.map_err(failed)
             }
             outcome => outcome.map_err(failed),
         }
     }
 
-    async fn run_once<T: FromRedisValue>(&self, lane: Lane, pipeline: &Pipeline) -> RedisResult<T> {
+    async fn try_once<T, F: Future<Output = RedisResult<T>>>(
+        &self,
+        lane: Lane,
+        run: &impl Fn(Wire) -> F,
+    ) -> RedisResult<T> {
         let way = match lane {
             Lane::Small => &self.small,
             Lane::Bulk => &self.bulk,
         };
-        let mut connection = self.connection(way).await?;
-        let mut step = Step { way, ended: false };
-        let outcome = pipeline.query_async(&mut connection).await;
+        let connection = self.connection(way).await?;
+        // One that mends itself is not broken because somebody gave up.
+        let mut step = Step { way, ended: self.servers.mends() };
+        let outcome = run(connection).await;
         step.ended = outcome.as_ref().err().is_none_or(|error| !is_broken(error));
         outcome
     }
 
-    async fn connection(&self, way: &Way) -> RedisResult<MultiplexedConnection> {
+    async fn connection(&self, way: &Way) -> RedisResult<Wire> {
         let mut kept = way.connection.lock().await;
         if way.stale.swap(false, Ordering::AcqRel) {
             *kept = None;
@@ -94,20 +136,71 @@ impl Connections {
         if let Some(connection) = &*kept {
             return Ok(connection.clone());
         }
-        // Whoever waits for an answer says how long.
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let connection = self.servers.connect().await?;
         Ok(kept.insert(connection).clone())
     }
 }
 
-/// Whether the connection is of no more use.
+/// Where a walk goes on, and the names that it met.
+type Walked = (String, Vec<Vec<u8>>);
+
+/// Walks over all keys, of a cluster on each server that has any.
+async fn scan(wire: Wire, pattern: &str) -> RedisResult<Vec<Vec<u8>>> {
+    let step = |cursor: &str| {
+        let mut command = redis::cmd("SCAN");
+        command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN);
+        command
+    };
+    let mut all = Vec::new();
+    match wire {
+        Wire::One(mut connection) => {
+            let mut cursor = "0".to_owned();
+            loop {
+                let (next, found): Walked = step(&cursor).query_async(&mut connection).await?;
+                all.extend(found);
+                if next == "0" {
+                    return Ok(all);
+                }
+                cursor = next;
+            }
+        }
+        Wire::Cluster(mut connection) => {
+            let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+            let begun = connection.route_command(step("0"), masters).await?;
+            let begun: Vec<(String, Walked)> = from_redis_value(begun)?;
+            for (server, (mut cursor, found)) in begun {
+                all.extend(found);
+                let (host, port) = server.rsplit_once(':').unwrap_or((&server, ""));
+                let (host, port) = (host.to_owned(), port.parse().unwrap_or_default());
+                let route = RoutingInfo::SingleNode(SingleNodeRoutingInfo::ByAddress { host, port });
+                while cursor != "0" {
+                    let command: Cmd = step(&cursor);
+                    let value: Value = connection.route_command(command, route.clone()).await?;
+                    let (next, found): Walked = from_redis_value(value)?;
+                    all.extend(found);
+                    cursor = next;
+                }
+            }
+            Ok(all)
+        }
+    }
+}
+
+/// Whether the connection is of no more use: it broke, or leads to a server whose place another took.
 fn is_broken(error: &RedisError) -> bool {
-    error.is_io_error() || error.is_unrecoverable_error() || error.is_connection_dropped()
+    let is_elsewhere = matches!(
+        error.kind(),
+        ErrorKind::Server(
+            ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading
+        )
+    );
+    error.is_io_error() || error.is_unrecoverable_error() || error.is_connection_dropped() || is_elsewhere
 }
 
 fn failed(error: RedisError) -> TierError {
+    if let Some(refused) = tls::refused(&error) {
+        return TierError::Io(std::io::Error::other(refused));
+    }
     if is_broken(&error) {
         return TierError::Io(std::io::Error::other(error));
     }

@@ -6,10 +6,10 @@ use larder::tier::{
     Answer, BlobForm, BlobSink, BlobSource, Epoch, Invalidated, Invalidations, Lease, PutOutcome, Sealed,
     Tier,
 };
-use redis::Pipeline;
 
 use super::Redis;
 use super::connection::Lane;
+use super::steps::Steps;
 
 impl Tier for Redis {
     fn name(&self) -> &'static str {
@@ -74,9 +74,9 @@ impl Tier for Redis {
 
     fn ping(&self) -> Answer<'_, ()> {
         Box::pin(async {
-            let mut pipeline = Pipeline::new();
-            pipeline.cmd("PING").ignore();
-            self.inner.connections.run(Lane::Small, &pipeline).await
+            let mut steps = Steps::new();
+            steps.cmd("PING").ignore();
+            self.inner.connections.run(Lane::Small, &steps).await
         })
     }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use larder::key::Key;
 use larder::tier::TierError;
-use redis::Pipeline;
 use tokio::task::JoinHandle;
 
 use super::Redis;
 use super::connection::Lane;
-use super::names::unique;
 use super::put::millis;
+use super::steps::Steps;
+use crate::naming::unique;
 
 /// How long a lease lasts without a sign of life.
 const LASTS: Duration = Duration::from_secs(10);
@@ -38,9 +38,9 @@ struct Held {
 impl Redis {
     pub(super) async fn lease(&self, key: &Key) -> Result<Option<larder::tier::Lease>, TierError> {
         let (name, mark) = (self.inner.names.lease(key), unique());
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("SET").arg(&name).arg(&mark).arg("NX").arg("PX").arg(millis(LASTS));
-        let (taken,): (Option<String>,) = self.inner.connections.run(Lane::Small, &pipeline).await?;
+        let mut steps = Steps::new();
+        steps.cmd("SET").arg(&name).arg(&mark).arg("NX").arg("PX").arg(millis(LASTS));
+        let (taken,): (Option<String>,) = self.inner.connections.run(Lane::Small, &steps).await?;
         if taken.is_none() {
             return Ok(None);
         }
@@ -62,9 +62,9 @@ impl Redis {
     }
 
     async fn tell(&self, script: &str, name: &str, mark: &str) -> Result<(), TierError> {
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("EVAL").arg(script).arg(1).arg(name).arg(mark).arg(millis(LASTS)).ignore();
-        self.inner.connections.run(Lane::Small, &pipeline).await
+        let mut steps = Steps::new();
+        steps.cmd("EVAL").arg(script).arg(1).arg(name).arg(mark).arg(millis(LASTS)).ignore();
+        self.inner.connections.run(Lane::Small, &steps).await
     }
 }
 

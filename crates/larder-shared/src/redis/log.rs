@@ -1,20 +1,16 @@
 //! The invalidation log.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use larder::key::Selector;
 use larder::tier::{Epoch, Invalidated, Invalidations, TierError};
-use redis::Pipeline;
 
 use super::Redis;
 use super::connection::Lane;
+use super::steps::Steps;
 
 /// About how many invalidations the log keeps. Whoever missed more drops everything.
 const MAX_LOG: usize = 10_000;
-
-/// After how long a pending invalidation counts as left behind, and is taken up by others.
-const LEFT_BEHIND: Duration = Duration::from_secs(5);
 
 /// Begins a log where there is none, or where a part of it was lost. Returns the epoch.
 const BEGIN: &str = "\
@@ -39,6 +35,14 @@ redis.call('HSET', KEYS[3], id, ARGV[1])
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], id .. '-0', 's', ARGV[1])
 return id";
 
+/// The epoch, the last invalidation, and all from an epoch on, as they are at one moment.
+const TOLD: &str = "\
+return {
+  redis.call('GET', KEYS[1]),
+  redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1),
+  redis.call('XRANGE', KEYS[2], ARGV[1], '+'),
+}";
+
 /// What the server says of an entry of the stream: its id, and its fields with their values.
 type Logged = (String, Vec<String>);
 
@@ -53,9 +57,9 @@ impl Redis {
 
     async fn begin_log(&self) -> Result<Epoch, TierError> {
         let names = &self.inner.names;
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("EVAL").arg(BEGIN).arg(2).arg(names.epoch()).arg(names.log());
-        let (id,): (String,) = self.inner.connections.run(Lane::Small, &pipeline).await?;
+        let mut steps = Steps::new();
+        steps.cmd("EVAL").arg(BEGIN).arg(2).arg(names.epoch()).arg(names.log());
+        let (id,): (String,) = self.inner.connections.run(Lane::Small, &steps).await?;
         let epoch = parsed(&id)?;
         self.inner.epoch.store(epoch.0, Ordering::Release);
         Ok(epoch)
@@ -71,22 +75,21 @@ impl Redis {
     /// What was invalidated after an epoch.
     pub(super) async fn told_since(&self, epoch: Epoch) -> Result<Invalidations, TierError> {
         let names = &self.inner.names;
-        let mut pipeline = Pipeline::new();
-        pipeline.atomic();
-        pipeline.cmd("GET").arg(names.epoch());
-        pipeline.cmd("XRANGE").arg(names.log()).arg("-").arg("+").arg("COUNT").arg(1);
-        pipeline.cmd("XRANGE").arg(names.log()).arg(format!("({}-0", epoch.0)).arg("+");
-        let (now, first, since): (Option<String>, Vec<Logged>, Vec<Logged>) =
-            self.inner.connections.run(Lane::Small, &pipeline).await?;
-        let first = first.first().and_then(|(id, _)| number(id));
-        let (Some(now), Some(first)) = (now, first) else {
+        let mut steps = Steps::new();
+        steps.cmd("EVAL").arg(TOLD).arg(2).arg(names.epoch()).arg(names.log()).arg(format!("{}-0", epoch.0));
+        type Told = (Option<String>, Vec<Logged>, Vec<Logged>);
+        let ((now, last, since),): (Told,) = self.inner.connections.run(Lane::Small, &steps).await?;
+        let (Some(now), Some(_)) = (now, last.first()) else {
             // The server lost the log, or never had one.
             return Ok(Invalidations { epoch: self.begin_log().await?, selectors: None });
         };
         let now = self.told(&now)?;
-        let reaches_back = first <= epoch.0 && epoch <= now;
+        // The log has the epoch that is asked for. One that is above the first may be of another log, where a server
+        // took the place of one whose clock was ahead.
+        let mut since = since.iter();
+        let reaches_back = since.next().and_then(|(id, _)| number(id)) == Some(epoch.0);
         // What cannot be read, as a newer version wrote it, may cover anything.
-        let selectors = reaches_back.then(|| since.iter().map(selector_of).collect::<Option<Vec<_>>>());
+        let selectors = reaches_back.then(|| since.map(selector_of).collect::<Option<Vec<_>>>());
         Ok(Invalidations {
             epoch: now,
             selectors: selectors.flatten().map(|all| all.into_iter().flatten().collect()),
@@ -96,47 +99,46 @@ impl Redis {
     /// Removes what a selector selects, and tells everybody.
     pub(super) async fn invalidate_all(&self, selector: &Selector) -> Result<Invalidated, TierError> {
         let names = &self.inner.names;
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("EVAL").arg(INVALIDATE).arg(3);
-        pipeline.arg(names.epoch()).arg(names.log()).arg(names.pending());
-        pipeline.arg(selector.to_string()).arg(MAX_LOG);
-        let (id,): (String,) = self.inner.connections.run(Lane::Small, &pipeline).await?;
+        let mut steps = Steps::new();
+        steps.cmd("EVAL").arg(INVALIDATE).arg(3);
+        steps.arg(names.epoch()).arg(names.log()).arg(names.pending());
+        steps.arg(selector.to_string()).arg(MAX_LOG);
+        let (id,): (String,) = self.inner.connections.run(Lane::Small, &steps).await?;
         let epoch = self.told(&id)?;
+        self.inner.connections.settle().await?;
         let (keys, bytes) = self.remove(selector).await?;
-        self.no_longer_pending(epoch.0).await?;
+        self.no_longer_pending(epoch).await?;
         Ok(Invalidated { epoch, keys, bytes })
     }
 
-    async fn no_longer_pending(&self, epoch: u64) -> Result<(), TierError> {
-        self.inner.pending.lock().remove(&epoch);
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("HDEL").arg(self.inner.names.pending()).arg(epoch).ignore();
-        self.inner.connections.run(Lane::Small, &pipeline).await
+    async fn no_longer_pending(&self, epoch: Epoch) -> Result<(), TierError> {
+        // What was deleted comes back to nobody.
+        self.inner.connections.settle().await?;
+        self.inner.pending.ended(epoch);
+        let mut steps = Steps::new();
+        steps.cmd("HDEL").arg(self.inner.names.pending()).arg(epoch.0).ignore();
+        self.inner.connections.run(Lane::Small, &steps).await
     }
 
     /// Whether a pending invalidation, as the server tells them by epoch, covers a key. Takes up those that were left
     /// behind.
     pub(super) fn is_pending(&self, pending: &[(u64, String)], covers: impl Fn(&Selector) -> bool) -> bool {
-        let now = Instant::now();
+        let left = self.inner.pending.left_behind(pending.iter().map(|(epoch, _)| Epoch(*epoch)));
         let mut covered = false;
-        let mut seen = self.inner.pending.lock();
-        seen.retain(|epoch, _| pending.iter().any(|(pending, _)| pending == epoch));
         for (epoch, text) in pending {
             let selector = text.parse::<Selector>();
             covered |= selector.as_ref().map_or(true, &covers);
-            let since = *seen.entry(*epoch).or_insert(now);
             if let Ok(selector) = selector
-                && now.duration_since(since) >= LEFT_BEHIND
+                && left.contains(&Epoch(*epoch))
             {
-                seen.insert(*epoch, now);
-                self.take_up(*epoch, selector);
+                self.take_up(Epoch(*epoch), selector);
             }
         }
         covered
     }
 
     /// Ends what somebody began who is gone.
-    fn take_up(&self, epoch: u64, selector: Selector) {
+    fn take_up(&self, epoch: Epoch, selector: Selector) {
         let redis = self.clone();
         tokio::spawn(async move {
             let removed = match redis.remove(&selector).await {
@@ -179,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_server_told_before_and_is_heard_later_is_not_the_newest() {
-        let options = Options { max_age: Duration::from_secs(60), clock: Clock::system(), token: None };
+        let options = Options::new(Duration::from_secs(60), Clock::system());
         // Nothing is asked of it.
         let redis = Redis::open("redis://127.0.0.1:1", options).unwrap();
         assert_eq!(redis.told("7-0").unwrap(), Epoch(7));

@@ -1,4 +1,4 @@
-//! Redis and Valkey, one server.
+//! Redis and Valkey: one server, one that sentinels watch, or a cluster.
 //!
 //! | key | type | holds |
 //! |---|---|---|
@@ -22,7 +22,8 @@
 //! **Epochs** are microseconds of the server's clock, and each is above the one before: a server that lost its data, or
 //! stepped back to an older copy, tells no epoch twice, so that whoever followed the lost log notices.
 //!
-//! Nothing here needs two keys in one step but the log, so that it works on a cluster's many servers too.
+//! Nothing here needs two keys in one step but the log, so that it works on a cluster's many servers too. Where another
+//! server may take the place of one that dies, an invalidation goes on when a second server knows of its last step.
 
 mod blob;
 mod connection;
@@ -32,20 +33,22 @@ mod log;
 mod names;
 mod put;
 mod select;
+mod servers;
+mod steps;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
 
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::connection::Connections;
 use self::names::Names;
+use self::servers::Named;
+pub(crate) use self::servers::speaks;
+use crate::pending::Pending;
 use crate::url::{Options, UrlError};
 
-/// A Redis or Valkey server as a shared tier. A clone is another handle to the same connections.
+/// A Redis or Valkey server, or a cluster of them, as a shared tier. A clone is another handle to the same connections.
 #[derive(Debug, Clone)]
 pub struct Redis {
     inner: Arc<Inner>,
@@ -62,26 +65,23 @@ struct Inner {
     epoch: AtomicU64,
     /// How many leases are being given back.
     releasing: watch::Sender<usize>,
-    /// Since when pending invalidations are seen.
-    pending: Mutex<HashMap<u64, Instant>>,
+    pending: Pending,
 }
 
 impl Redis {
-    /// Takes a URL such as `redis://user:password@host:6379/0?namespace=team`. Connects to nothing yet.
+    /// Takes a URL such as `redis://user:password@host:6379/0?namespace=team`, `redis+cluster://host,other` or
+    /// `redis+sentinel://host,other/name`. Connects to nothing yet.
     pub fn open(url: &str, options: Options) -> Result<Self, UrlError> {
-        let (url, namespace) = names::namespace(url)?;
-        let client = redis::Client::open(url).map_err(|error| UrlError::Malformed(Box::new(error)))?;
-        let info = client.get_connection_info();
-        let log = format!("redis {}/{} {namespace}", info.addr(), info.redis_settings().db());
+        let Named { servers, namespace, log } = Named::parse(url, &options)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                connections: Connections::new(client),
+                connections: Connections::new(servers),
                 names: Names::new(&namespace),
                 log,
                 options,
                 epoch: AtomicU64::new(0),
                 releasing: watch::Sender::new(0),
-                pending: Mutex::default(),
+                pending: Pending::default(),
             }),
         })
     }

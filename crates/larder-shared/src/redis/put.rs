@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use larder::key::Key;
 use larder::tier::{Invalidations, PutOutcome, Refusal, Sealed, TierError};
-use redis::Pipeline;
 
 use super::Redis;
 use super::connection::Lane;
-use super::names::unique;
+use super::steps::Steps;
+use crate::naming::unique;
 
 /// A longer envelope is not taken: what is large is a blob.
 const MAX_ENVELOPE_BYTES: usize = 8 << 20;
@@ -18,6 +18,12 @@ const UNSHOWN: Duration = Duration::from_secs(60);
 
 /// How long what is set aside stays.
 const ASIDE: Duration = Duration::from_secs(7 * 86_400);
+
+/// Stores an entry and does not show it yet. In one step, so that nobody sees the parts of two entries together.
+const STAGE: &str = "\
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 's', ARGV[1], 'e', ARGV[2], 't', ARGV[3])
+return redis.call('PEXPIRE', KEYS[1], ARGV[4])";
 
 /// Shows an entry, unless another took its place or an invalidation took it away.
 const SHOW: &str = "\
@@ -55,11 +61,11 @@ impl Redis {
     /// The envelope filed under a key, unless it is not to be served.
     pub(super) async fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, TierError> {
         let names = &self.inner.names;
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("HMGET").arg(names.entry(key)).arg("s").arg("e");
-        pipeline.cmd("HGETALL").arg(names.pending());
+        let mut steps = Steps::new();
+        steps.cmd("HMGET").arg(names.entry(key)).arg("s").arg("e");
+        steps.cmd("HGETALL").arg(names.pending());
         type Found = ((Option<Vec<u8>>, Option<Vec<u8>>), Vec<(u64, String)>);
-        let ((mark, envelope), pending): Found = self.inner.connections.run(Lane::Small, &pipeline).await?;
+        let ((mark, envelope), pending): Found = self.inner.connections.run(Lane::Small, &steps).await?;
         let Some(envelope) = envelope.filter(|_| mark.is_none()) else { return Ok(None) };
         let covered = !pending.is_empty() && self.is_pending(&pending, |selector| selector.matches_key(key));
         Ok((!covered).then_some(envelope))
@@ -101,30 +107,26 @@ impl Redis {
     }
 
     async fn stage(&self, staged: &Staged, envelope: &[u8], tags: &str) -> Result<(), TierError> {
-        let mut pipeline = Pipeline::new();
-        // In one step, so that nobody sees the parts of two entries together.
-        pipeline.atomic();
-        pipeline.cmd("DEL").arg(&staged.name).ignore();
-        pipeline.cmd("HSET").arg(&staged.name).arg("s").arg(&staged.mark);
-        pipeline.arg("e").arg(envelope).arg("t").arg(tags).ignore();
-        pipeline.cmd("PEXPIRE").arg(&staged.name).arg(millis(UNSHOWN)).ignore();
-        self.inner.connections.run(Lane::Bulk, &pipeline).await
+        let mut steps = Steps::new();
+        steps.cmd("EVAL").arg(STAGE).arg(1).arg(&staged.name);
+        steps.arg(&staged.mark).arg(envelope).arg(tags).arg(millis(UNSHOWN)).ignore();
+        self.inner.connections.run(Lane::Bulk, &steps).await
     }
 
     /// What was staged and may not be shown ends by itself, and is no use until then.
     async fn unstage(&self, staged: &Staged) -> Result<(), TierError> {
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("EVAL").arg(
+        let mut steps = Steps::new();
+        steps.cmd("EVAL").arg(
             "if redis.call('HGET', KEYS[1], 's') == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1",
         );
-        pipeline.arg(1).arg(&staged.name).arg(&staged.mark).ignore();
-        self.inner.connections.run(Lane::Small, &pipeline).await
+        steps.arg(1).arg(&staged.name).arg(&staged.mark).ignore();
+        self.inner.connections.run(Lane::Small, &steps).await
     }
 
     async fn show(&self, staged: &Staged) -> Result<PutOutcome, TierError> {
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("EVAL").arg(SHOW).arg(1).arg(&staged.name).arg(&staged.mark).arg(staged.age_millis);
-        let (shown,): (u8,) = self.inner.connections.run(Lane::Small, &pipeline).await?;
+        let mut steps = Steps::new();
+        steps.cmd("EVAL").arg(SHOW).arg(1).arg(&staged.name).arg(&staged.mark).arg(staged.age_millis);
+        let (shown,): (u8,) = self.inner.connections.run(Lane::Small, &steps).await?;
         Ok(match shown {
             // An invalidation that came meanwhile took it away.
             0 => PutOutcome::Refused(Refusal::Revoked),
@@ -135,8 +137,8 @@ impl Redis {
 
     /// Keeps an entry from being served, and keeps its bytes for whoever looks into them.
     pub(super) async fn hide(&self, key: &Key) -> Result<(), TierError> {
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("EVAL").arg(HIDE).arg(1).arg(self.inner.names.entry(key)).arg(millis(ASIDE)).ignore();
-        self.inner.connections.run(Lane::Small, &pipeline).await
+        let mut steps = Steps::new();
+        steps.cmd("EVAL").arg(HIDE).arg(1).arg(self.inner.names.entry(key)).arg(millis(ASIDE)).ignore();
+        self.inner.connections.run(Lane::Small, &steps).await
     }
 }

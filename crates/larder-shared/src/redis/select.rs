@@ -6,14 +6,19 @@ use std::time::Duration;
 use larder::clock::Timestamp;
 use larder::key::{Key, Selector};
 use larder::tier::TierError;
-use redis::{Pipeline, Value};
+use redis::Value;
 
 use super::Redis;
 use super::connection::Lane;
 use super::put::BETWEEN_TAGS;
+use super::steps::Steps;
 
-/// How many keys the server looks at in one step.
-const SCAN: usize = 1000;
+/// Deletes an entry, and tells how long its envelope was.
+const REMOVE: &str = "\
+local bytes = redis.call('HSTRLEN', KEYS[1], 'e')
+redis.call('DEL', KEYS[1])
+return bytes";
+
 /// How many entries are looked into in one step.
 const BATCH: usize = 200;
 
@@ -42,12 +47,11 @@ impl Redis {
     pub(super) async fn remove(&self, selector: &Selector) -> Result<(Vec<Key>, u64), TierError> {
         let (mut keys, mut bytes) = (Vec::new(), 0);
         for batch in self.find(selector).await?.chunks(BATCH) {
-            let mut pipeline = Pipeline::new();
+            let mut steps = Steps::new();
             for found in batch {
-                pipeline.cmd("HSTRLEN").arg(&found.name).arg("e");
-                pipeline.cmd("DEL").arg(&found.name).ignore();
+                steps.cmd("EVAL").arg(REMOVE).arg(1).arg(&found.name);
             }
-            let lengths: Vec<u64> = self.inner.connections.run(Lane::Small, &pipeline).await?;
+            let lengths: Vec<u64> = self.inner.connections.run(Lane::Small, &steps).await?;
             for (found, length) in batch.iter().zip(lengths) {
                 if found.shown && length > 0 {
                     keys.push(found.key.clone());
@@ -62,7 +66,7 @@ impl Redis {
         let names = &self.inner.names;
         let candidates = match selector.as_key() {
             Some(key) => vec![names.entry(&key)],
-            None => self.scan(&names.pattern(selector)).await?,
+            None => self.inner.connections.scan(&names.pattern(selector)).await?,
         };
         let mut all = Vec::new();
         for batch in candidates.chunks(BATCH) {
@@ -70,15 +74,15 @@ impl Redis {
                 batch.iter().filter_map(|name| Some((names.key_of(name)?, name))).collect();
             let known: Vec<_> = known.into_iter().filter(|(key, _)| selector.matches_key(key)).collect();
             let used = self.last_used(selector, &known).await?;
-            let mut pipeline = Pipeline::new();
+            let mut steps = Steps::new();
             for (_, name) in &known {
-                pipeline.cmd("HMGET").arg(*name).arg("t").arg("s");
+                steps.cmd("HMGET").arg(*name).arg("t").arg("s");
             }
             if known.is_empty() {
                 continue;
             }
             let marks: Vec<(Option<String>, Option<String>)> =
-                self.inner.connections.run(Lane::Small, &pipeline).await?;
+                self.inner.connections.run(Lane::Small, &steps).await?;
             for (((key, name), (tags, mark)), used) in known.into_iter().zip(marks).zip(used) {
                 let Some(tags) = tags else { continue };
                 let tags: Vec<Arc<str>> =
@@ -103,13 +107,13 @@ impl Redis {
         if selector.unused_before().is_none() || known.is_empty() {
             return Ok(vec![None; known.len()]);
         }
-        let mut pipeline = Pipeline::new();
+        let mut steps = Steps::new();
         // A server that evicts by how often entries are used does not know when that was last.
-        pipeline.ignore_errors();
+        steps.lenient();
         for (_, name) in known {
-            pipeline.cmd("OBJECT").arg("IDLETIME").arg(*name);
+            steps.cmd("OBJECT").arg("IDLETIME").arg(*name);
         }
-        let idle: Vec<Value> = self.inner.connections.run(Lane::Small, &pipeline).await?;
+        let idle: Vec<Value> = self.inner.connections.run(Lane::Small, &steps).await?;
         let now = self.inner.options.clock.wall();
         let when = |idle| match idle {
             Value::Int(seconds) => {
@@ -120,22 +124,5 @@ impl Redis {
             _ => None,
         };
         Ok(idle.into_iter().map(when).collect())
-    }
-
-    async fn scan(&self, pattern: &str) -> Result<Vec<String>, TierError> {
-        let mut names = Vec::new();
-        let mut cursor = "0".to_owned();
-        loop {
-            let mut pipeline = Pipeline::new();
-            pipeline.cmd("SCAN").arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN);
-            let ((next, found),): ((String, Vec<Vec<u8>>),) =
-                self.inner.connections.run(Lane::Small, &pipeline).await?;
-            // What is no text is none of ours.
-            names.extend(found.into_iter().filter_map(|name| String::from_utf8(name).ok()));
-            if next == "0" {
-                return Ok(names);
-            }
-            cursor = next;
-        }
     }
 }

@@ -12,8 +12,8 @@ use larder::tier::{Answer, BlobForm, BlobSink, BlobSource, TierError};
 use tokio::task::JoinHandle;
 
 use super::RemoteExecution;
-use super::random::random;
 use super::statement::{Name, Says, Statement};
+use crate::naming::random;
 
 /// How long a piece is at the server.
 pub(super) const CONTENT_BYTES: usize = 1 << 20;

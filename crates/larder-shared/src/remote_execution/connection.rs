@@ -13,10 +13,11 @@ use parking_lot::Mutex;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
-use super::random::random;
+use crate::naming::random;
+use crate::tls::{self, Tls};
 
 /// How long making a connection may take; callers have less patience.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -63,7 +64,7 @@ impl Interceptor for Token {
 #[derive(Debug)]
 pub(super) struct Connections {
     endpoint: Endpoint,
-    encrypted: bool,
+    tls: Option<Tls>,
     token: Token,
     small: Way,
     bulk: Way,
@@ -91,12 +92,12 @@ impl Drop for Step<'_> {
 }
 
 impl Connections {
-    pub(super) fn new(endpoint: Endpoint, encrypted: bool, token: Token) -> Self {
+    pub(super) fn new(endpoint: Endpoint, tls: Option<Tls>, token: Token) -> Self {
         let endpoint = endpoint
             .connect_timeout(CONNECT)
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(4 * WINDOW);
-        Self { endpoint, encrypted, token, small: Way::default(), bulk: Way::default() }
+        Self { endpoint, tls, token, small: Way::default(), bulk: Way::default() }
     }
 
     /// Makes a call. What the server says is not there is `None`.
@@ -152,10 +153,10 @@ impl Connections {
             return Ok(channel.clone());
         }
         let mut endpoint = self.endpoint.clone();
-        if self.encrypted {
+        if let Some(tls) = &self.tls {
             // Whom the machine trusts is read now, and not before there is anything to say.
-            let whom = ClientTlsConfig::new().with_native_roots();
-            endpoint = endpoint.tls_config(whom).map_err(|error| TierError::Io(io::Error::other(error)))?;
+            endpoint =
+                endpoint.tls_config(tls.of_grpc()).map_err(|error| TierError::Io(io::Error::other(error)))?;
         }
         Ok(kept.insert(endpoint.connect_lazy()).clone())
     }
@@ -188,6 +189,9 @@ struct Declined {
 }
 
 fn failed(call: &'static str, status: &Status) -> TierError {
+    if let Some(refused) = status.source().and_then(tls::refused) {
+        return TierError::Io(io::Error::other(refused));
+    }
     if let Some(root) = root(status) {
         return TierError::Io(io::Error::other(root.to_string()));
     }

@@ -11,9 +11,9 @@ use larder::tier::TierError;
 use tonic::{Code, Status};
 
 use super::connection::{Lane, Wire, unexpected};
-use super::random::random;
 use super::statement::MAX_MESSAGE_BYTES;
 use super::{RemoteExecution, Terms};
+use crate::naming::random;
 
 /// Up to which length content goes in a batch call.
 const SHORT: usize = 64 << 10;

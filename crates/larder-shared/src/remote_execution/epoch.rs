@@ -8,8 +8,8 @@ use larder::tier::{Epoch, Invalidated, Invalidations, TierError};
 
 use super::RemoteExecution;
 use super::connection::unexpected;
-use super::random::random;
 use super::statement::{Name, Says, Statement};
+use crate::naming::random;
 
 /// Where there is no epoch, and none may be written.
 const NONE: u64 = 0;

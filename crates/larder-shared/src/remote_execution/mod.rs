@@ -58,7 +58,6 @@ mod content;
 mod epoch;
 mod face;
 mod put;
-mod random;
 mod statement;
 mod terms;
 
@@ -70,6 +69,7 @@ use tokio::sync::OnceCell;
 use self::address::Address;
 use self::connection::{Connections, Token};
 use self::terms::Terms;
+use crate::tls::Tls;
 use crate::url::{Options, UrlError};
 
 /// A cache that speaks the Remote Execution API as a shared tier. A clone is another handle to the same connections.
@@ -95,10 +95,11 @@ impl RemoteExecution {
     pub fn open(url: &str, options: Options) -> Result<Self, UrlError> {
         let Address { endpoint, encrypted, host, instance } = Address::parse(url)?;
         let token = Token::new(options.token.as_ref().map(|token| token.reveal())).ok_or(UrlError::Token)?;
+        let tls = if encrypted { Some(Tls::read(&options.tls)?) } else { None };
         let log = format!("remote-execution {host} {instance}");
         Ok(Self {
             inner: Arc::new(Inner {
-                connections: Connections::new(endpoint, encrypted, token),
+                connections: Connections::new(endpoint, tls, token),
                 instance,
                 log,
                 options,

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use larder::key::Selector;
 use larder::tier::{Epoch, Invalidated, Invalidations, TierError};
@@ -19,9 +19,6 @@ const MAX_BYTES: u64 = 8 << 20;
 /// How often somebody tries to write the log while others do, and how long is waited at most before the next time.
 const TRIES: u32 = 12;
 const JITTER: Duration = Duration::from_millis(20);
-
-/// After how long a pending invalidation counts as left behind, and is taken up by others.
-const LEFT_BEHIND: Duration = Duration::from_secs(5);
 
 /// A state of the log, and what the server tells it by.
 #[derive(Debug)]
@@ -100,7 +97,7 @@ impl S3 {
     }
 
     async fn no_longer_pending(&self, epoch: u64) -> Result<(), TierError> {
-        self.inner.pending.lock().remove(&epoch);
+        self.inner.pending.ended(Epoch(epoch));
         self.change(|head| Some((head.without_pending(epoch)?, ()))).await.map(drop)
     }
 
@@ -135,14 +132,10 @@ impl S3 {
 
     /// Takes up pending invalidations that were left behind.
     fn look_after_pending(&self, head: &Head) {
-        let now = Instant::now();
-        let mut since = self.inner.pending.lock();
-        since.retain(|epoch, _| head.pending().iter().any(|told| told.epoch == *epoch));
-        for told in head.pending() {
-            let first = since.entry(told.epoch).or_insert(now);
-            let Some(selector) = told.selector() else { continue };
-            if now.duration_since(*first) >= LEFT_BEHIND {
-                *first = now;
+        let pending = head.pending();
+        let left = self.inner.pending.left_behind(pending.iter().map(|told| Epoch(told.epoch)));
+        for told in pending.iter().filter(|told| left.contains(&Epoch(told.epoch))) {
+            if let Some(selector) = told.selector() {
                 tokio::spawn(self.take_up(told.epoch, selector.clone()));
             }
         }

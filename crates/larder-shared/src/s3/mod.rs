@@ -76,10 +76,8 @@ mod put;
 mod select;
 mod store;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -90,6 +88,7 @@ use self::names::Names;
 use self::place::Place;
 pub use self::place::{AccessKey, S3Options};
 use self::store::Store;
+use crate::pending::Pending;
 use crate::url::{Options, UrlError};
 
 /// A part of a bucket as a shared tier. A clone is another handle to the same connections.
@@ -110,8 +109,7 @@ struct Inner {
     told: AtomicU64,
     /// How many leases are being given back.
     releasing: watch::Sender<usize>,
-    /// Since when pending invalidations are seen.
-    pending: Mutex<HashMap<u64, Instant>>,
+    pending: Pending,
     watched: Mutex<Watched>,
 }
 
@@ -124,14 +122,14 @@ impl S3 {
         let names = Names::new(&place.prefix);
         Ok(Self {
             inner: Arc::new(Inner {
-                store: Store::new(&place, key, names.probe())?,
+                store: Store::new(&place, key, &options.tls, names.probe())?,
                 names,
                 log: place.name(),
                 options,
                 seen: Mutex::default(),
                 told: AtomicU64::new(0),
                 releasing: watch::Sender::new(0),
-                pending: Mutex::default(),
+                pending: Pending::default(),
                 watched: Mutex::default(),
             }),
         })

@@ -24,6 +24,8 @@ use object_store::{
 use tokio::sync::OnceCell;
 
 use super::place::{AccessKey, Place};
+use crate::http;
+use crate::tls::{self, Tls, TlsFiles};
 use crate::url::UrlError;
 
 /// How long making a connection may take; callers have less patience.
@@ -127,8 +129,15 @@ impl HttpConnector for Connections {
 
 impl Store {
     /// Connects to nothing yet.
-    pub(super) fn new(place: &Place, key: &AccessKey, probe: String) -> Result<Self, UrlError> {
-        let connections = Connections(crate::http::client(place.is_plain(), CONNECT, SILENCE)?);
+    pub(super) fn new(
+        place: &Place,
+        key: &AccessKey,
+        tls: &TlsFiles,
+        probe: String,
+    ) -> Result<Self, UrlError> {
+        let tls = if place.is_plain() { None } else { Some(Tls::read(tls)?) };
+        let client = http::client(tls.as_ref(), CONNECT)?.read_timeout(SILENCE).build();
+        let connections = Connections(client.map_err(|error| UrlError::Malformed(Box::new(error)))?);
         let build = |retries| {
             let mut builder = AmazonS3Builder::new()
                 .with_bucket_name(&place.bucket)
@@ -334,6 +343,9 @@ pub(super) fn failed(error: Error) -> TierError {
         causes.last().map_or_else(|| "the connection broke".to_owned(), ToString::to_string)
     };
     let first: &(dyn std::error::Error + 'static) = &error;
+    if let Some(refused) = tls::refused(first) {
+        return TierError::Io(io::Error::other(refused));
+    }
     let mut causes = std::iter::successors(Some(first), |error| error.source());
     if let Some(http) = causes.find_map(|cause| cause.downcast_ref::<HttpError>()) {
         return TierError::Io(io::Error::other(Failure::Unreachable(unreachable(http))));

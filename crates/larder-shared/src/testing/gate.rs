@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::port::{self, ATTEMPTS, some_address};
+use super::port::{self, on_free_ports};
 
 /// What a gate lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,15 +76,12 @@ impl Gate {
     fn with(server: SocketAddr, token: &str, passes: Passes, listens: &str, prepare: impl Fn(&Path)) -> Self {
         let directory = tempfile::Builder::new().prefix("nginx").tempdir().expect("a temporary directory");
         prepare(directory.path());
-        for _ in 0..ATTEMPTS {
-            let address = some_address();
+        let (child, address) = on_free_ports(|[address]| {
             let text = configuration(server, address, token, passes, listens);
             fs::write(directory.path().join("nginx.conf"), text).expect("a file in the directory");
-            if let Some(child) = spawn(directory.path(), address) {
-                return Self { child, address, directory };
-            }
-        }
-        panic!("nginx finds no free port");
+            Some((spawn(directory.path(), address)?, address))
+        });
+        Self { child, address, directory }
     }
 }
 

@@ -4,14 +4,22 @@
 
 mod bucket;
 mod casd;
+mod certificates;
+mod cluster;
 mod gate;
 mod port;
 mod proxy;
+mod redis;
 mod s3;
+mod sentinel;
 mod server;
 
 pub use casd::CasdServer;
+pub use certificates::Certificates;
+pub use cluster::RedisCluster;
 pub use gate::{Gate, Passes};
 pub use proxy::{Proxy, Weather};
+pub use redis::RedisServer;
 pub use s3::S3Server;
-pub use server::{RedisServer, Server};
+pub use sentinel::WatchedRedis;
+pub use server::Server;

@@ -1,4 +1,4 @@
-//! Ports for servers of one's own.
+//! Ports for servers of one's own: on loopback, and free.
 
 use std::collections::hash_map::RandomState;
 use std::fs;
@@ -10,16 +10,41 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How often another port is tried where somebody else was quicker.
-pub(super) const ATTEMPTS: usize = 20;
+const ATTEMPTS: usize = 20;
 /// Ports that no system gives to whoever asks for any, so that nobody gets the port of a server that was killed.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// How long a server may take to answer.
-pub(super) const STARTS: Duration = Duration::from_secs(20);
+pub(super) const STARTS: Duration = Duration::from_secs(60);
 
-/// An address on loopback that is likely to be free.
-pub(super) fn some_address() -> SocketAddr {
-    let number = RandomState::new().hash_one(std::process::id());
-    (Ipv4Addr::LOCALHOST, PORTS.start + (number % PORTS.len() as u64) as u16).into()
+/// Starts something at as many addresses on loopback as it needs, which are likely to be free; elsewhere, if they are
+/// not.
+///
+/// # Panics
+/// If it starts nowhere.
+pub(super) fn on_free_ports<T, const N: usize>(start: impl Fn([SocketAddr; N]) -> Option<T>) -> T {
+    for _ in 0..ATTEMPTS {
+        let number = RandomState::new().hash_one(std::process::id());
+        let first = PORTS.start + (number % (PORTS.len() - N) as u64) as u16;
+        let addresses = std::array::from_fn(|n| (Ipv4Addr::LOCALHOST, first + n as u16).into());
+        if let Some(started) = start(addresses) {
+            return started;
+        }
+    }
+    panic!("a server finds no free port");
+}
+
+/// Starts something again where it was before.
+///
+/// # Panics
+/// If it does not start.
+pub(super) fn again<T>(start: impl Fn() -> Option<T>) -> T {
+    for _ in 0..ATTEMPTS {
+        if let Some(started) = start() {
+            return started;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    panic!("a server does not come back");
 }
 
 /// Waits until a server listens there. Says whether it does, and nobody else.

@@ -1,23 +1,28 @@
 //! A server that speaks the protocol of S3, in this process.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
-use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use larder::config::Secret;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsAcceptor;
 
 use super::bucket::{Bucket, Faults};
-use super::port::{ATTEMPTS, some_address};
+use super::certificates::Certificates;
+use super::port::{again, on_free_ports};
 use super::server::Server;
 use crate::{AccessKey, S3Options};
 
@@ -27,18 +32,24 @@ const PREFIX: &str = "team";
 const KEY: (&str, &str) = ("larder-test", "hush-hush-hush");
 
 /// A server with one bucket. It keeps what it has over a restart.
-#[derive(Debug)]
 pub struct S3Server {
     /// Ends with all connections when it is killed.
     running: Option<Runtime>,
     address: SocketAddr,
     directory: TempDir,
     faults: Arc<Faults>,
+    tls: Option<TlsAcceptor>,
+}
+
+impl fmt::Debug for S3Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Server").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Server for S3Server {
     fn start() -> Self {
-        Self::start_with(Faults::default())
+        Self::start_with(Faults::default(), None)
     }
 
     fn address(&self) -> SocketAddr {
@@ -46,7 +57,8 @@ impl Server for S3Server {
     }
 
     fn url_at(&self, address: SocketAddr) -> String {
-        format!("s3://{BUCKET}/{PREFIX}?endpoint=http://{address}&path_style=true")
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("s3://{BUCKET}/{PREFIX}?endpoint={scheme}://{address}&path_style=true")
     }
 
     fn kill(&mut self) {
@@ -57,14 +69,8 @@ impl Server for S3Server {
 
     fn restart(&mut self) {
         self.kill();
-        for _ in 0..ATTEMPTS {
-            self.running = serve(self.directory.path(), self.address, &self.faults);
-            if self.running.is_some() {
-                return;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        panic!("the server does not come back");
+        let running = again(|| serve(self.directory.path(), self.address, &self.faults, self.tls.as_ref()));
+        self.running = Some(running);
     }
 }
 
@@ -74,21 +80,25 @@ impl S3Server {
     /// # Panics
     /// If it does not start.
     pub fn start_heedless() -> Self {
-        Self::start_with(Faults { heedless: true.into(), ..Faults::default() })
+        Self::start_with(Faults { heedless: true.into(), ..Faults::default() }, None)
     }
 
-    fn start_with(faults: Faults) -> Self {
+    /// Starts a server that only speaks encrypted, with a certificate for loopback.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn encrypted(certificates: &Certificates) -> Self {
+        Self::start_with(Faults::default(), Some(acceptor(certificates)))
+    }
+
+    fn start_with(faults: Faults, tls: Option<TlsAcceptor>) -> Self {
         let faults = Arc::new(faults);
         let directory = tempfile::Builder::new().prefix("s3").tempdir().expect("a temporary directory");
         std::fs::create_dir(directory.path().join(BUCKET)).expect("a directory for the bucket");
-        for _ in 0..ATTEMPTS {
-            let address = some_address();
-            let running = serve(directory.path(), address, &faults);
-            if running.is_some() {
-                return Self { running, address, directory, faults };
-            }
-        }
-        panic!("the server finds no free port");
+        let (running, address) = on_free_ports(|[address]| {
+            Some((serve(directory.path(), address, &faults, tls.as_ref())?, address))
+        });
+        Self { running: Some(running), address, directory, faults, tls }
     }
 
     /// What its bucket is opened with.
@@ -125,7 +135,12 @@ impl Drop for S3Server {
 }
 
 /// Starts a server; `None` if its port is taken.
-fn serve(directory: &Path, address: SocketAddr, faults: &Arc<Faults>) -> Option<Runtime> {
+fn serve(
+    directory: &Path,
+    address: SocketAddr,
+    faults: &Arc<Faults>,
+    tls: Option<&TlsAcceptor>,
+) -> Option<Runtime> {
     let listener = std::net::TcpListener::bind(address).ok()?;
     listener.set_nonblocking(true).expect("a listener that does not block");
     let files = FileSystem::new(directory).expect("a directory for a server");
@@ -133,18 +148,40 @@ fn serve(directory: &Path, address: SocketAddr, faults: &Arc<Faults>) -> Option<
     service.set_auth(SimpleAuth::from_single(KEY.0, KEY.1));
     let running = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let running = running.expect("a runtime");
-    running.spawn(accept(listener, service.build()));
+    running.spawn(accept(listener, service.build(), tls.cloned()));
     Some(running)
 }
 
-async fn accept(listener: std::net::TcpListener, service: S3Service) {
+async fn accept(listener: std::net::TcpListener, service: S3Service, tls: Option<TlsAcceptor>) {
     let listener = TcpListener::from_std(listener).expect("a listener of this runtime");
     while let Ok((connection, _)) = listener.accept().await {
-        let service = service.clone();
+        let (service, tls) = (service.clone(), tls.clone());
         tokio::spawn(async move {
-            let http = hyper::server::conn::http1::Builder::new();
-            // A connection that breaks is what tests are about.
-            let _ = http.serve_connection(TokioIo::new(connection), service).await;
+            match tls {
+                None => answer(connection, service).await,
+                Some(tls) => {
+                    // Whoever does not trust it goes away.
+                    let Ok(connection) = tls.accept(connection).await else { return };
+                    answer(connection, service).await;
+                }
+            }
         });
     }
+}
+
+async fn answer(connection: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, service: S3Service) {
+    let http = hyper::server::conn::http1::Builder::new();
+    // A connection that breaks is what tests are about.
+    let _ = http.serve_connection(TokioIo::new(connection), service).await;
+}
+
+/// What a server shows who it is with.
+fn acceptor(certificates: &Certificates) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let chain = CertificateDer::pem_file_iter(certificates.server()).expect("a file of certificates");
+    let chain = chain.collect::<Result<_, _>>().expect("certificates");
+    let key = PrivateKeyDer::from_pem_file(certificates.server_key()).expect("a key");
+    let config = config.expect("a protocol").with_no_client_auth().with_single_cert(chain, key);
+    TlsAcceptor::from(Arc::new(config.expect("a certificate with its key")))
 }

@@ -1,4 +1,4 @@
-//! Servers of one's own: on loopback, on a free port, in a directory that goes with them.
+//! Servers of one's own: what tests of all shared tiers ask of one, and processes that end.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -6,9 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
-use super::port::{ATTEMPTS, STARTS, some_address};
+use super::port::STARTS;
 
 /// A server on which there is a shared tier, and which ends with this. What tests of all such tiers ask of one.
 pub trait Server: Sized + Send {
@@ -39,106 +37,72 @@ pub trait Server: Sized + Send {
     fn restart(&mut self);
 }
 
-/// A `redis-server`. It keeps nothing over a restart.
+/// A process that ends with this.
 #[derive(Debug)]
-pub struct RedisServer {
-    child: Child,
-    address: SocketAddr,
-    directory: TempDir,
-}
+pub(super) struct Running(Child);
 
-impl Server for RedisServer {
-    fn start() -> Self {
-        let directory = tempfile::Builder::new().prefix("redis").tempdir().expect("a temporary directory");
-        for _ in 0..ATTEMPTS {
-            let address = some_address();
-            if let Some(child) = spawn(&directory, address) {
-                return Self { child, address, directory };
-            }
-        }
-        panic!("redis-server finds no free port");
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    fn url_at(&self, address: SocketAddr) -> String {
-        format!("redis://{address}")
-    }
-
-    fn kill(&mut self) {
+impl Running {
+    pub(super) fn kill(&mut self) {
         // It may be gone already, which is what is wanted.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 
-    fn restart(&mut self) {
-        self.kill();
-        for _ in 0..ATTEMPTS {
-            if let Some(child) = spawn(&self.directory, self.address) {
-                self.child = child;
-                return;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        panic!("redis-server does not come back");
-    }
-}
-
-impl RedisServer {
-    /// Asks it something, as a line of words, and returns what it says, as `redis-cli` shows it.
+    /// Starts a server and waits until it is ready; `None` if it ended at once, as a port is taken.
     ///
     /// # Panics
-    /// If `redis-cli` cannot be run.
-    pub fn ask(&self, words: &[&str]) -> String {
-        let port = self.address.port().to_string();
-        let output = Command::new("redis-cli").args(["-h", "127.0.0.1", "-p", &port]).args(words).output();
-        let output = output.expect("redis-cli comes with redis-server: apt-get install redis-server");
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    /// If it cannot be started; `package` is what it is installed with.
+    pub(super) fn start(
+        command: &mut Command,
+        package: &str,
+        is_ready: impl Fn(&Child) -> io::Result<bool>,
+    ) -> Option<Self> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program}: {error}; install it with: apt-get install {package}"));
+        let mut running = Self(child);
+        let until = Instant::now() + STARTS;
+        loop {
+            let is_ready = is_ready(&running.0).is_ok_and(|is_ready| is_ready);
+            // Another server may have the port, and this one be about to end.
+            if running.0.try_wait().expect("a child can be asked").is_some() {
+                return None;
+            }
+            if is_ready {
+                return Some(running);
+            }
+            assert!(Instant::now() < until, "{program} does not answer");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
-impl Drop for RedisServer {
+impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
     }
 }
 
-/// Starts a server; `None` if it ended at once, as its port is taken.
-fn spawn(directory: &TempDir, address: SocketAddr) -> Option<Child> {
-    let port = address.port().to_string();
-    let mut child = Command::new("redis-server")
-        .args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no", "--dir"])
-        .arg(directory.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| {
-            panic!("redis-server: {error}; install it with: apt-get install redis-server")
-        });
+/// Waits until something is so.
+///
+/// # Panics
+/// If it takes too long; `what` is what is waited for.
+pub(super) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let until = Instant::now() + STARTS;
-    loop {
-        if child.try_wait().expect("a child can be asked").is_some() {
-            return None;
-        }
-        // Another server may have the port, and this one be about to end.
-        if process_of(address).is_ok_and(|process| process == child.id()) {
-            return Some(child);
-        }
-        assert!(Instant::now() < until, "redis-server does not answer");
-        thread::sleep(Duration::from_millis(5));
+    while !is_so() {
+        assert!(Instant::now() < until, "{what} takes too long");
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Which process answers there.
-fn process_of(address: SocketAddr) -> io::Result<u32> {
+/// Says something to a server and returns all that it answers until it closes the connection.
+pub(super) fn converse(address: SocketAddr, said: &[u8]) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    stream.write_all(b"INFO server\r\nQUIT\r\n")?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(said)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let process = answer.lines().find_map(|line| line.strip_prefix("process_id:")?.trim().parse().ok());
-    process.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    Ok(answer)
 }

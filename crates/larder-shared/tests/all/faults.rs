@@ -1,6 +1,5 @@
 //! A network and a server that misbehave: no answer is ever wrong, and none fails.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use larder::engine::Origin;
@@ -41,23 +40,14 @@ pub(crate) async fn is_back(node: &Node, from: &Node) {
 /// What a machine asks for in bad weather is right; returns whether it left the shared tier alone.
 async fn check<S: Server>(weather: Weather) -> bool {
     let server = S::start();
-    check_at(server.address(), |address| server.url_at(address), weather).await
-}
-
-/// The same of a server at this address.
-pub(crate) async fn check_at(
-    server: SocketAddr,
-    url_at: impl Fn(SocketAddr) -> String,
-    weather: Weather,
-) -> bool {
-    let proxy = Proxy::start(server).await.unwrap();
-    let calm = Node::patient(&url_at(server));
+    let proxy = Proxy::start(server.address()).await.unwrap();
+    let calm = Node::patient(&server.url());
     let ids: Vec<String> = (0..6).map(|n| format!("{weather:?} {n}").replace(['(', ')'], "-")).collect();
     for id in &ids {
         calm.ask(id).await;
     }
     calm.larder.close().await;
-    let node = Node::new(&url_at(proxy.address()), Duration::from_millis(75));
+    let node = Node::new(&server.url_at(proxy.address()), Duration::from_millis(75));
     proxy.turn(weather);
     for id in &ids {
         node.ask(id).await;

@@ -18,8 +18,7 @@ use tempfile::TempDir;
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) fn options() -> Options {
-    let (clock, s3) = (Clock::system(), S3Server::options());
-    Options { max_age: Duration::from_secs(3600), clock, token: None, s3 }
+    Options { s3: S3Server::options(), ..Options::new(Duration::from_secs(3600), Clock::system()) }
 }
 
 pub(crate) struct Node {

@@ -11,8 +11,8 @@ use larder::key::{Digest, Key, Selector};
 use larder::testing::{key, sealed};
 use larder::tier::blob::PIECE_BYTES;
 use larder::tier::{BlobForm, Epoch, PutOutcome, Refusal, Tier};
-use larder_shared::testing::{S3Server, Server};
-use larder_shared::{AccessKey, Options, S3Options, UrlError, open};
+use larder_shared::testing::{Certificates, S3Server, Server};
+use larder_shared::{AccessKey, Options, S3Options, TlsFiles, UrlError, open};
 
 use crate::lab::{SOON, options};
 
@@ -363,4 +363,21 @@ async fn no_error_tells_the_secret_or_the_token() {
     assert!(!words.contains("hush"), "{words}");
     let s3 = S3Options::default();
     assert!(matches!(open(&server.url(), Options { s3, ..options() }), Err(UrlError::NoAccessKey)));
+}
+
+#[tokio::test]
+async fn an_encrypted_connection_is_made_to_whom_the_settings_trust_and_to_nobody_else() {
+    let (certificates, others) = (Certificates::make(), Certificates::make());
+    let server = S3Server::encrypted(&certificates);
+    let trusting = |authorities| {
+        let tls = TlsFiles { authorities, ..TlsFiles::default() };
+        open(&server.url(), Options { tls, ..options() }).unwrap()
+    };
+    let (tier, key) = (trusting(Some(certificates.authority())), key("tls", "k@1/x"));
+    assert!(put(&*tier, &key, &[], tier.epoch().await.unwrap()).await.is_kept());
+    for stranger in [trusting(None), trusting(Some(others.authority()))] {
+        let error = stranger.get(&key).await.unwrap_err();
+        let why = std::error::Error::source(&error).unwrap().to_string();
+        assert!(why.starts_with("its certificate is not trusted here"), "{why}");
+    }
 }

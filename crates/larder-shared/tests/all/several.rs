@@ -1,0 +1,135 @@
+//! Redis on several servers, of which one dies and another takes its place.
+
+use std::time::Duration;
+
+use larder::engine::Origin;
+use larder::key::{Key, Selector};
+use larder::stats::Place;
+use larder::testing::{key, sealed};
+use larder::tier::{Epoch, Invalidations, Tier};
+use larder_shared::open;
+use larder_shared::testing::{RedisCluster, WatchedRedis};
+
+use crate::faults::is_back;
+use crate::lab::{Node, SOON, options};
+use crate::{conformance, log};
+
+/// Machines that ask before, while and after another server takes the place of one that died.
+async fn check_takeover(url: &str, kill: impl FnOnce()) {
+    let (a, b) = (Node::patient(url), Node::patient(url));
+    a.ask("before").await;
+    a.larder.close().await;
+    assert_eq!(b.ask("before").await, Origin::Kept(Place::Shared));
+    kill();
+    for node in [&a, &b] {
+        for n in 0..4 {
+            node.ask(&format!("meanwhile {n}")).await;
+        }
+    }
+    is_back(&a, &b).await;
+    is_back(&b, &a).await;
+}
+
+/// What was invalidated right before a server died.
+struct Gone {
+    tier: std::sync::Arc<dyn Tier>,
+    key: Key,
+    began: Epoch,
+    selector: Selector,
+}
+
+impl Gone {
+    async fn invalidated(url: &str) -> Self {
+        let [one, tier] = [(), ()].map(|()| open(url, options()).unwrap());
+        let key = key("gone", "k@1/x");
+        let began = tier.epoch().await.unwrap();
+        assert!(one.put(vec![sealed(&key, b"value", &[], began)]).await.unwrap()[0].is_kept());
+        assert!(tier.get(&key).await.unwrap().is_some());
+        let selector = Selector::key(&key);
+        one.invalidate(&selector).await.unwrap();
+        Self { tier, key, began, selector }
+    }
+
+    /// Waits until the log can be read again. It has the invalidation, or says that anything may have been invalidated.
+    async fn is_heard_of(&self) {
+        let heard = async {
+            loop {
+                match self.tier.invalidated_since(self.began).await {
+                    Ok(Invalidations { selectors, .. }) => return selectors,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        let heard = tokio::time::timeout(SOON, heard).await.expect("another takes its place");
+        assert!(heard.is_none_or(|selectors| selectors.contains(&self.selector)));
+        assert_eq!(self.tier.get(&self.key).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_passes_the_suites_of_all_tiers() {
+    let cluster = RedisCluster::start();
+    conformance::check(&cluster.url()).await;
+    conformance::check_namespaces(&cluster.url()).await;
+    log::check_two_handles(&cluster.url()).await;
+    log::check_memory(&cluster.url()).await;
+}
+
+#[tokio::test]
+async fn a_server_of_a_cluster_that_dies_in_mid_run_is_done_without_until_another_takes_its_place() {
+    let mut cluster = RedisCluster::start();
+    let url = cluster.url();
+    let mut nth = 0;
+    check_takeover(&url, || nth = cluster.kill_who_has("{larder1}:log")).await;
+    cluster.restart(nth);
+    let (a, b) = (Node::patient(&url), Node::patient(&url));
+    is_back(&a, &b).await;
+}
+
+#[tokio::test]
+async fn what_was_invalidated_before_a_server_of_a_cluster_died_stays_so() {
+    let mut cluster = RedisCluster::start();
+    let gone = Gone::invalidated(&cluster.url()).await;
+    cluster.kill_who_has("{larder1}:log");
+    gone.is_heard_of().await;
+    let mut cluster = RedisCluster::start();
+    let gone = Gone::invalidated(&cluster.url()).await;
+    cluster.kill_who_has(&format!("larder1:e:{}", gone.key));
+    let absent = async {
+        loop {
+            match gone.tier.get(&gone.key).await {
+                Ok(found) => return found,
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(SOON, absent).await.expect("another takes its place"), None);
+}
+
+#[tokio::test]
+async fn watched_servers_pass_the_suites_of_all_tiers() {
+    let watched = WatchedRedis::start();
+    conformance::check(&watched.url()).await;
+    conformance::check_namespaces(&watched.url()).await;
+    log::check_two_handles(&watched.url()).await;
+    log::check_memory(&watched.url()).await;
+}
+
+#[tokio::test]
+async fn a_watched_server_that_dies_in_mid_run_is_done_without_until_another_takes_its_place() {
+    let mut watched = WatchedRedis::start();
+    let url = watched.url();
+    let mut nth = 0;
+    check_takeover(&url, || nth = watched.kill_master()).await;
+    watched.restart(nth);
+    let (a, b) = (Node::patient(&url), Node::patient(&url));
+    is_back(&a, &b).await;
+}
+
+#[tokio::test]
+async fn what_was_invalidated_before_a_watched_server_died_stays_so() {
+    let mut watched = WatchedRedis::start();
+    let gone = Gone::invalidated(&watched.url()).await;
+    watched.kill_master();
+    gone.is_heard_of().await;
+}
