@@ -84,6 +84,7 @@ pub(crate) const ALL: &[Tool] = &[
     NGINX,
     Tool { name: "openssl", probe: &["version"], sources: &[Source::Apt("openssl")] },
     Tool { name: "redis-sentinel", probe: &["--version"], sources: &[Source::Apt("redis-sentinel")] },
+    Tool { name: "etcd", probe: &["--version"], sources: &[Source::Apt("etcd-server")] },
     // The server is tested with the clients that it is for.
     Tool { name: "bazel", probe: &["--version"], sources: &[Source::Apt("bazel-bootstrap")] },
     Tool { name: "ccache", probe: &["--version"], sources: &[Source::Apt("ccache")] },

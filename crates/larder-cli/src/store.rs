@@ -85,7 +85,7 @@ fn not_a_tier(error: larder_shared::UrlError) -> Failure {
     let hint = match error {
         larder_shared::UrlError::NoAccessKey => "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         _ => {
-            "write it as redis://HOST:PORT, grpc://HOST:PORT or s3://BUCKET/PREFIX; \
+            "write it as redis://HOST:PORT, etcd://HOST:PORT, grpc://HOST:PORT or s3://BUCKET/PREFIX; \
              `larder config show --origin` tells where it stands"
         }
     };

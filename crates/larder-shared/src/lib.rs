@@ -8,10 +8,12 @@
 //! Not here: whether a shared tier is worth asking (`larder::tier::stack`), what is sent and brought when
 //! (`larder::engine`).
 
-#[cfg(feature = "s3")]
+#[cfg(feature = "etcd")]
+mod etcd;
+#[cfg(any(feature = "etcd", feature = "s3"))]
 mod http;
 mod naming;
-#[cfg(any(feature = "redis", feature = "s3"))]
+#[cfg(any(feature = "etcd", feature = "redis", feature = "s3"))]
 mod pending;
 #[cfg(feature = "redis")]
 mod redis;
@@ -25,6 +27,8 @@ pub mod testing;
 mod tls;
 mod url;
 
+#[cfg(feature = "etcd")]
+pub use etcd::Etcd;
 #[cfg(feature = "redis")]
 pub use redis::Redis;
 #[cfg(feature = "remote-execution")]

@@ -82,7 +82,7 @@ impl Tls {
     }
 
     /// The configuration of a connection. Reads whom this machine trusts, where no file says so.
-    #[cfg(feature = "s3")]
+    #[cfg(any(feature = "etcd", feature = "s3"))]
     pub(crate) fn config(&self) -> Result<ClientConfig, UrlError> {
         let config = config()?.with_root_certificates(self.roots()?);
         match &self.identity {
@@ -92,12 +92,12 @@ impl Tls {
     }
 
     /// The configuration of who makes no encrypted connection.
-    #[cfg(feature = "s3")]
+    #[cfg(any(feature = "etcd", feature = "s3"))]
     pub(crate) fn trusting_nobody() -> Result<ClientConfig, UrlError> {
         Ok(config()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
     }
 
-    #[cfg(feature = "s3")]
+    #[cfg(any(feature = "etcd", feature = "s3"))]
     fn roots(&self) -> Result<RootCertStore, UrlError> {
         let Some(authorities) = &self.authorities else {
             let mut roots = RootCertStore::empty();

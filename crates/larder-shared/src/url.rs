@@ -84,6 +84,8 @@ pub enum UrlError {
 pub fn open(url: &str, options: Options) -> Result<Arc<dyn Tier>, UrlError> {
     let (scheme, _) = url.split_once("://").ok_or(UrlError::NoScheme)?;
     match scheme {
+        #[cfg(feature = "etcd")]
+        "etcd" | "etcds" => Ok(Arc::new(crate::Etcd::open(url, options)?)),
         #[cfg(feature = "redis")]
         _ if crate::redis::speaks(scheme) => Ok(Arc::new(crate::Redis::open(url, options)?)),
         #[cfg(feature = "remote-execution")]

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use expect_test::expect;
-use larder_shared::testing::{RedisServer, S3Server, Server};
+use larder_shared::testing::{Certificates, EtcdServer, RedisServer, S3Server, Server};
 
 use crate::lab::Lab;
 
@@ -262,8 +262,6 @@ fn reading_and_writing_can_be_switched_off_each_for_itself() {
         "+@read",
         "+@connection",
         "+eval",
-        "+multi",
-        "+exec",
     ]);
     let url = server.url().replace("redis://", "redis://reader:pw@");
     eve.variable("LARDER_SHARED", &url).variable("LARDER_SHARED_WRITE", "false");
@@ -292,6 +290,50 @@ fn a_dead_shared_tier_is_told_of_and_changes_nothing_else() {
     assert!(dead.stderr.contains(warning), "{}", dead.stderr);
     assert_eq!(dead.stderr.matches("tier").count(), 1, "{}", dead.stderr);
     assert_eq!(run(&ada, &[]).ends(), "build from disk, count from disk");
+    // The next process does not find out anew, and says so.
+    let dead = run(&ada, &["--force"]);
+    assert!(dead.summary["shared"]["trouble"].as_str().unwrap().ends_with(" s ago"), "{}", dead.summary);
+    assert!(dead.stderr.contains(warning), "{}", dead.stderr);
+    server.restart();
+    let back = run(&ada, &["--force"]);
+    assert_eq!(
+        (back.ends().as_str(), &back.summary["shared"]["trouble"]),
+        ("build ran, count ran", &serde_json::Value::Null)
+    );
+    assert_eq!(run(&machine(&server, "bob"), &[]).ends(), "build from shared, count from shared");
+}
+
+#[test]
+fn etcd_brings_results_and_invalidations_to_other_machines_encrypted_if_that_is_wanted() {
+    let certificates = Certificates::make();
+    for server in [EtcdServer::start(), EtcdServer::encrypted(&certificates)] {
+        let machine = |name| {
+            let mut lab = machine(&server, name);
+            let files = [
+                ("LARDER_SHARED_CA", certificates.authority()),
+                ("LARDER_SHARED_CERT", certificates.client()),
+                ("LARDER_SHARED_KEY", certificates.client_key()),
+            ];
+            for (name, path) in files {
+                lab.variable(name, path.to_str().unwrap());
+            }
+            lab
+        };
+        let (ada, bob) = (machine("ada"), machine("bob"));
+        assert_eq!(run(&ada, &[]).ends(), "build ran, count ran");
+        assert_eq!(run(&bob, &[]).ends(), "build from shared, count from shared");
+        assert_eq!(tree(&ada, "project/dist"), tree(&bob, "project/dist"));
+        ada.stdout(&["cache", "invalidate", "kind:task"]);
+        assert_eq!(run(&bob, &[]).ends(), "build ran, count ran");
+    }
+    // Whom nobody vouches for is done without, and the run says why.
+    let (server, others) = (EtcdServer::encrypted(&certificates), Certificates::make());
+    let mut eve = machine(&server, "eve");
+    eve.variable("LARDER_SHARED_CA", others.authority().to_str().unwrap());
+    let run = run(&eve, &[]);
+    assert_eq!(run.ends(), "build ran, count ran");
+    let warning = "warning: the shared tier etcd is left alone: its certificate is not trusted here (";
+    assert!(run.stderr.contains(warning), "{}", run.stderr);
 }
 
 #[test]
@@ -303,7 +345,7 @@ fn what_is_no_url_of_a_shared_tier_is_refused_and_a_password_is_shown_nowhere() 
         &["run", "build"],
         expect![[r#"
             ! error: no shared tier is known for ftp://
-            ! hint: write it as redis://HOST:PORT, grpc://HOST:PORT or s3://BUCKET/PREFIX; `larder config show --origin` tells where it stands
+            ! hint: write it as redis://HOST:PORT, etcd://HOST:PORT, grpc://HOST:PORT or s3://BUCKET/PREFIX; `larder config show --origin` tells where it stands
             exit code 2
         "#]],
     );

@@ -3,7 +3,7 @@
 use larder::key::Selector;
 use larder::testing::{check_blobs, check_leases, check_tier, key, sealed};
 use larder_shared::open;
-use larder_shared::testing::{RedisServer, Server};
+use larder_shared::testing::{EtcdServer, RedisServer, Server};
 
 use crate::lab::options;
 
@@ -17,9 +17,10 @@ async fn it_passes_the_suites_of_all_tiers<S: Server>() {
 }
 
 #[tokio::test]
-async fn two_namespaces_on_one_redis_do_not_meet() {
-    let server = RedisServer::start();
-    check_namespaces(&server.url()).await;
+async fn two_namespaces_on_one_server_do_not_meet() {
+    let (redis, etcd) = (RedisServer::start(), EtcdServer::start());
+    check_namespaces(&redis.url()).await;
+    check_namespaces(&etcd.url()).await;
 }
 
 /// The suites.

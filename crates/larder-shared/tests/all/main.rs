@@ -18,6 +18,7 @@ macro_rules! on_servers {
 macro_rules! on_each_server_with_a_log {
     ($($test:ident)+) => {
         on_servers!(redis, RedisServer, $($test)+);
+        on_servers!(etcd, EtcdServer, $($test)+);
         on_servers!(s3, S3Server, $($test)+);
     };
 }
@@ -31,6 +32,7 @@ macro_rules! on_each_server {
 }
 
 mod conformance;
+mod etcd;
 mod faults;
 mod lab;
 mod log;

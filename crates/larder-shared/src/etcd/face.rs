@@ -1,0 +1,94 @@
+//! The tier's face.
+
+use larder::key::{Digest, Key, Selector};
+use larder::stats::Place;
+use larder::tier::{
+    Answer, BlobForm, BlobSink, BlobSource, Epoch, Invalidated, Invalidations, Lease, PutOutcome, Sealed,
+    Tier,
+};
+
+use super::Etcd;
+use super::wire::{Range, Ranged};
+
+impl Tier for Etcd {
+    fn name(&self) -> &'static str {
+        "etcd"
+    }
+
+    fn place(&self) -> Place {
+        Place::Shared
+    }
+
+    fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Vec<u8>>> {
+        Box::pin(self.read(key))
+    }
+
+    fn put(&self, entries: Vec<Sealed>) -> Answer<'_, Vec<PutOutcome>> {
+        Box::pin(self.store(entries))
+    }
+
+    fn invalidate<'a>(&'a self, selector: &'a Selector) -> Answer<'a, Invalidated> {
+        Box::pin(self.invalidate_all(selector))
+    }
+
+    fn select<'a>(&'a self, selectors: &'a [Selector]) -> Answer<'a, Vec<Key>> {
+        Box::pin(self.keys(selectors))
+    }
+
+    fn quarantine<'a>(&'a self, key: &'a Key) -> Answer<'a, ()> {
+        Box::pin(self.hide(key))
+    }
+
+    fn epoch(&self) -> Answer<'_, Epoch> {
+        Box::pin(self.epoch_now())
+    }
+
+    fn invalidated_since(&self, epoch: Epoch) -> Answer<'_, Invalidations> {
+        Box::pin(self.told_since(epoch))
+    }
+
+    fn heard(&self, epoch: Epoch) -> Answer<'_, ()> {
+        Box::pin(self.hear(epoch))
+    }
+
+    fn try_lease<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Lease>> {
+        Box::pin(self.lease(key))
+    }
+
+    fn missing_blobs<'a>(&'a self, blobs: &'a [Digest]) -> Answer<'a, Vec<Digest>> {
+        Box::pin(async { Ok(self.not_whole(blobs).await?) })
+    }
+
+    fn open_blob(&self, digest: Digest) -> Answer<'_, Option<Box<dyn BlobSource>>> {
+        Box::pin(self.read_pieces(digest))
+    }
+
+    fn make_blob(&self, digest: Digest, form: BlobForm) -> Answer<'_, Option<Box<dyn BlobSink>>> {
+        Box::pin(async move { Ok(self.write_pieces(digest, form)) })
+    }
+
+    fn quarantine_blob(&self, digest: Digest) -> Answer<'_, ()> {
+        Box::pin(self.set_aside(digest))
+    }
+
+    fn log(&self) -> String {
+        self.inner.log.clone()
+    }
+
+    fn ping(&self) -> Answer<'_, ()> {
+        Box::pin(async {
+            // A look that most of a cluster's servers have to agree on.
+            let range = Range::count(self.inner.names.epoch());
+            self.inner.gateway.ask::<_, Ranged>("kv/range", &range).await?;
+            Ok(())
+        })
+    }
+
+    fn flush(&self) -> Answer<'_, ()> {
+        // What was acknowledged is on the disks of most servers.
+        Box::pin(async {
+            self.released().await;
+            Ok(())
+        })
+    }
+}
