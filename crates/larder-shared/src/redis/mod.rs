@@ -17,7 +17,8 @@
 //! pending invalidations are written in one step; then all keys are walked and what is covered is deleted, marked or
 //! not; then it is no longer pending. So an invalidation that comes before the log is read is seen by who stores, and
 //! one that comes later finds the entry there. Whatever a pending invalidation covers is not served, so it holds from
-//! its first step on, also if whoever began it dies: others take it up.
+//! its first step on, also if whoever began it dies: others take it up. **Reading**: what is pending is asked for before the
+//! entry, as an invalidation that ended by then has removed what it covers.
 //!
 //! **Epochs** are microseconds of the server's clock, and each is above the one before: a server that lost its data, or
 //! stepped back to an older copy, tells no epoch twice, so that whoever followed the lost log notices.

@@ -62,10 +62,12 @@ impl Redis {
     pub(super) async fn read(&self, key: &Key) -> Result<Option<Vec<u8>>, TierError> {
         let names = &self.inner.names;
         let mut steps = Steps::new();
-        steps.cmd("HMGET").arg(names.entry(key)).arg("s").arg("e");
+        // An invalidation that ended before this was asked has removed what it covers.
+        steps.in_order();
         steps.cmd("HGETALL").arg(names.pending());
-        type Found = ((Option<Vec<u8>>, Option<Vec<u8>>), Vec<(u64, String)>);
-        let ((mark, envelope), pending): Found = self.inner.connections.run(Lane::Small, &steps).await?;
+        steps.cmd("HMGET").arg(names.entry(key)).arg("s").arg("e");
+        type Found = (Vec<(u64, String)>, (Option<Vec<u8>>, Option<Vec<u8>>));
+        let (pending, (mark, envelope)): Found = self.inner.connections.run(Lane::Small, &steps).await?;
         let Some(envelope) = envelope.filter(|_| mark.is_none()) else { return Ok(None) };
         let covered = !pending.is_empty() && self.is_pending(&pending, |selector| selector.matches_key(key));
         Ok((!covered).then_some(envelope))

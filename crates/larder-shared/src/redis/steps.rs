@@ -1,7 +1,7 @@
 //! Commands that go together: to one server, or each to the server of a cluster that has its key.
 //!
-//! On one server they are done in order, in a cluster side by side. What has to be done in one step, or in order, is a
-//! script: a cluster's client follows keys that moved for single commands only.
+//! On one server they are done in order, in a cluster side by side unless they say otherwise. What has to be done in one
+//! step is a script: a cluster's client follows keys that moved for single commands only.
 
 use redis::aio::MultiplexedConnection;
 use redis::cluster_async::ClusterConnection;
@@ -20,6 +20,7 @@ pub(super) enum Wire {
 pub(super) struct Steps {
     steps: Vec<Step>,
     lenient: bool,
+    ordered: bool,
 }
 
 #[derive(Debug)]
@@ -37,6 +38,11 @@ impl Steps {
     /// Takes errors for answers.
     pub(super) fn lenient(&mut self) {
         self.lenient = true;
+    }
+
+    /// Has each done when the one before is, in a cluster too.
+    pub(super) fn in_order(&mut self) {
+        self.ordered = true;
     }
 
     /// Adds a command.
@@ -83,18 +89,20 @@ impl Steps {
 
     async fn run_apart(&self, connection: &ClusterConnection) -> RedisResult<Vec<Value>> {
         let mut under_way = JoinSet::new();
-        for (nth, step) in self.steps.iter().enumerate() {
-            let (command, mut connection) = (step.command.clone(), connection.clone());
-            under_way.spawn(async move { (nth, command.query_async(&mut connection).await) });
-        }
         let mut values = vec![Value::Nil; self.steps.len()];
-        while let Some(done) = under_way.join_next().await {
+        let most = if self.ordered { 1 } else { self.steps.len() };
+        let mut waiting = self.steps.iter().enumerate();
+        loop {
+            for (nth, step) in waiting.by_ref().take(most - under_way.len()) {
+                let (command, mut connection) = (step.command.clone(), connection.clone());
+                under_way.spawn(async move { (nth, command.query_async(&mut connection).await) });
+            }
+            let Some(done) = under_way.join_next().await else { return Ok(values) };
             let (nth, value): (usize, RedisResult<Value>) = done.map_err(std::io::Error::other)?;
             match value {
                 Err(error) if self.lenient && error.code().is_some() => {}
                 value => values[nth] = value?,
             }
         }
-        Ok(values)
     }
 }

@@ -1,5 +1,7 @@
 //! Redis: what it promises beyond the suites.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use larder::key::Selector;
@@ -136,4 +138,19 @@ async fn an_epoch_of_another_log_means_that_anything_may_have_been_invalidated()
     // One that lies between two that the log has, as a server told it whose clock was ahead and whose log is lost.
     let other = larder::tier::Epoch(first.0 + 1);
     assert_eq!(tier.invalidated_since(other).await.unwrap().selectors, None);
+}
+
+#[tokio::test]
+async fn a_read_asks_what_is_pending_before_it_asks_for_the_entry() {
+    let server = RedisServer::start();
+    let tier = tier(&server);
+    let mut monitor = TcpStream::connect(server.address()).unwrap();
+    monitor.set_read_timeout(Some(SOON)).unwrap();
+    monitor.write_all(b"MONITOR\r\n").unwrap();
+    let mut seen = BufReader::new(monitor).lines().map(Result::unwrap);
+    assert_eq!(seen.next().as_deref(), Some("+OK"));
+    assert_eq!(tier.get(&key("order", "k@1/x")).await.unwrap(), None);
+    let mut asked = seen.filter(|line| line.contains("larder1"));
+    assert!(asked.next().unwrap().contains(r#""HGETALL" "{larder1}:pending""#));
+    assert!(asked.next().unwrap().contains(r#""HMGET" "larder1:e:"#));
 }
