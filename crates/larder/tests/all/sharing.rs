@@ -345,7 +345,7 @@ async fn a_tier_that_hangs_costs_less_than_a_tenth_of_a_second_in_all_and_is_the
     let team = Team::new();
     let node = team.node_with(FarOptions { patience: Duration::from_millis(75), ..FAR });
     team.tier.misbehave(Fault::Hangs);
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let mut all = tokio::task::JoinSet::new();
     let node = Arc::new(node);
     for n in 0..20 {
@@ -382,7 +382,7 @@ async fn a_tier_that_was_dead_a_moment_ago_costs_the_next_process_little_and_is_
     first.larder.close().await;
     for n in 0..3 {
         let next = first.restarted_with(&team, brief);
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         assert_eq!(next.ask(&format!("b {n}"), "one").await, is("one", Origin::Computed));
         next.larder.close().await;
         assert!(began.elapsed() <= Duration::from_millis(30), "{:?}", began.elapsed());
@@ -436,7 +436,7 @@ async fn a_tier_that_takes_nothing_at_the_end_is_given_up_and_what_was_not_sent_
     let node = team.node_with(FarOptions { patience: Duration::from_millis(75), ..FAR });
     node.ask("first", "one").await;
     node.larder.close().await;
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let tier = Arc::clone(&team.tier);
     let compute = || async move {
         tier.misbehave(Fault::Hangs);
@@ -517,7 +517,7 @@ async fn nobody_waits_for_another_machine_longer_than_is_said_nor_where_nothing_
     let held = team.disk.try_lease(&kind.key("x").unwrap()).await.unwrap().unwrap();
     let compute =
         |ready: Option<()>| async move { Ok::<_, std::io::Error>(Computed::new(format!("{ready:?}"))) };
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let ready = || std::future::ready(None);
     let answer = kind.get_or_compute_when(&kind.key("x").unwrap(), ready, compute).await.unwrap();
     assert_eq!((answer.as_str(), answer.origin), ("None", Origin::Computed));

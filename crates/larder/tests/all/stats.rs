@@ -741,7 +741,7 @@ fn of_what_a_tier_holds_the_largest_parts_are_told_apart_and_the_rest_together()
     let lab = Lab::at(Level::Full);
     let exporter = Exporter::default();
     let kind = KindName::new("k", 1).unwrap();
-    let part = |nth: u64| (Scope::new(format!("s{nth}")).unwrap(), kind.clone(), nth, 1);
+    let part = |nth: u64| (Scope::new(&format!("s{nth}")).unwrap(), kind.clone(), nth, 1);
     let usage = TierUsage { series: (1..=300).map(part).collect(), ..TierUsage::default() };
     lab.stats.probe(Place::Disk, move || Some(usage.clone()));
     metrics::with_local_recorder(&exporter, || lab.stats.tick());
