@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Mutex;
+
 use super::flight::Seat;
 use super::lookup::InMemory;
 use super::{Kind, Value};
@@ -30,14 +32,15 @@ impl<T: Value> Kind<T> {
         let mut keys: Vec<(Key, i32)> = keys.into_iter().collect();
         keys.sort_by_key(|(_, priority)| std::cmp::Reverse(*priority));
         let keys = Arc::new(parking_lot::Mutex::new(keys.into_iter()));
+        let turn = Arc::new(Mutex::new(()));
         let mut workers = tokio::task::JoinSet::new();
         for _ in 0..AT_ONCE {
-            let (kind, keys) = (self.clone(), Arc::clone(&keys));
+            let (kind, keys, turn) = (self.clone(), Arc::clone(&keys), Arc::clone(&turn));
             workers.spawn(async move {
                 let mut warmed = Warmed::default();
                 loop {
                     let Some((key, _)) = keys.lock().next() else { return warmed };
-                    kind.warm_one(&key, &mut warmed).await;
+                    kind.warm_one(&key, &turn, &mut warmed).await;
                 }
             });
         }
@@ -53,8 +56,14 @@ impl<T: Value> Kind<T> {
         total
     }
 
-    async fn warm_one(&self, key: &Key, warmed: &mut Warmed) {
-        let full = self.larder.memory_usage().is_none_or(|usage| usage.bytes >= usage.budget / 10 * 9);
+    async fn warm_one(&self, key: &Key, turn: &Mutex<()>, warmed: &mut Warmed) {
+        let is_filled = |tenths| {
+            let usage = self.larder.memory_usage();
+            usage.is_none_or(|usage| usage.bytes >= usage.budget / 10 * tenths)
+        };
+        // Where little room is left they come one by one: several at once could take more than that.
+        let _turn = if is_filled(7) { Some(turn.lock().await) } else { None };
+        let full = is_filled(9);
         if !matches!(self.in_memory(key), InMemory::Absent) {
             warmed.present += 1;
         } else if full {
