@@ -210,7 +210,7 @@ fn secrets_come_from_the_file_another_file_the_environment_or_as_digests() {
 fn mistakes_are_told_all_at_once_with_their_place_and_what_to_do() {
     check(
         r#"
-anybody = "wrte"
+anybody = "some"
 scops = {}
 [tokens.ci]
 secret = "short"
@@ -238,7 +238,7 @@ writeonce = true
 concurrent = 0
 "#,
         expect![[r#"
-            conf/access.toml:2:11: `anybody` can't be "wrte" (it is one of read, write, admin)
+            conf/access.toml:2:11: `anybody` can't be "some" (it is one of read, write, admin)
             conf/access.toml:3:1: unknown key `scops` in the file (did you mean `scopes`?)
             conf/access.toml:5:10: the secret has fewer than 16 bytes (`larder serve token` makes one that nobody guesses)
             conf/access.toml:6:8: `role` is an integer, which it can't be (write a string)
