@@ -184,8 +184,8 @@ impl Disk {
 
     /// Begins to read a blob's content; `None` if it is not there or was damaged, in which case it is set aside.
     ///
-    /// Blocks: for as long as hashing all of it takes, about a seventh of a second for a gigabyte, where this process
-    /// has not checked its file since that was last changed; else for about 10 µs.
+    /// Blocks: for as long as reading and hashing all of it takes, where this process has not checked its file since
+    /// that was last changed; else for as long as opening a file.
     pub fn open_content(&self, digest: Digest) -> Result<Option<Content>, TierError> {
         let Some(found) = locate(self.root(), digest).map_err(TierError::Io)? else { return Ok(None) };
         let content = self.checked_content(digest, &found).map_err(TierError::Io)?;

@@ -61,7 +61,7 @@ impl Disk {
 impl Disk {
     /// Writes down that entries were used, which memory gave and the disk was not asked for. Blocks.
     ///
-    /// One that was noted a short while ago, or is not there, costs a look-up. Cost: about 5 µs a key.
+    /// One that was noted a short while ago, or is not there, costs a look-up.
     pub fn note_uses(&self, keys: &[Key]) -> Result<(), TierError> {
         if self.read_only() {
             return Ok(());
