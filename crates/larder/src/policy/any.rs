@@ -65,11 +65,6 @@ impl Policy for AnyPolicy {
         each!(self, policy => policy.prepare(hash))
     }
 
-    #[inline]
-    fn next(&self) -> Option<Slot> {
-        each!(self, policy => policy.next())
-    }
-
     fn reweigh(&mut self, slot: Slot, arrival: Arrival) {
         each!(self, policy => policy.reweigh(slot, arrival));
     }

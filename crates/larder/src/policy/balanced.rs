@@ -45,10 +45,8 @@ const NARROWLY: u64 = 20;
 #[derive(Debug)]
 pub struct Balanced {
     queues: Queues<2>,
-    /// Who left the small queue.
-    unproven: Ghost,
-    /// Who left the main queue, not long ago.
-    spent: Ghost,
+    /// Who left, in a line for each queue; who left the main queue is remembered for a short while.
+    ghost: Ghost<2>,
     share: Share,
     /// Nobody had to leave yet.
     filling: bool,
@@ -60,8 +58,7 @@ impl Default for Balanced {
     fn default() -> Self {
         Self {
             queues: Queues::default(),
-            unproven: Ghost::default(),
-            spent: Ghost::default(),
+            ghost: Ghost::default(),
             share: Share::START,
             filling: true,
             turn: 0,
@@ -101,35 +98,42 @@ impl Balanced {
 
     /// All entries as they arrived, with cost per weight in place of the cost.
     pub(super) fn entries(&self) -> impl Iterator<Item = (Slot, u64, u64, f32)> {
-        self.queues.iter().map(|(slot, member)| (slot, member.hash, member.weight, member.density))
+        self.queues.iter().map(|(slot, member)| (slot, member.hash, member.weight, member.density()))
     }
 
     /// Whether an entry that arrives was here, and what that says about the queues.
     fn recall(&mut self, hash: u64) -> Admission {
-        let narrowly = self.queues.total_weight() / NARROWLY;
-        if let Some(since) = self.unproven.recall(hash) {
-            if since <= narrowly {
-                self.share.grow();
+        match self.ghost.recall(hash) {
+            None => Admission::Fresh,
+            Some((SMALL, since)) => {
+                if since <= self.queues.total_weight() / NARROWLY {
+                    self.share.grow();
+                }
+                Admission::Returning
             }
-            return Admission::Returning;
+            Some(_) => {
+                self.share.shrink();
+                Admission::Fresh
+            }
         }
-        if self.spent.recall(hash).is_some() {
-            self.share.shrink();
-        }
-        Admission::Fresh
     }
 
-    fn leave(&mut self, slot: Slot) -> Option<Slot> {
+    /// Who is looked at next when somebody has to leave, and the queue.
+    #[inline]
+    fn first(&self) -> Option<(usize, Slot)> {
+        let [small, main] = [SMALL, MAIN].map(|queue| Some((queue, self.queues.first(queue)?)));
+        if self.small_is_full() { small.or(main) } else { main.or(small) }
+    }
+
+    #[inline]
+    fn leave(&mut self, queue: usize, slot: Slot) {
         let (weight, len) = (self.queues.total_weight(), self.queues.len());
-        let queue = self.queues.queue_of(slot);
         let member = self.queues.take(slot);
-        if queue == SMALL {
-            let most = weight.saturating_mul(REMEMBERED_TENTHS) / 10;
-            self.unproven.push(member.hash, member.weight, most, GHOSTS_PER_ENTRY * len);
-        } else {
-            self.spent.push(member.hash, member.weight, weight / NARROWLY, len);
-        }
-        Some(slot)
+        let (most_weight, most) = match queue {
+            SMALL => (weight.saturating_mul(REMEMBERED_TENTHS) / 10, GHOSTS_PER_ENTRY * len),
+            _ => (weight / NARROWLY, len),
+        };
+        self.ghost.push(queue, member.hash, member.weight, most_weight, most);
     }
 
     /// Whether it is the turn of one who proved nothing to go on.
@@ -166,13 +170,7 @@ impl Policy for Balanced {
 
     #[inline]
     fn prepare(&self, hash: u64) {
-        self.unproven.prepare(hash);
-        self.spent.prepare(hash);
-    }
-
-    #[inline]
-    fn next(&self) -> Option<Slot> {
-        self.queues.prepare(SMALL)
+        self.ghost.prepare(hash);
     }
 
     fn reweigh(&mut self, slot: Slot, arrival: Arrival) {
@@ -187,22 +185,25 @@ impl Policy for Balanced {
         self.filling = false;
         // Each turn ends, moves somebody on or takes one use from somebody, and nobody has more than three.
         loop {
-            let small = self.queues.first(SMALL).filter(|_| self.small_is_full());
-            let slot = small.or_else(|| self.queues.first(MAIN)).or_else(|| self.queues.first(SMALL))?;
+            let (queue, slot) = self.first()?;
             let mark = marks.mark(slot);
             let uses = mark.count().min(MOST_USES);
-            if self.queues.queue_of(slot) == SMALL {
-                if uses < PROVEN_USES && !self.try_out() {
-                    return self.leave(slot);
-                }
-                mark.set_count(0);
+            let leaves = match queue {
+                SMALL => uses < PROVEN_USES && !self.try_out(),
+                _ => uses == 0,
+            };
+            if leaves {
+                self.leave(queue, slot);
             } else {
-                if uses == 0 {
-                    return self.leave(slot);
-                }
-                mark.set_count(uses - 1);
+                mark.set_count(if queue == SMALL { 0 } else { uses - 1 });
+                self.queues.shift(MAIN, slot);
             }
-            self.queues.shift(MAIN, slot);
+            if let Some(next) = self.queues.look_ahead(queue, marks) {
+                self.ghost.prepare(next.hash);
+            }
+            if leaves {
+                return Some(slot);
+            }
         }
     }
 

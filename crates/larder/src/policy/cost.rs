@@ -103,14 +103,6 @@ impl Policy for Cost {
         }
     }
 
-    #[inline]
-    fn next(&self) -> Option<Slot> {
-        match &self.order {
-            Order::Alike(order) => order.next(),
-            Order::Different(order) => order.next(),
-        }
-    }
-
     fn reweigh(&mut self, slot: Slot, arrival: Arrival) {
         match &mut self.order {
             Order::Alike(order) => order.reweigh(slot, arrival),

@@ -113,12 +113,6 @@ pub trait Policy {
         let _ = hash;
     }
 
-    /// Tells who is likely looked at first when somebody has to leave again, and begins to fetch what that will touch.
-    /// Changes nothing; for speed alone.
-    fn next(&self) -> Option<Slot> {
-        None
-    }
-
     /// Picks who leaves and forgets it, remembering perhaps that it was there. `None` if nobody is left.
     fn evict(&mut self, marks: &impl Marks) -> Option<Slot>;
 

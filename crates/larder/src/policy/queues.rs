@@ -2,7 +2,7 @@
 //!
 //! Invariant: a slot stands in at most one queue; a queue's totals are the sums over its members.
 
-use super::{Arrival, Slot, fetch};
+use super::{Arrival, Marks, Slot, fetch};
 
 const END: Slot = Slot::MAX;
 
@@ -14,19 +14,19 @@ pub(super) struct Queues<const N: usize> {
     next_turn: u32,
 }
 
-/// What is known of a slot that stands in a queue.
+/// What is known of a slot that stands in a queue. Two to a cache line: leaving costs a fetch of each neighbour.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(32))]
 pub(super) struct Member {
     pub hash: u64,
     pub weight: u64,
-    pub density: f32,
+    cost: f32,
     standing: Standing,
     before: Slot,
     after: Slot,
 }
 
-const _: () =
-    assert!(size_of::<Member>() == 32, "two to a cache line: leaving costs a fetch of each neighbour");
+const _: () = assert!(size_of::<Member>() == 32);
 
 /// A queue in the two highest bits, and a turn, which begins anew after a billion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,11 @@ impl Standing {
 }
 
 impl Member {
+    /// Cost per unit of weight.
+    pub(super) fn density(&self) -> f32 {
+        self.cost / self.weight as f32
+    }
+
     /// Higher for who joined its queue later, unless turns began anew in between.
     pub(super) fn turn(&self) -> u64 {
         u64::from(self.standing.0 % Standing::TURNS)
@@ -79,7 +84,7 @@ impl<const N: usize> Queues<N> {
         let member = Member {
             hash: arrival.hash,
             weight: arrival.weight,
-            density: arrival.density(),
+            cost: arrival.cost.max(1) as f32,
             standing: Standing::NOWHERE,
             before: END,
             after: END,
@@ -97,6 +102,7 @@ impl<const N: usize> Queues<N> {
     }
 
     /// Takes a slot out of the queue that it stands in.
+    #[inline]
     pub(super) fn take(&mut self, slot: Slot) -> Member {
         let member = self.members[slot as usize];
         let queue = &mut self.queues[member.standing.queue()];
@@ -142,7 +148,7 @@ impl<const N: usize> Queues<N> {
         let queue = &mut self.queues[member.standing.queue()];
         queue.weight = queue.weight - member.weight + arrival.weight;
         member.weight = arrival.weight;
-        member.density = arrival.density();
+        member.cost = arrival.cost.max(1) as f32;
     }
 
     /// Who joined `queue` first of those who are in it.
@@ -150,13 +156,15 @@ impl<const N: usize> Queues<N> {
         Some(self.queues[queue].first).filter(|&slot| slot != END)
     }
 
-    /// Who joined `queue` first; what its leaving touches is being fetched. What is known of it is at hand already, as
-    /// whoever stood before it has just left.
+    /// Begins to fetch who comes second in `queue`, after its head has left, and tells who is first: what is known of that
+    /// one is at hand, as it came second before.
     #[inline]
-    pub(super) fn prepare(&self, queue: usize) -> Option<Slot> {
-        let first = self.first(queue)?;
-        let member = self.members.get(first as usize);
-        fetch::soon(member.and_then(|member| self.members.get(member.after as usize)));
+    pub(super) fn look_ahead(&self, queue: usize, marks: &impl Marks) -> Option<&Member> {
+        let first = self.members.get(self.queues[queue].first as usize)?;
+        if let Some(second) = self.members.get(first.after as usize) {
+            fetch::soon(Some(second));
+            marks.prepare(first.after);
+        }
         Some(first)
     }
 

@@ -30,7 +30,7 @@ const REMEMBERED_TENTHS: u64 = 9;
 #[derive(Debug)]
 pub struct S3Fifo {
     queues: Queues<2>,
-    ghost: Ghost,
+    ghost: Ghost<1>,
 }
 
 impl Default for S3Fifo {
@@ -46,7 +46,7 @@ impl S3Fifo {
         let member = self.queues.take(slot);
         if remember {
             let most_weight = weight.saturating_mul(REMEMBERED_TENTHS) / 10;
-            self.ghost.push(member.hash, member.weight, most_weight, GHOSTS_PER_ENTRY * len);
+            self.ghost.push(0, member.hash, member.weight, most_weight, GHOSTS_PER_ENTRY * len);
         }
         Some(slot)
     }
@@ -71,11 +71,6 @@ impl Policy for S3Fifo {
     #[inline]
     fn prepare(&self, hash: u64) {
         self.ghost.prepare(hash);
-    }
-
-    #[inline]
-    fn next(&self) -> Option<Slot> {
-        self.queues.prepare(SMALL)
     }
 
     fn reweigh(&mut self, slot: Slot, arrival: Arrival) {

@@ -21,6 +21,13 @@ pub struct Terms {
     pub idle_after: Option<Duration>,
 }
 
+impl Terms {
+    /// Whether time does not matter to them.
+    pub(super) fn are_endless(&self) -> bool {
+        self.expires_after.is_none() && self.idle_after.is_none()
+    }
+}
+
 /// Answer to a lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup<K, V> {
@@ -122,6 +129,10 @@ impl<K, V> Default for Gone<K, V> {
 }
 
 impl<K, V> Gone<K, V> {
+    pub(super) fn of(departed: Departed<K, V>) -> Self {
+        Self { first: Some(departed), rest: Vec::new() }
+    }
+
     pub(super) fn push(&mut self, departed: Departed<K, V>) {
         if self.first.is_none() {
             self.first = Some(departed);
@@ -191,7 +202,7 @@ pub(super) struct Times {
 impl Times {
     /// Asks for the time only if the terms depend on it.
     pub(super) fn of(terms: &Terms, now: impl FnOnce() -> Instant) -> Self {
-        if terms.expires_after.is_none() && terms.idle_after.is_none() {
+        if terms.are_endless() {
             return Self { expires: u64::MAX, idle: u64::MAX, stored: 0 };
         }
         let now = now();

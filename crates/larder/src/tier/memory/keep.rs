@@ -1,12 +1,14 @@
-//! Storing an entry: first what it needs is claimed, then it goes in.
+//! Storing an entry: from what its shard has where that is enough; else what it needs is claimed first, from others as well.
 
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::entry::{Cause, Departed, Gone, Keeping, Put, Refusal, Terms, Times};
+use super::lock::LockGuard;
 use super::quota::{AXES, Quota, Taking};
 use super::shard::{Bulk, Newcomer, Replacing, Shard};
-use super::{Limits, Memory};
+use super::{Cell, Limits, Memory};
 use crate::clock::Instant;
 use crate::policy::Arrival;
 
@@ -64,28 +66,76 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     /// Where it is refused, an older value of the key is gone all the same: it is not what a caller who put a
     /// newer one wants to find.
     pub fn put(&self, key: K, mut value: V, terms: Terms, now: impl FnOnce() -> Instant) -> Put<K, V> {
-        let weight = terms.weight.max(1);
-        let limits = Limits::bytes(self.bytes.limit());
-        let mut put = Put { keeping: Keeping::Kept, gone: Gone::default() };
         let hash = self.hash(&key);
-        if weight > limits.heaviest() {
-            self.refuse(hash, &key, Refusal::TooLarge, &mut put);
-            return put;
-        }
-        let outsize = weight > self.share() / OUTSIZE_SHARE;
-        let cost = u64::try_from(terms.cost.as_nanos()).unwrap_or(u64::MAX);
-        let (arrival, groups) = (Arrival { hash, weight, cost }, [terms.scope, terms.kind]);
+        let arrival = Arrival { hash, weight: terms.weight.max(1), cost: nanos(terms.cost) };
         let cell = &self.cells[self.home(hash)];
-        let endless = terms.expires_after.is_none() && terms.idle_after.is_none();
-        // Where only the value is new nobody has to give anything.
-        if endless && cell.lock.lock().renew(&key, &mut value, arrival, groups) {
-            let [scope, kind] = groups;
-            put.gone.push(Departed { key, value, weight, scope, kind, cause: Cause::Replaced });
+        let mut shard = cell.lock.lock();
+        let Some((slot, _)) = shard.find(hash, &key) else {
+            let newcomer = self.newcomer(key, value, arrival, &terms, now);
+            return self.keep_new(cell, shard, newcomer);
+        };
+        if terms.are_endless() && shard.renew(slot, &mut value, arrival, [terms.scope, terms.kind]) {
+            drop(shard);
+            let Terms { scope, kind, .. } = terms;
+            let old = Departed { key, value, weight: arrival.weight, scope, kind, cause: Cause::Replaced };
+            return Put { keeping: Keeping::Kept, gone: Gone::of(old) };
+        }
+        drop(shard);
+        let newcomer = self.newcomer(key, value, arrival, &terms, now);
+        self.keep(newcomer, Gone::default())
+    }
+
+    /// Stores an entry whose key is not here.
+    #[inline]
+    fn keep_new(
+        &self,
+        cell: &Cell<K, V>,
+        mut shard: LockGuard<'_, Shard<K, V>>,
+        newcomer: Newcomer<K, V>,
+    ) -> Put<K, V> {
+        let Arrival { hash, weight, .. } = newcomer.arrival;
+        shard.prepare(hash);
+        let mut gone = Gone::default();
+        // Mostly this shard alone can make room.
+        let has_room = !shard.has_quotas()
+            && weight <= Limits::bytes(self.bytes.limit()).heaviest()
+            && self.take_room_at_home(&mut shard, weight, &mut gone);
+        if !has_room {
+            cell.tell(&shard);
+            drop(shard);
+            return self.keep(newcomer, gone);
+        }
+        shard.insert(newcomer);
+        self.free(&mut shard, 0, 0);
+        cell.tell(&shard);
+        Put { keeping: Keeping::Kept, gone }
+    }
+
+    #[inline]
+    fn newcomer(
+        &self,
+        key: K,
+        value: V,
+        arrival: Arrival,
+        terms: &Terms,
+        now: impl FnOnce() -> Instant,
+    ) -> Newcomer<K, V> {
+        let outsize = arrival.weight > self.share() / OUTSIZE_SHARE;
+        let bulk = if outsize { Bulk::Outsize } else { Bulk::Usual };
+        let times = Times::of(terms, now);
+        Newcomer { key, value, arrival, groups: [terms.scope, terms.kind], times, bulk }
+    }
+
+    /// Stores an entry for which others may have to be asked.
+    fn keep(&self, newcomer: Newcomer<K, V>, gone: Gone<K, V>) -> Put<K, V> {
+        let Newcomer { arrival: Arrival { hash, weight, .. }, groups, .. } = newcomer;
+        let mut put = Put { keeping: Keeping::Kept, gone };
+        if weight > Limits::bytes(self.bytes.limit()).heaviest() {
+            self.refuse(hash, &newcomer.key, Refusal::TooLarge, &mut put);
             return put;
         }
-        let times = Times::of(&terms, now);
-        let bulk = if outsize { Bulk::Outsize } else { Bulk::Usual };
-        let mut newcomer = Some(Newcomer { key, value, arrival, groups, times, bulk });
+        let cell = &self.cells[self.home(hash)];
+        let mut newcomer = Some(newcomer);
         let mut claim = Claim { weight, bytes: 0, entries: 0, groups, quotas: [None, None] };
         for _ in 0..ATTEMPTS {
             let kept =
@@ -118,7 +168,6 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     }
 
     /// Stores the entry, which is taken then, if what it needs can be had without another shard's lock.
-    #[inline]
     fn keep_at_home(
         &self,
         shard: &mut Shard<K, V>,
@@ -127,7 +176,6 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         gone: &mut Gone<K, V>,
     ) -> Result<(), Short> {
         let Some(newcomer) = waiting else { return Ok(()) };
-        shard.prepare(newcomer.arrival.hash);
         match shard.replace(newcomer) {
             Replacing::Absent => {}
             Replacing::Replaced => {
@@ -233,4 +281,9 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         }
         put.keeping = Keeping::Refused(refusal);
     }
+}
+
+/// In nanoseconds, or as many as there can be.
+fn nanos(cost: Duration) -> u64 {
+    cost.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(cost.subsec_nanos()))
 }

@@ -21,6 +21,9 @@ pub(super) struct Flag(AtomicBool);
 /// A value that one thread uses at a time.
 pub(super) type Lock<T> = lock_api::Mutex<Flag, T>;
 
+/// Whoever has one is the one.
+pub(super) type LockGuard<'a, T> = lock_api::MutexGuard<'a, Flag, T>;
+
 // SAFETY: `lock` returns only after a swap found `false`, and the flag stays `true` until the caller's `unlock`, which
 // the guard's state allows once; so meanwhile nobody else's swap finds `false`. The swap acquires what the store of
 // `unlock` releases.

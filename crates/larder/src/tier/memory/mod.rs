@@ -92,10 +92,15 @@ impl<K, V> Cell<K, V> {
     fn change<R>(&self, change: impl FnOnce(&mut Shard<K, V>) -> R) -> R {
         let mut shard = self.lock.lock();
         let result = change(&mut shard);
+        self.tell(&shard);
+        result
+    }
+
+    /// Tells how full the shard is after a change.
+    fn tell(&self, shard: &Shard<K, V>) {
         self.bytes.store(shard.bytes(), Relaxed);
         self.entries.store(shard.len() as u64, Relaxed);
         self.load.store(shard.load(), Relaxed);
-        result
     }
 }
 

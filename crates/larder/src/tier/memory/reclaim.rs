@@ -5,6 +5,7 @@
 //! a shard that holds one would otherwise lose all its usual ones.
 
 use std::hash::Hash;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -18,26 +19,47 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     /// Entries that leave, or are looked at, while a lock is held once.
     pub(super) const BATCH: usize = 64;
 
-    /// Takes the room that is missing from what is free and from who leaves this shard.
+    /// Takes room for an entry from what is free and from who leaves this shard, if there is enough.
+    #[inline]
+    pub(super) fn take_room_at_home(
+        &self,
+        shard: &mut Shard<K, V>,
+        weight: u64,
+        gone: &mut Gone<K, V>,
+    ) -> bool {
+        for _ in 0..Self::BATCH {
+            self.draw(shard, weight);
+            if shard.slack_bytes >= weight && shard.slack_entries >= 1 {
+                shard.slack_bytes -= weight;
+                shard.slack_entries -= 1;
+                return true;
+            }
+            if !self.has_fair_share(shard) {
+                return false;
+            }
+            let Some(departed) = shard.evict(Cause::Capacity) else { return false };
+            shard.slack_bytes += departed.weight;
+            shard.slack_entries += 1;
+            gone.push(departed);
+        }
+        false
+    }
+
+    /// The same for a claim, which holds on to what there is if it is not enough.
     pub(super) fn claim_room_at_home(
         &self,
         shard: &mut Shard<K, V>,
         claim: &mut Claim,
         gone: &mut Gone<K, V>,
     ) -> Option<Short> {
-        for _ in 0..Self::BATCH {
-            self.take_room(shard, claim);
-            if claim.has_room() {
-                return None;
-            }
-            if !self.has_fair_share(shard) {
-                break;
-            }
-            let Some(departed) = shard.evict(Cause::Capacity) else { break };
-            claim.inherit(&departed);
-            gone.push(departed);
+        shard.slack_bytes += mem::take(&mut claim.bytes);
+        shard.slack_entries += mem::take(&mut claim.entries);
+        if self.take_room_at_home(shard, claim.weight, gone) {
+            (claim.bytes, claim.entries) = (claim.weight, 1);
+            return None;
         }
-        if claim.has_room() { None } else { Some(Short::Room) }
+        self.take_slack(shard, claim);
+        Some(Short::Room)
     }
 
     /// Takes the room that is missing from other shards, a little from each.
@@ -104,25 +126,28 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
 
     /// Takes what is missing from the shard's slack and from the pool.
     fn take_room(&self, shard: &mut Shard<K, V>, claim: &mut Claim) {
-        let mut missing = claim.weight.saturating_sub(claim.bytes);
-        if missing > 0 {
-            let slack = missing.min(shard.slack_bytes);
-            shard.slack_bytes -= slack;
-            claim.bytes += slack;
-            missing -= slack;
+        self.draw(shard, claim.weight.saturating_sub(claim.bytes));
+        self.take_slack(shard, claim);
+    }
+
+    /// Takes what is missing from the shard's slack.
+    fn take_slack(&self, shard: &mut Shard<K, V>, claim: &mut Claim) {
+        let bytes = claim.weight.saturating_sub(claim.bytes).min(shard.slack_bytes);
+        shard.slack_bytes -= bytes;
+        claim.bytes += bytes;
+        let entries = 1u64.saturating_sub(claim.entries).min(shard.slack_entries);
+        shard.slack_entries -= entries;
+        claim.entries += entries;
+    }
+
+    /// Fetches from the pool what the shard's slack lacks for so many bytes and an entry, and a little more.
+    #[inline]
+    fn draw(&self, shard: &mut Shard<K, V>, bytes: u64) {
+        if shard.slack_bytes < bytes {
+            shard.slack_bytes += self.bytes.take(bytes - shard.slack_bytes + self.bytes.chunk());
         }
-        if missing > 0 {
-            let taken = self.bytes.take(missing + self.bytes.chunk());
-            claim.bytes += taken.min(missing);
-            shard.slack_bytes += taken.saturating_sub(missing);
-        }
-        if claim.entries == 0 {
-            if shard.slack_entries == 0 {
-                shard.slack_entries = self.entries.take(1 + self.entries.chunk());
-            }
-            let taken = shard.slack_entries.min(1);
-            shard.slack_entries -= taken;
-            claim.entries += taken;
+        if shard.slack_entries == 0 {
+            shard.slack_entries = self.entries.take(1 + self.entries.chunk());
         }
     }
 

@@ -29,10 +29,11 @@ pub(super) struct Shard<K, V> {
     table: HashTable<Slot>,
     entries: Entries<K, V>,
     policy: AnyPolicy,
-    facts: Vec<Facts>,
     timers: Vec<Timer>,
     vacant: Vec<Slot>,
     groups: [Vec<Members>; 2],
+    /// How many groups have a quota.
+    quotas: usize,
     /// Where in each group's list of members a slot stands, if the group has a quota.
     places: [Vec<u32>; 2],
     bytes: u64,
@@ -52,14 +53,15 @@ pub(super) struct Entry<K, V> {
     pub(super) timing: Timing,
 }
 
-/// What a hit does not need. Means nothing where the slot is vacant.
+/// What a hit does not need, on one cache line. Means nothing where the slot is vacant.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(32))]
 pub(super) struct Facts {
     hash: u64,
     weight: u64,
     groups: [u32; 2],
-    /// As the policy was told.
-    cost: u64,
+    /// As the policy was told, as exact as policies keep it.
+    cost: f32,
     /// Whether it counts for how full the shard is in comparison to others.
     bulk: Bulk,
 }
@@ -89,12 +91,17 @@ pub(super) struct Newcomer<K, V> {
 }
 
 /// By slot; `None` where it is vacant.
-struct Entries<K, V>(Vec<Option<Entry<K, V>>>);
+struct Entries<K, V> {
+    /// What hits need.
+    hot: Vec<Option<Entry<K, V>>>,
+    /// What they do not.
+    facts: Vec<Facts>,
+}
 
 impl<K, V> Entries<K, V> {
     #[inline]
     fn get(&self, slot: Slot) -> Option<&Entry<K, V>> {
-        self.0.get(slot as usize)?.as_ref()
+        self.hot.get(slot as usize)?.as_ref()
     }
 }
 
@@ -102,18 +109,24 @@ impl<K, V> Marks for Entries<K, V> {
     fn mark(&self, slot: Slot) -> &Mark {
         &self.get(slot).expect("the policy knows taken slots only").mark
     }
+
+    #[inline]
+    fn prepare(&self, slot: Slot) {
+        fetch::soon(self.hot.get(slot as usize));
+        fetch::soon(self.facts.get(slot as usize));
+    }
 }
 
 impl<K, V> Shard<K, V> {
     pub(super) fn new(policy: PolicyName, seed: u64) -> Self {
         Self {
             table: HashTable::new(),
-            entries: Entries(Vec::new()),
-            facts: Vec::new(),
+            entries: Entries { hot: Vec::new(), facts: Vec::new() },
             timers: Vec::new(),
             policy: AnyPolicy::new(policy),
             vacant: Vec::new(),
             groups: [Vec::new(), Vec::new()],
+            quotas: 0,
             places: [Vec::new(), Vec::new()],
             bytes: 0,
             load: 0,
@@ -144,7 +157,7 @@ impl<K, V> Shard<K, V> {
 
     /// How many slots there are, taken or not.
     pub(super) fn slots(&self) -> usize {
-        self.facts.len()
+        self.entries.facts.len()
     }
 
     /// The slot and entry of a key.
@@ -182,7 +195,7 @@ impl<K, V> Shard<K, V> {
     /// The entry in a slot, if the slot is taken.
     pub(super) fn look(&self, slot: Slot) -> Option<Seen<'_, K, V>> {
         let Entry { key, value, .. } = self.entries.get(slot)?;
-        let Facts { weight, groups: [scope, kind], .. } = self.facts[slot as usize];
+        let Facts { weight, groups: [scope, kind], .. } = self.entries.facts[slot as usize];
         Some(Seen { key, value, weight, scope, kind })
     }
 
@@ -196,6 +209,12 @@ impl<K, V> Shard<K, V> {
         Some(&self.groups[axis].get(number as usize)?.limited.as_ref()?.0)
     }
 
+    /// Whether any group has a quota here.
+    #[inline]
+    pub(super) fn has_quotas(&self) -> bool {
+        self.quotas > 0
+    }
+
     /// Begins to fetch what storing an entry will touch.
     #[inline]
     pub(super) fn prepare(&self, hash: u64) {
@@ -203,44 +222,43 @@ impl<K, V> Shard<K, V> {
     }
 
     /// Stores an entry whose key is not here, for which room and quotas have been taken.
+    #[inline(always)]
     pub(super) fn insert(&mut self, newcomer: Newcomer<K, V>) {
         let Newcomer { key, value, arrival, groups, times, bulk } = newcomer;
         let Arrival { hash, weight, cost } = arrival;
-        let facts = Facts { hash, weight, cost, groups, bulk };
+        let facts = Facts { hash, weight, cost: cost as f32, groups, bulk };
         let timing = times.timing();
         let mark = Mark::default();
-        let slot = self.vacant.pop().unwrap_or(self.facts.len() as Slot);
+        let slot = self.vacant.pop().unwrap_or(self.entries.facts.len() as Slot);
         self.policy.insert(slot, &mark, arrival);
         let entry = Some(Entry { key, value, mark, timing });
-        match self.facts.get_mut(slot as usize) {
+        match self.entries.facts.get_mut(slot as usize) {
             Some(vacant) => {
                 *vacant = facts;
-                self.entries.0[slot as usize] = entry;
+                self.entries.hot[slot as usize] = entry;
             }
             None => {
-                self.facts.push(facts);
-                self.entries.0.push(entry);
+                self.entries.facts.push(facts);
+                self.entries.hot.push(entry);
             }
         }
-        let facts = &self.facts;
+        let facts = &self.entries.facts;
         self.table.insert_unique(hash, slot, |&slot| facts[slot as usize].hash);
         self.add(weight, bulk);
-        self.time(slot, times);
+        if timing == Timing::Timed {
+            self.time(slot, times);
+        }
         for (axis, number) in AXES.into_iter().zip(groups) {
             self.join(axis, number, slot, weight);
         }
     }
 
-    /// Exchanges the value of a key for a new one, if nothing else of the entry is new and no time matters to it.
+    /// Exchanges the value in a slot for a new one, if nothing else of the entry is new and no time matters to it.
     #[inline]
-    pub(super) fn renew(&mut self, key: &K, value: &mut V, arrival: Arrival, groups: [u32; 2]) -> bool
-    where
-        K: Eq,
-    {
-        let Some((slot, _)) = self.find(arrival.hash, key) else { return false };
-        let Some(entry) = &mut self.entries.0[slot as usize] else { return false };
-        let facts = &self.facts[slot as usize];
-        if (facts.weight, facts.cost, facts.groups) != (arrival.weight, arrival.cost, groups)
+    pub(super) fn renew(&mut self, slot: Slot, value: &mut V, arrival: Arrival, groups: [u32; 2]) -> bool {
+        let Some(entry) = &mut self.entries.hot[slot as usize] else { return false };
+        let facts = &self.entries.facts[slot as usize];
+        if (facts.weight, facts.cost, facts.groups) != (arrival.weight, arrival.cost as f32, groups)
             || entry.timing == Timing::Timed
         {
             return false;
@@ -258,8 +276,8 @@ impl<K, V> Shard<K, V> {
     {
         let arrival = newcomer.arrival;
         let Some((slot, _)) = self.find(arrival.hash, &newcomer.key) else { return Replacing::Absent };
-        let Some(entry) = &mut self.entries.0[slot as usize] else { return Replacing::Absent };
-        let facts = &mut self.facts[slot as usize];
+        let Some(entry) = &mut self.entries.hot[slot as usize] else { return Replacing::Absent };
+        let facts = &mut self.entries.facts[slot as usize];
         let (timing, was_timed) = (newcomer.times.timing(), entry.timing == Timing::Timed);
         let more = arrival.weight.saturating_sub(facts.weight);
         if facts.groups != newcomer.groups || more > self.slack_bytes {
@@ -278,7 +296,7 @@ impl<K, V> Shard<K, V> {
         mem::swap(&mut entry.value, &mut newcomer.value);
         self.policy.hit(&entry.mark, arrival.hash);
         entry.timing = timing;
-        (facts.weight, facts.cost, facts.bulk) = (arrival.weight, arrival.cost, newcomer.bulk);
+        (facts.weight, facts.cost, facts.bulk) = (arrival.weight, arrival.cost as f32, newcomer.bulk);
         self.policy.reweigh(slot, arrival);
         self.slack_bytes = self.slack_bytes - more + less;
         self.subtract(old_weight, old_bulk);
@@ -314,16 +332,11 @@ impl<K, V> Shard<K, V> {
         self.release(slot, cause)
     }
 
-    /// Makes the entry leave that the policy picks, and begins to fetch the next one, which leaves before long where one
-    /// has to.
+    /// Makes the entry leave that the policy picks.
+    #[inline(always)]
     pub(super) fn evict(&mut self, cause: Cause) -> Option<Departed<K, V>> {
         let slot = self.policy.evict(&self.entries)?;
-        let departed = self.release(slot, cause);
-        if let Some(slot) = self.policy.next() {
-            fetch::soon(self.entries.0.get(slot as usize));
-            fetch::soon(self.facts.get(slot as usize));
-        }
-        departed
+        self.release(slot, cause)
     }
 
     /// Makes an entry of a group with a quota leave: of a few members, the one that the policy ranks lowest.
@@ -343,13 +356,15 @@ impl<K, V> Shard<K, V> {
     /// Introduces or lifts a group's quota here.
     pub(super) fn set_quota(&mut self, axis: usize, number: u32, quota: Option<&Arc<Quota>>) {
         let members = group(&mut self.groups[axis], number);
+        self.quotas -= usize::from(members.limited.is_some());
+        self.quotas += usize::from(quota.is_some());
         members.limited = quota.map(|quota| {
             quota.count(members.usage.bytes);
             (Arc::clone(quota), Vec::new())
         });
         if let Some((_, list)) = &mut members.limited {
             for &slot in &self.table {
-                if self.facts[slot as usize].groups[axis] == number {
+                if self.entries.facts[slot as usize].groups[axis] == number {
                     enlist(list, &mut self.places[axis], slot);
                 }
             }
@@ -357,9 +372,10 @@ impl<K, V> Shard<K, V> {
     }
 
     /// Forgets an entry that the policy has forgotten. Its quotas get back what it took; its room is the caller's.
+    #[inline(always)]
     fn release(&mut self, slot: Slot, cause: Cause) -> Option<Departed<K, V>> {
-        let Entry { key, value, timing, .. } = self.entries.0[slot as usize].take()?;
-        let Facts { hash, weight, groups: [scope, kind], bulk, .. } = self.facts[slot as usize];
+        let Entry { key, value, timing, .. } = self.entries.hot[slot as usize].take()?;
+        let Facts { hash, weight, groups: [scope, kind], bulk, .. } = self.entries.facts[slot as usize];
         if let Ok(found) = self.table.find_entry(hash, |&other| other == slot) {
             found.remove();
         }
@@ -399,6 +415,7 @@ impl<K, V> Shard<K, V> {
     }
 
     /// Counts an entry as a member of its group. What it takes of the quota was taken before.
+    #[inline]
     fn join(&mut self, axis: usize, number: u32, slot: Slot, weight: u64) {
         let members = group(&mut self.groups[axis], number);
         members.usage.bytes += weight;
@@ -424,15 +441,15 @@ impl<K, V> Shard<K, V> {
 
     #[cfg(test)]
     pub(super) fn audit(&self) {
-        let taken = self.entries.0.iter().enumerate().filter(|(_, entry)| entry.is_some());
-        let here = taken.clone().map(|(slot, _)| &self.facts[slot]);
+        let taken = self.entries.hot.iter().enumerate().filter(|(_, entry)| entry.is_some());
+        let here = taken.clone().map(|(slot, _)| &self.entries.facts[slot]);
         assert_eq!(here.clone().map(|facts| facts.weight).sum::<u64>(), self.bytes);
         let usual = here.clone().filter(|facts| facts.bulk == Bulk::Usual);
         assert_eq!(usual.map(|facts| facts.weight).sum::<u64>(), self.load);
         assert_eq!(here.clone().count(), self.table.len());
-        assert_eq!(self.table.len() + self.vacant.len(), self.facts.len());
+        assert_eq!(self.table.len() + self.vacant.len(), self.entries.facts.len());
         assert!(self.table.iter().all(|&slot| self.entries.get(slot).is_some()));
-        let timed = self.entries.0.iter().flatten().filter(|entry| entry.timing == Timing::Timed);
+        let timed = self.entries.hot.iter().flatten().filter(|entry| entry.timing == Timing::Timed);
         assert_eq!(timed.count(), self.timed);
         for axis in AXES {
             for (number, members) in self.groups[axis].iter().enumerate() {
@@ -467,6 +484,7 @@ pub(super) enum Replacing {
     Unfit,
 }
 
+#[inline]
 fn group(groups: &mut Vec<Members>, number: u32) -> &mut Members {
     if groups.len() <= number as usize {
         groups.resize_with(number as usize + 1, Members::default);
