@@ -10,7 +10,8 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=LARDER_PIE");
     let target = |of: &str| env::var(format!("CARGO_CFG_TARGET_{of}")).unwrap_or_default();
-    let fixed = target("OS") == "linux" && target("ENV") == "gnu" && !target("FEATURE").contains("crt-static");
+    let fixed =
+        target("OS") == "linux" && target("ENV") == "gnu" && !target("FEATURE").contains("crt-static");
     if fixed && env::var_os("LARDER_PIE").is_none() {
         println!("cargo::rustc-link-arg-bins=-no-pie");
     }

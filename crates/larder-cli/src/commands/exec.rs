@@ -83,7 +83,8 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     })?;
     let request = Request { tasks: vec![format!("//#{name}")], ..Request::default() };
     let graph = tasks::graph(&workspace, &request, &RelPath::root())?;
-    Session::open(workspace, &graph, &arguments.uses, None, global, console)?.exec(&graph, &Manner::default())
+    let session = Session::open(workspace, &graph, &arguments.uses, None, global, console)?.stays();
+    session.exec(&graph, &Manner::default())
 }
 
 /// The task's name: that of the program, so that `why` finds earlier results of it.

@@ -108,6 +108,10 @@ struct Room {
 /// A log up to this size is kept with the result.
 const INLINE_LOG_BYTES: usize = 8 << 10;
 
+/// Threads that work at once when a command has ended: one looks at its outputs or keeps them, one looks at its inputs, and
+/// one writes down what is remembered.
+const HANDS: usize = 3;
+
 /// How many declared outputs, or changed inputs, a message names.
 type Paths = Vec<PathBuf>;
 
@@ -160,6 +164,8 @@ impl Inner {
         let writes = run.options.mode.writes();
         let (inner, ready, whole) = (Arc::clone(self), Arc::clone(prepared), Arc::clone(run));
         let listing = spawn_blocking(move || inner.get_ready(&ready, &whole));
+        // What follows is done by three hands, and having one made then takes as long as what it does.
+        (0..HANDS - 1).for_each(|_| drop(spawn_blocking(|| ())));
         let masks = [prepared.environment.mask(), prepared.environment.mask()];
         let mut live = Live { run, at, inner: self, prepared };
         let executed = execute(&start, masks, run.stop.clone(), &mut live).await;
@@ -169,7 +175,7 @@ impl Inner {
         })?;
         let listed = joined(listing).await;
         let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
-        let conclude = move || inner.conclude(&ready, room, execution, listed, writes);
+        let conclude = move || inner.conclude(&ready, room, alone, execution, listed, writes);
         let (performed, notes) = self.blocking(conclude).await;
         if !performed.exit.is_success() && !run.options.keep_going {
             // Before the permit is given back, so that nobody who waits for it begins.
@@ -178,7 +184,7 @@ impl Inner {
         for note in notes {
             run.tell(Event::Noted { task: at, note }).await;
         }
-        drop((alone, permit));
+        drop(permit);
         Ok(performed)
     }
 
@@ -314,11 +320,13 @@ impl Inner {
         Some(list)
     }
 
-    /// Looks at what a command left behind and makes a result of it. Blocks.
+    /// Looks at what a command left behind and makes a result of it. What is remembered of it is written beside what
+    /// comes next, and the place is the task's alone until then. Blocks.
     fn conclude(
         self: &Arc<Self>,
         prepared: &Arc<Prepared>,
         room: Room,
+        alone: Alone,
         execution: Execution,
         listed: Option<Vec<u8>>,
         writes: bool,
@@ -362,8 +370,7 @@ impl Inner {
             memory.key = Some(keyed.key.digest());
             result
         });
-        self.remember(&prepared.task, memory);
-        self.clear(&prepared.task);
+        self.remember_soon(&prepared.task, memory, Some(alone));
         let Execution { exit, log, took, .. } = execution;
         (Performed { exit, took, log, outputs, result }, notes)
     }

@@ -1,6 +1,6 @@
 //! Remembering how the files of tasks looked: several tasks in one step, beside the run.
 //!
-//! One thread writes what waits while there is any. The place of a task whose outputs were put back stays marked, and
+//! One thread writes what waits while there is any. The place of a task that ran or was put back stays marked, and
 //! its lease held, until what is remembered of it is written: whoever comes there sees a place that is in order.
 //! Invariant: when [`Inner::all_remembered`] returns nothing waits that was given before.
 

@@ -138,17 +138,19 @@ fn memory(settings: &Settings, machine: &Machine, clock: &Clock) -> Config {
 }
 
 impl Opened {
-    /// Writes everything that is on its way, and what was counted, so that the next process goes on from there.
+    /// Writes everything that is on its way, and what was counted, so that the next process goes on from there. A
+    /// process may end then without dropping anything.
     pub async fn close(&self) {
         self.larder.close().await;
         self.save().await;
+        if let Some(disk) = &self.disk {
+            disk.put_pins_away();
+        }
     }
 
     /// Collects the disk tier on a blocking thread, if that is due. That it fails is no failure of whoever asks.
     async fn collect_behind(&self) {
-        let Some(reclaimer) = self.reclaimer() else { return };
-        let collected = tokio::task::spawn_blocking(move || reclaimer.collect_if_due(true)).await;
-        if let Ok(Err(error)) = collected {
+        if let Err(error) = self.collect_aside_if_due(true).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the disk tier is not collected");
         }
     }

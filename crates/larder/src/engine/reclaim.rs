@@ -63,6 +63,13 @@ impl Opened {
     pub fn collect_if_due(&self, written: bool) -> Result<Option<Collected>, TierError> {
         self.reclaimer().map_or(Ok(None), |reclaimer| reclaimer.collect_if_due(written))
     }
+
+    /// The same on a blocking thread, beside other work.
+    pub async fn collect_aside_if_due(&self, written: bool) -> Result<Option<Collected>, TierError> {
+        let Some(reclaimer) = self.reclaimer() else { return Ok(None) };
+        let collecting = tokio::task::spawn_blocking(move || reclaimer.collect_if_due(written));
+        collecting.await.map_err(|error| TierError::Io(error.into()))?
+    }
 }
 
 impl Reclaimer {

@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use larder::clock::Clock;
 use larder::config::{ByteSize, Mode, Settings, processors};
 use larder::engine::{Opened, Sharing};
-use larder::tier::Brief;
+use larder::tier::{Brief, TierError};
 use larder::tier::disk::Collected;
 use larder_tasks::Stop;
 use larder_tasks::event::{Event, How, NotRun, Summary, TaskEnd};
@@ -138,7 +138,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         anstream::stdout().write_all(text.as_bytes())?;
         return Ok(Code::Done);
     }
-    let session = Session::open(workspace, &graph, &arguments.uses, arguments.how.jobs, global, console)?;
+    let session = Session::open(workspace, &graph, &arguments.uses, arguments.how.jobs, global, console)?.stays();
     if arguments.dry_run {
         return session.plan(&graph);
     }
@@ -204,6 +204,11 @@ impl Session {
         Ok(Self { tasks, opened, settings, console, runtime })
     }
 
+    /// As long as the process: giving back what it holds takes longer than ending.
+    pub(crate) fn stays(self) -> &'static Self {
+        Box::leak(Box::new(self))
+    }
+
     fn plan(&self, graph: &Graph) -> Result<Code, Failure> {
         let plan = self.runtime.block_on(self.tasks.plan(graph, self.settings.mode));
         plan::print(graph, &plan, self.console)?;
@@ -247,19 +252,20 @@ impl Session {
             outcome = attend(&self.tasks, graph, options, &mut show) => outcome,
             never = self.opened.attend() => match never {},
         };
-        self.opened.close().await;
+        let written = outcome.as_ref().is_ok_and(|(summary, _)| has_written(summary));
+        let tidying = self.opened.collect_aside_if_due(written);
+        let (tidied, ()) = tokio::join!(tidying, self.opened.close());
         let (summary, signal) = outcome?;
         show.end(graph, &summary, self.opened.larder.sharing().as_ref(), output)?;
-        self.tidy(&summary);
+        self.told_of(tidied);
         Ok((summary, signal))
     }
 }
 
 impl Session {
-    /// Keeps the cache to its limits. That it fails is no failure of the run.
-    fn tidy(&self, summary: &Summary) {
-        let written = summary.ends.iter().any(|end| matches!(end.how, How::Ran { unkept: None }));
-        match self.opened.collect_if_due(written) {
+    /// Tells what keeping the cache to its limits came to. That it failed is no failure of the run.
+    fn told_of(&self, collected: Result<Option<Collected>, TierError>) {
+        match collected {
             Ok(Some(Collected::Done(reclaimed))) if self.console.verbose && reclaimed.bytes > 0 => {
                 let size = rounded(ByteSize(reclaimed.bytes));
                 self.console.note(format_args!("removed {size} from the cache, to keep to its limits"));
@@ -271,6 +277,11 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether there is more in the cache than before.
+fn has_written(summary: &Summary) -> bool {
+    summary.ends.iter().any(|end| matches!(end.how, How::Ran { unkept: None }))
 }
 
 /// How a run ends.

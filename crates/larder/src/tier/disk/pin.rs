@@ -86,6 +86,15 @@ impl Disk {
         }
         Ok(Pin { disk: self.clone(), digests: digests.into(), missing: missing.into() })
     }
+
+    /// Takes away what is left of pins in the directory, if nothing is pinned, as the last handle does when it is
+    /// dropped: for a process that is about to end without. Blocks, for some microseconds.
+    pub fn put_pins_away(&self) {
+        let mut pinned = self.pins().0.lock();
+        if pinned.held.is_empty() {
+            pinned.file = None;
+        }
+    }
 }
 
 impl Pinned {
