@@ -191,7 +191,7 @@ impl Level {
     }
 
     /// One in how many of all other operations is; `None` if none is. Of those, each of the first few thousand requests
-    /// of a thread counts for hot keys, and after them one in eight for all.
+    /// of a thread counts for hot keys, and after them one in 64 for all.
     pub const fn stride(self) -> Option<u32> {
         match self {
             Self::Off | Self::Counters => None,

@@ -67,7 +67,7 @@ fn draw(stride: u32) {
 /// So many requests of a thread count for hot keys one by one.
 const FEW: u32 = 4096;
 /// One in this many of those that come after them does, for all.
-const MANY: u32 = 8;
+const MANY: u32 = 64;
 
 /// How many requests outside memory the one at hand stands for among the hot keys, if it is chosen.
 ///
