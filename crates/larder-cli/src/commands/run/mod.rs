@@ -14,8 +14,8 @@ use clap::{Args, ValueEnum};
 use larder::clock::Clock;
 use larder::config::{ByteSize, Mode, Settings, processors};
 use larder::engine::{Opened, Sharing};
-use larder::tier::{Brief, TierError};
 use larder::tier::disk::Collected;
+use larder::tier::{Brief, TierError};
 use larder_tasks::Stop;
 use larder_tasks::event::{Event, How, NotRun, Summary, TaskEnd};
 use larder_tasks::graph::{Graph, Request};
@@ -138,7 +138,8 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         anstream::stdout().write_all(text.as_bytes())?;
         return Ok(Code::Done);
     }
-    let session = Session::open(workspace, &graph, &arguments.uses, arguments.how.jobs, global, console)?.stays();
+    let session =
+        Session::open(workspace, &graph, &arguments.uses, arguments.how.jobs, global, console)?.stays();
     if arguments.dry_run {
         return session.plan(&graph);
     }
