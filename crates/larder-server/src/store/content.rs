@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future};
-use larder::engine::{Computed, Entry, Kind, Value};
+use larder::engine::{Afar, Computed, Entry, Kind, Value};
 use larder::key::{Digest, Key, Scope};
 use larder::stats::Place;
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,26 @@ pub(super) fn weigh(content: &StoredContent) -> u64 {
     content.body.weight()
 }
 
+/// Where something has to be for it to be there.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Looks {
+    /// Where it can be given from.
+    Anywhere,
+    /// With the team, too, where a shared tier would take it.
+    Everywhere,
+}
+
+impl Looks {
+    pub(super) async fn find<T: Value>(self, kind: &Kind<T>, key: &Key) -> bool {
+        let there = kind.has(key).await;
+        match self {
+            Self::Anywhere => there,
+            // What of two under one name counts is for whoever puts one of them.
+            Self::Everywhere => there && kind.afar(key, |_| true).await == Afar::Settled,
+        }
+    }
+}
+
 impl Shelf {
     fn content_key(&self, id: ContentId) -> Result<Key, StoreError> {
         Ok(self.contents.key(&id.to_string())?)
@@ -68,8 +88,23 @@ impl Shelf {
 }
 
 impl Store {
-    /// Which of `ids` are not there whole, in order. A content that a shared tier has is there.
+    /// Which of `ids` are to be brought, in order: they are not there whole, or are here alone, as a shared tier that
+    /// answers now did not take them when they came.
     pub async fn missing(&self, scope: &Scope, ids: &[ContentId]) -> Result<Vec<ContentId>, StoreError> {
+        self.without(scope, ids, Looks::Everywhere).await
+    }
+
+    /// Which of `ids` are not there whole, in order. A content that a shared tier has is there.
+    pub(super) async fn absent(&self, scope: &Scope, ids: &[ContentId]) -> Result<Vec<ContentId>, StoreError> {
+        self.without(scope, ids, Looks::Anywhere).await
+    }
+
+    async fn without(
+        &self,
+        scope: &Scope,
+        ids: &[ContentId],
+        looks: Looks,
+    ) -> Result<Vec<ContentId>, StoreError> {
         let shelf = self.shelf(scope)?;
         let mut asked = Vec::with_capacity(ids.len());
         for &id in ids {
@@ -78,7 +113,7 @@ impl Store {
         let looks = asked.into_iter().map(move |(id, key)| {
             let (store, shelf) = (self.clone(), Arc::clone(&shelf));
             async move {
-                let there = id.is_empty() || shelf.contents.has(&key).await;
+                let there = id.is_empty() || looks.find(&shelf.contents, &key).await;
                 if there {
                     // Whoever is told so relies on it.
                     store.inner.uses.note(&key);

@@ -7,7 +7,7 @@ use larder::engine::Computed;
 use larder::key::{Key, Scope, Selector};
 use serde::{Deserialize, Serialize};
 
-use super::content::Body;
+use super::content::{Body, Looks};
 use super::download::Download;
 use super::upload::{Finished, Upload};
 use super::{Made, Shelf, Store, StoreError};
@@ -92,10 +92,11 @@ impl Store {
         Ok(found.map(|(entry, download)| Object { facts: entry.facts.clone(), download }))
     }
 
-    /// Whether an object is there whole.
+    /// Whether an object is there whole, also with the team.
     pub async fn has_object(&self, scope: &Scope, family: Family, id: &str) -> Result<bool, StoreError> {
         let shelf = self.shelf(scope)?;
-        Ok(shelf.objects[family as usize].has(&shelf.object_key(family, id)?).await)
+        let key = shelf.object_key(family, id)?;
+        Ok(Looks::Everywhere.find(&shelf.objects[family as usize], &key).await)
     }
 
     /// Ends taking an object, in the place of what was there.
@@ -111,18 +112,22 @@ impl Store {
         let key = shelf.object_key(family, id)?;
         let Finished { body, .. } = upload.finish().await?;
         let blob = body.blob();
+        let mut object = StoredObject { body, facts };
         let _turn = match made.once && family.is_written_once() {
             false => None,
             true => {
                 let turn = self.inner.once.turn(&key).await;
                 if let Some(there) = shelf.objects[family as usize].get(&key).await {
-                    return if there.body == body { Ok(()) } else { Err(StoreError::WriteOnce) };
+                    if there.body != object.body {
+                        return Err(StoreError::WriteOnce);
+                    }
+                    // What its client said of it then holds.
+                    object.facts.clone_from(&there.facts);
                 }
                 Some(turn)
             }
         };
         let entry = |object| Computed::new(object).naming(blob).made_by(Arc::clone(made.by));
-        let object = StoredObject { body, facts };
         self.replace(&shelf.objects[family as usize], &key, (object, entry), made.cost).await
     }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use larder::engine::{Computed, Kept, Kind, NotKept, Value};
+use larder::engine::{Afar, Computed, Kept, Kind, NotKept, Value};
 use larder::key::{Key, Selector};
 use larder::tier::Refusal;
 
@@ -15,8 +15,8 @@ use super::{Store, StoreError, acknowledged};
 const ATTEMPTS: usize = 5;
 
 impl Store {
-    /// Puts an entry. The same as is there already is left as it is; anything else is removed first from each tier, of
-    /// which all servers that share one are told.
+    /// Puts an entry. The same as is there already, here and with the team, is left as it is; anything else is removed
+    /// first from each tier, of which all servers that share one are told.
     pub(super) async fn replace<T: Value + Clone + PartialEq>(
         &self,
         kind: &Kind<T>,
@@ -25,12 +25,20 @@ impl Store {
         cost: Duration,
     ) -> Result<(), StoreError> {
         if let Some(before) = kind.kept(key).await {
-            if before.value == value {
-                self.inner.uses.note(key);
-                return Ok(());
+            let afar = match before.value == value {
+                true => kind.afar(key, |there| *there == value).await,
+                false => Afar::Other,
+            };
+            match afar {
+                Afar::Settled => {
+                    self.inner.uses.note(key);
+                    return Ok(());
+                }
+                // A tier that can't be told now is told before it is asked again.
+                Afar::Other => drop(self.inner.opened.larder.invalidate(&Selector::key(key)).await),
+                // It failed when this came the last time.
+                Afar::Nothing => {}
             }
-            // A tier that can't be told now is told before it is asked again.
-            self.inner.opened.larder.invalidate(&Selector::key(key)).await;
         }
         let mut kept = kind.put(key, entry(value.clone()), cost).await;
         for _ in 1..ATTEMPTS {

@@ -75,9 +75,8 @@ impl Store {
                 let turn = self.inner.once.turn(&key).await;
                 // One whose contents are gone is given to nobody, so that another may take its place.
                 match self.result(scope, action).await? {
-                    Some(there) if there == *result => return Ok(()),
-                    Some(_) => return Err(StoreError::WriteOnce),
-                    None => Some(turn),
+                    Some(there) if there != *result => return Err(StoreError::WriteOnce),
+                    Some(_) | None => Some(turn),
                 }
             }
         };
@@ -131,7 +130,7 @@ impl Store {
         }
         let mut seen = HashSet::new();
         contents.retain(|id| seen.insert(*id));
-        Ok(self.missing(scope, &contents).await?.is_empty())
+        Ok(self.absent(scope, &contents).await?.is_empty())
     }
 
     /// A content that is a message; `None` if it is not there, or is none.

@@ -9,14 +9,14 @@ use tonic::transport::Channel;
 use crate::contents::Contents;
 use crate::lab::{Lab, digest, hash, noise};
 
-struct Results(ActionCacheClient<Channel>);
+pub(crate) struct Results(ActionCacheClient<Channel>);
 
 impl Results {
-    fn of(lab: &Lab) -> Self {
+    pub(crate) fn of(lab: &Lab) -> Self {
         Self(ActionCacheClient::new(lab.channel()))
     }
 
-    async fn put(&mut self, action: &[u8], result: &reapi::ActionResult) -> Result<(), Code> {
+    pub(crate) async fn put(&mut self, action: &[u8], result: &reapi::ActionResult) -> Result<(), Code> {
         let request = reapi::UpdateActionResultRequest {
             instance_name: "shop".to_owned(),
             action_digest: Some(digest(action)),
@@ -28,7 +28,7 @@ impl Results {
         Ok(())
     }
 
-    async fn get(&mut self, action: &[u8]) -> Result<reapi::ActionResult, Code> {
+    pub(crate) async fn get(&mut self, action: &[u8]) -> Result<reapi::ActionResult, Code> {
         let request = reapi::GetActionResultRequest {
             instance_name: "shop".to_owned(),
             action_digest: Some(digest(action)),
@@ -38,7 +38,7 @@ impl Results {
     }
 }
 
-fn file(path: &str, content: &[u8]) -> reapi::OutputFile {
+pub(crate) fn file(path: &str, content: &[u8]) -> reapi::OutputFile {
     reapi::OutputFile { path: path.to_owned(), digest: Some(digest(content)), ..Default::default() }
 }
 

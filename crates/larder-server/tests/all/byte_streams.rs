@@ -10,10 +10,10 @@ use tonic::{Code, Status};
 use crate::contents::Contents;
 use crate::lab::{LARGEST_BYTES, Lab, digest, hash, noise};
 
-struct Streams(ByteStreamClient<Channel>);
+pub(crate) struct Streams(ByteStreamClient<Channel>);
 
 impl Streams {
-    fn of(lab: &Lab) -> Self {
+    pub(crate) fn of(lab: &Lab) -> Self {
         Self(ByteStreamClient::new(lab.channel()))
     }
 
@@ -39,7 +39,7 @@ impl Streams {
     }
 
     /// Writes in pieces of so many bytes, as a client does that does not break off.
-    async fn write(&mut self, name: &str, bytes: &[u8], piece: usize) -> Result<i64, Code> {
+    pub(crate) async fn write(&mut self, name: &str, bytes: &[u8], piece: usize) -> Result<i64, Code> {
         let pieces: Vec<&[u8]> = if bytes.is_empty() { vec![b""] } else { bytes.chunks(piece).collect() };
         let last = pieces.len() - 1;
         let message = |(nth, data): (usize, &&[u8])| bytestream::WriteRequest {
@@ -63,7 +63,7 @@ impl Streams {
     }
 }
 
-fn name(content: &[u8]) -> String {
+pub(crate) fn name(content: &[u8]) -> String {
     format!("shop/blobs/{}/{}", hash(content), content.len())
 }
 
@@ -71,7 +71,7 @@ fn packed_name(content: &[u8]) -> String {
     format!("shop/compressed-blobs/zstd/{}/{}", hash(content), content.len())
 }
 
-fn upload(name: &str) -> String {
+pub(crate) fn upload(name: &str) -> String {
     name.replacen("shop/", "shop/uploads/5e1f3a52-9b0c-4c1e-8f57-1f2f3d4c5b6a/", 1)
 }
 

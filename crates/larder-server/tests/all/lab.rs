@@ -33,6 +33,8 @@ pub(crate) const LARGEST_BYTES: u64 = 8 << 20;
 /// A server that ends with this.
 pub(crate) struct Lab {
     guard: fn() -> Guard,
+    /// The URL of the tier that it shares with others.
+    shared: Option<String>,
     serving: Option<Serving>,
     client: Client<HttpConnector, Full<Bytes>>,
     directory: TempDir,
@@ -53,18 +55,33 @@ impl Lab {
 
     /// A server that lets those in whom `guard` knows.
     pub(crate) fn guarded(guard: fn() -> Guard) -> Self {
+        Self::with(guard, None)
+    }
+
+    /// A server that shares the tier of this URL with others.
+    pub(crate) fn sharing(url: String) -> Self {
+        Self::with(Guard::open, Some(url))
+    }
+
+    fn with(guard: fn() -> Guard, shared: Option<String>) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let directory = tempfile::Builder::new().prefix("larder").tempdir().unwrap();
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let mut lab = Self { guard, serving: None, client, directory, runtime };
+        let mut lab = Self { guard, shared, serving: None, client, directory, runtime };
         lab.begin((Ipv4Addr::LOCALHOST, 0).into());
         lab
     }
 
     fn begin(&mut self, address: SocketAddr) {
         let settings = Settings::new(self.directory.path().to_owned());
-        let opened = Larder::open(&settings, &Machine::probe(Path::new("/")), Clock::system(), "server");
+        let (machine, clock) = (Machine::probe(Path::new("/")), Clock::system());
+        let shared = self.shared.as_ref().map(|url| {
+            let options = larder_shared::Options::new(Duration::from_secs(3600), clock.clone());
+            larder_shared::open(url, options).unwrap()
+        });
+        let _entered = self.runtime.enter();
+        let opened = Larder::open_sharing(&settings, &machine, clock, "server", shared);
         let disk = opened.disk.clone().unwrap();
         let opened = Arc::new(opened);
         let store = Store::new(Arc::clone(&opened), disk, LARGEST_BYTES);
@@ -107,7 +124,19 @@ impl Lab {
 
     /// Flips a byte in the middle of each file that holds a content, and says how many that were.
     pub(crate) fn damage(&self) -> usize {
-        let mut damaged = 0;
+        self.spoil(flip)
+    }
+
+    /// Cuts off the end of each file that holds a content, and says how many that were.
+    pub(crate) fn cut(&self) -> usize {
+        self.spoil(|path| {
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+        })
+    }
+
+    fn spoil(&self, spoil: impl Fn(&Path)) -> usize {
+        let mut spoiled = 0;
         let mut waiting = vec![self.directory.path().join("v1/blobs")];
         while let Some(at) = waiting.pop() {
             for entry in fs::read_dir(at).unwrap().map(Result::unwrap) {
@@ -115,11 +144,11 @@ impl Lab {
                     waiting.push(entry.path());
                     continue;
                 }
-                flip(&entry.path());
-                damaged += 1;
+                spoil(&entry.path());
+                spoiled += 1;
             }
         }
-        damaged
+        spoiled
     }
 
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {

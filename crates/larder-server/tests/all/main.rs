@@ -9,3 +9,4 @@ mod contents;
 mod guard;
 mod lab;
 mod objects;
+mod team;

@@ -71,6 +71,7 @@ impl<T: Value> Kind<T> {
             return None;
         }
         far.gained(entry.record.cost);
+        self.note_taken(key);
         let entry = Arc::new(entry);
         self.settle_near(key, &entry, envelope, footprint, began);
         // Where memory has no room, the tiers have it.

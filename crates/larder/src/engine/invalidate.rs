@@ -201,6 +201,7 @@ impl Larder {
 
     fn forget_selected(&self, selector: &Selector) -> Vec<Key> {
         self.shared.flights.revoke(selector);
+        self.shared.taken.forget(selector);
         let sessions = self.shared.sessions.lock().clone();
         sessions.iter().filter_map(Weak::upgrade).for_each(|session| session.forget(selector));
         self.forget_stat_tables(selector);

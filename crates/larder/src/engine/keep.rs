@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::execute::KeptError;
 use super::flight::Flight;
+use super::send::Sent;
 use super::{Answer, Computed, Entry, Held, Kept, Kind, Larder, NotKept, Shared, Value, Write};
 use crate::clock::Instant;
 use crate::entry::{self, Codec, Record};
@@ -209,11 +210,13 @@ impl<T: Value> Kind<T> {
             }
             Write::Everywhere => {
                 let sent = outgoing.far.is_some().then(|| outgoing.clone());
+                shared.taken.forget(&Selector::key(key));
                 let near = shared.store(vec![outgoing]).await.into_iter().next().flatten();
                 if near.is_none()
                     && let Some(outgoing) = sent
+                    && let Sent::Kept { .. } = self.larder.send_now(outgoing).await
                 {
-                    self.larder.send_now(outgoing).await;
+                    self.note_taken(key);
                 }
                 near.map_or(Ok(()), Err)
             }

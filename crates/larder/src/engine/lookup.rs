@@ -288,7 +288,7 @@ impl<T: Value> Kind<T> {
 }
 
 /// Whether a tier has each blob that a record names.
-async fn is_whole_in(guarded: &Guarded, record: &entry::Record) -> bool {
+pub(super) async fn is_whole_in(guarded: &Guarded, record: &entry::Record) -> bool {
     if record.blobs.is_empty() {
         return true;
     }

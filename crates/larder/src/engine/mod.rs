@@ -17,6 +17,7 @@
 //!
 //! Not here: which entry leaves first (`policy`), where bytes lie (`tier`), what a computation looks at (`source`).
 
+mod afar;
 mod again;
 mod ahead;
 mod answer;
@@ -63,6 +64,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
+pub use afar::Afar;
 pub use answer::{Answer, AskError, Computed, Entry, Freshness, Kept, NotKept, Origin};
 pub use carry::Watch;
 pub use context::Context;
@@ -223,6 +225,8 @@ struct Shared {
     to_send: AtomicU64,
     /// How many answers were not sent that were to be.
     unsent: AtomicU64,
+    /// What the far tier is known to have.
+    taken: afar::Taken,
     /// Whether the far tier's log was followed once.
     followed_afar: OnceCell<()>,
     /// Whether it was noted that the far tier is left alone.
@@ -274,6 +278,7 @@ impl Larder {
                 moved: AtomicU64::new(0),
                 to_send: AtomicU64::new(0),
                 unsent: AtomicU64::new(0),
+                taken: afar::Taken::default(),
                 followed_afar: OnceCell::new(),
                 recalled: Mutex::new(false),
                 seen_afar: Mutex::new(None),

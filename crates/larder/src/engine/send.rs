@@ -23,7 +23,7 @@ const MAX_AT_ONCE: usize = 4;
 const LAST_WAIT: Duration = Duration::from_millis(20);
 
 /// What becomes of an answer that is sent.
-enum Sent {
+pub(super) enum Sent {
     Kept { bytes: u64 },
     Refused(Refusal),
     Failed,
@@ -51,9 +51,9 @@ impl Larder {
     }
 
     /// Sends an answer to the far tier before this returns. One that is left alone costs nothing.
-    pub(super) async fn send_now(&self, outgoing: Outgoing) {
+    pub(super) async fn send_now(&self, outgoing: Outgoing) -> Sent {
         self.shared.to_send.fetch_add(1, Ordering::Relaxed);
-        self.shared.send(outgoing).await;
+        self.shared.send(outgoing).await
     }
 
     /// Waits until everything that was to be sent has arrived or was given up. A far tier that takes nothing more is
@@ -109,8 +109,8 @@ impl Shared {
         }
     }
 
-    async fn send(&self, outgoing: Outgoing) {
-        let (Some(far), Some(began)) = (&self.far, outgoing.far) else { return };
+    async fn send(&self, outgoing: Outgoing) -> Sent {
+        let (Some(far), Some(began)) = (&self.far, outgoing.far) else { return Sent::Failed };
         let Outgoing { key, record, envelope, encoded_bytes, series, lease, .. } = outgoing;
         let started = self.clock.now();
         let sealed = Sealed { key, record, envelope, began };
@@ -121,14 +121,15 @@ impl Shared {
         drop(lease);
         let took = self.clock.now().since(started);
         self.moved.fetch_add(1, Ordering::Relaxed);
-        match sent {
-            Sent::Kept { bytes } => series.put(far.place(), encoded_bytes, bytes, Some(took)),
-            Sent::Refused(refusal) => series.refused(far.place(), cause(&refusal)),
+        match &sent {
+            Sent::Kept { bytes } => series.put(far.place(), encoded_bytes, *bytes, Some(took)),
+            Sent::Refused(refusal) => series.refused(far.place(), cause(refusal)),
             Sent::Failed => {
                 series.failed(far.place());
                 self.unsent.fetch_add(1, Ordering::Relaxed);
             }
         }
+        sent
     }
 
     async fn send_to(&self, far: &Guarded, sealed: Sealed) -> Result<Sent, TierError> {

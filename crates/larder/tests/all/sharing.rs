@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use larder::clock::Clock;
 use larder::engine::{
-    Computed, Exclusion, Kept, Kind, KindOptions, Larder, LarderOptions, Origin, Reach, Write,
+    Afar, Computed, Exclusion, Kept, Kind, KindOptions, Larder, LarderOptions, Origin, Reach, Write,
 };
 use larder::key::{Digest, Scope, Selector};
 use larder::stats::{Place, Stats, StatsOptions, TierFigures};
@@ -151,6 +151,46 @@ async fn whoever_writes_everywhere_is_told_when_the_team_has_it() {
     let other = words.key("y").unwrap();
     let kept = words.put(&other, Computed::new("two".to_owned()), Duration::ZERO).await;
     assert_eq!(kept, Kept::Yes, "a tier that fails costs nobody the answer");
+}
+
+#[tokio::test]
+async fn whether_the_team_has_what_is_kept_here_is_asked_until_it_is_known() {
+    let team = Team::new();
+    let (a, b) = (team.node(), team.node());
+    let everywhere =
+        KindOptions { write: Write::Everywhere, reach: Reach::Team, ..KindOptions::<String>::default() };
+    let scope = Scope::new("lab").unwrap();
+    let [ours, theirs] = [&a, &b].map(|node| node.larder.kind(&scope, "word", 1, everywhere).unwrap());
+    let key = ours.key("x").unwrap();
+    let put = async |value: &str| {
+        assert_eq!(ours.put(&key, value.to_owned(), Duration::ZERO).await, Kept::Yes);
+    };
+    let afar = async || ours.afar(&key, |there| there == "one").await;
+    put("one").await;
+    team.tier.take_asked();
+    assert_eq!((afar().await, team.tier.take_asked()), (Afar::Settled, 0), "it took it a moment ago");
+    team.tier.misbehave(Fault::Fails);
+    put("one").await;
+    assert_eq!(afar().await, Afar::Settled, "a tier that fails is not waited for");
+    team.tier.misbehave(Fault::None);
+    team.disk.invalidate(&Selector::key(&key)).await.unwrap();
+    assert_eq!(afar().await, Afar::Nothing);
+    // What another put meanwhile is looked at once.
+    assert_eq!(theirs.put(&key, "two".to_owned(), Duration::ZERO).await, Kept::Yes);
+    assert_eq!(afar().await, Afar::Other);
+    assert_eq!(theirs.put(&key, "one".to_owned(), Duration::ZERO).await, Kept::Yes);
+    assert_eq!(afar().await, Afar::Settled);
+    team.tier.take_asked();
+    assert_eq!((afar().await, team.tier.take_asked()), (Afar::Settled, 0));
+    let restarted = a.restarted(&team);
+    let ours = restarted.larder.kind(&scope, "word", 1, everywhere).unwrap();
+    assert_eq!(ours.afar(&key, |there| there == "one").await, Afar::Settled);
+    assert!(team.tier.take_asked() > 0, "a process that begins knows nothing");
+    let third = team.node().larder.kind(&scope, "word", 1, everywhere).unwrap();
+    assert!(third.get(&key).await.is_some());
+    team.tier.take_asked();
+    assert_eq!(third.afar(&key, |_| false).await, Afar::Settled, "what came from there is there");
+    assert_eq!(team.tier.take_asked(), 0);
 }
 
 #[tokio::test]

@@ -158,6 +158,37 @@ fn what_is_overwritten_is_soon_gone_from_each_server_and_the_new_stays() {
 }
 
 #[test]
+fn what_the_shared_tier_did_not_take_goes_there_when_it_is_put_again() {
+    let redis = RedisServer::start();
+    let labs = [machine(&redis), machine(&redis)];
+    let [mut one, other] = labs.each_ref().map(|lab| Server::start(lab, &[]));
+    // The log stands, so that what follows is no new beginning.
+    one.put("/ccache/ab/first", b"first");
+    assert_eq!(other.get("/ccache/ab/first").body, b"first");
+    let takes = |room: &str| assert_eq!(redis.ask(&["config", "set", "maxmemory", room]), "OK");
+    takes("1");
+    let hash = "d".repeat(16);
+    let paths = ["/ccache/ab/c", "/gradle/12ab", "/webdav/a/b", "/v1/cache/77", &format!("/v8/artifacts/{hash}")];
+    let all: Vec<(&str, Vec<u8>)> =
+        paths.into_iter().zip(1..).map(|(path, nth)| (path, content(nth, 30_000).0)).collect();
+    for (path, bytes) in &all {
+        one.put(path, bytes);
+        assert_eq!(other.get(path).status, 404, "{path} did not reach the team");
+    }
+    // Neither does a server know what became of it that begins anew.
+    one.kill();
+    let one = Server::start(&labs[0], &[]);
+    takes("0");
+    for (path, bytes) in &all {
+        wait_until("the other has it", || {
+            // Some say then that it is there.
+            put(one.address, path, bytes).unwrap();
+            (other.get(path).body == *bytes).then_some(())
+        });
+    }
+}
+
+#[test]
 fn putting_the_same_again_writes_nothing_anywhere() {
     let redis = RedisServer::start();
     let labs = [machine(&redis), machine(&redis)];

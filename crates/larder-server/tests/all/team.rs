@@ -1,0 +1,52 @@
+//! Servers that share a tier.
+
+use std::time::{Duration, Instant};
+
+use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
+use larder_shared::testing::{RedisServer, Server as _};
+
+use crate::action_results::{Results, file};
+use crate::byte_streams::{Streams, name, upload};
+use crate::contents::Contents;
+use crate::lab::{Lab, digest, noise};
+
+/// How long anything that is waited for may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn what_the_team_did_not_get_is_missing_for_who_would_bring_it_and_there_for_who_asks_for_it() {
+    let redis = RedisServer::start();
+    let [one, other] = [(), ()].map(|()| Lab::sharing(redis.url()));
+    let [mut here, mut there] = [&one, &other].map(|lab| Contents::of(lab, "shop"));
+    let takes = |room: &str| assert_eq!(redis.ask(&["config", "set", "maxmemory", room]), "OK");
+    let first = b"first".as_slice();
+    one.block_on(here.put(&[first]));
+    assert_eq!(other.block_on(there.missing(&[digest(first)])), []);
+    takes("1");
+    // Redis takes what is small even then.
+    let all = [noise(1, 20_000), noise(2, 50_000), noise(3, 2_000_000)];
+    let digests = all.each_ref().map(|content| digest(content));
+    let mut results = Results::of(&one);
+    one.block_on(async {
+        here.put(&all.each_ref().map(|content| &content[..])).await;
+        let output_files = vec![file("a", &all[0]), file("b", &all[2])];
+        let result = reapi::ActionResult { output_files, ..Default::default() };
+        results.put(b"action", &result).await.unwrap();
+    });
+    takes("0");
+    let until = Instant::now() + LIMIT;
+    while one.block_on(here.missing(&digests)) != digests {
+        assert!(Instant::now() < until, "the shared tier is not asked again");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(one.block_on(results.get(b"action")).is_ok(), "nobody does without what is here");
+    assert_eq!(one.block_on(here.missing(&[digest(first)])), []);
+    one.block_on(async {
+        here.put(&[&all[0], &all[1]]).await;
+        let written = Streams::of(&one).write(&upload(&name(&all[2])), &all[2], 64 << 10).await;
+        assert_eq!(written, Ok(all[2].len() as i64));
+        assert_eq!(here.missing(&digests).await, []);
+    });
+    let got = other.block_on(there.read(&digests, &[])).unwrap();
+    assert!(got.iter().zip(&all).all(|(one, whole)| one.data == *whole));
+}
