@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use larder::key::Selector;
-use larder::tier::{Epoch, Invalidated, Invalidations, TierError};
+use larder::tier::{Epoch, Invalidated, Invalidation, Invalidations, TierError};
 
 use super::Etcd;
 use super::gateway::Failure;
@@ -36,7 +36,7 @@ pub(super) struct Log {
     /// The epoch; `None` where there is no log.
     pub(super) epoch: Option<Epoch>,
     /// What came after the epoch that was asked for; `None` if anything may have.
-    pub(super) since: Option<Vec<Selector>>,
+    pub(super) since: Option<Vec<Invalidation>>,
 }
 
 /// An invalidation that is pending.
@@ -143,9 +143,11 @@ impl Etcd {
         let begins = log.kvs.first().and_then(logged_epoch) == Some(since);
         let ends = log.kvs.last().and_then(logged_epoch) == epoch;
         // What cannot be read, as a newer version wrote it, may cover anything.
-        let selector = |stored: &Stored| stored.value.text()?.parse().ok();
-        let selectors = || log.kvs.iter().skip(1).map(selector).collect();
-        Log { epoch, since: if begins && ends { selectors() } else { None } }
+        let invalidation = |stored: &Stored| {
+            Some(Invalidation { epoch: logged_epoch(stored)?, selector: stored.value.text()?.parse().ok()? })
+        };
+        let all = || log.kvs.iter().skip(1).map(invalidation).collect();
+        Log { epoch, since: if begins && ends { all() } else { None } }
     }
 
     /// What was invalidated after an epoch.
@@ -161,7 +163,7 @@ impl Etcd {
                 began => began?,
             },
         };
-        Ok(Invalidations { epoch: now, selectors: log.since })
+        Ok(Invalidations { epoch: now, all: log.since })
     }
 
     /// Removes what a selector selects, and tells everybody.

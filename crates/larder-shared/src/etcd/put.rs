@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use larder::key::{Digest, Key, Selector};
-use larder::tier::{Epoch, PutOutcome, Refusal, Sealed, TierError};
+use larder::key::{Digest, Key};
+use larder::tier::{Epoch, Invalidation, PutOutcome, Refusal, Sealed, TierError};
 
 use super::Etcd;
 use super::gateway::Failure;
@@ -183,7 +183,9 @@ impl Etcd {
             }
             let revision = done.header.revision;
             let log = self.read_log(began, revision, two(done.ranges()));
-            let covers = |since: &Vec<Selector>| since.iter().any(|one| one.matches(key, &note.tags, None));
+            let covers = |since: &Vec<Invalidation>| {
+                since.iter().any(|one| one.selector.matches(key, &note.tags, None))
+            };
             let (Some(now), Some(_)) = (log.epoch, log.since.filter(|since| !covers(since))) else {
                 return Ok(PutOutcome::Refused(Refusal::Revoked));
             };

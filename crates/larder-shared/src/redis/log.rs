@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use larder::key::Selector;
-use larder::tier::{Epoch, Invalidated, Invalidations, TierError};
+use larder::tier::{Epoch, Invalidated, Invalidation, Invalidations, TierError};
 
 use super::Redis;
 use super::connection::Lane;
@@ -81,7 +81,7 @@ impl Redis {
         let ((now, last, since),): (Told,) = self.inner.connections.run(Lane::Small, &steps).await?;
         let (Some(now), Some(_)) = (now, last.first()) else {
             // The server lost the log, or never had one.
-            return Ok(Invalidations { epoch: self.begin_log().await?, selectors: None });
+            return Ok(Invalidations { epoch: self.begin_log().await?, all: None });
         };
         let now = self.told(&now)?;
         // The log has the epoch that is asked for. One that is above the first may be of another log, where a server
@@ -89,11 +89,9 @@ impl Redis {
         let mut since = since.iter();
         let reaches_back = since.next().and_then(|(id, _)| number(id)) == Some(epoch.0);
         // What cannot be read, as a newer version wrote it, may cover anything.
-        let selectors = reaches_back.then(|| since.map(selector_of).collect::<Option<Vec<_>>>());
-        Ok(Invalidations {
-            epoch: now,
-            selectors: selectors.flatten().map(|all| all.into_iter().flatten().collect()),
-        })
+        let all = reaches_back.then(|| since.map(invalidation_of).collect::<Option<Vec<_>>>());
+        let all = all.flatten().map(|all| all.into_iter().flatten().collect());
+        Ok(Invalidations { epoch: now, all })
     }
 
     /// Removes what a selector selects, and tells everybody.
@@ -161,11 +159,13 @@ fn number(id: &str) -> Option<u64> {
     id.split('-').next()?.parse().ok()
 }
 
-/// The selector that was logged; `Some(None)` for the log's beginning, `None` if it cannot be read.
-fn selector_of((_, fields): &Logged) -> Option<Option<Selector>> {
+/// What was logged; `Some(None)` for the log's beginning, `None` if it cannot be read.
+fn invalidation_of((id, fields): &Logged) -> Option<Option<Invalidation>> {
     match fields.as_slice() {
         [name, text] if name == "s" && text.is_empty() => Some(None),
-        [name, text] if name == "s" => text.parse().ok().map(Some),
+        [name, text] if name == "s" => {
+            Some(Some(Invalidation { epoch: Epoch(number(id)?), selector: text.parse().ok()? }))
+        }
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use larder::key::Key;
-use larder::tier::{Invalidations, PutOutcome, Refusal, Sealed, TierError};
+use larder::tier::{PutOutcome, Refusal, Sealed, TierError};
 
 use super::Redis;
 use super::connection::Lane;
@@ -97,11 +97,7 @@ impl Redis {
         let tags = record.tags.join(&BETWEEN_TAGS.to_string());
         self.stage(&staged, &envelope, &tags).await?;
         // Read after the entry is there: what comes into the log later finds it.
-        let Invalidations { selectors, .. } = self.told_since(began).await?;
-        let covers = |selectors: Vec<_>| {
-            selectors.iter().any(|one: &larder::key::Selector| one.matches(&key, &record.tags, None))
-        };
-        if selectors.is_none_or(covers) {
+        if self.told_since(began).await?.covers(&key, &record.tags) {
             self.unstage(&staged).await?;
             return Ok(PutOutcome::Refused(Refusal::Revoked));
         }

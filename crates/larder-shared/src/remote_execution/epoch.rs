@@ -71,7 +71,7 @@ impl RemoteExecution {
     /// What was invalidated after an epoch: nothing if it is the one that stands there, else perhaps everything.
     pub(super) async fn told_since(&self, epoch: Epoch) -> Result<Invalidations, TierError> {
         let now = Epoch(self.epoch_there().await?);
-        Ok(Invalidations { epoch: now, selectors: (now == epoch).then(Vec::new) })
+        Ok(Invalidations { epoch: now, all: (now == epoch).then(Vec::new) })
     }
 
     /// Invalidates everything, as no more can be told. It is done when the epoch that was written is read back: a

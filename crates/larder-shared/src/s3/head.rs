@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use larder::key::{Digest, Key, Selector};
-use larder::tier::{Epoch, TierError};
+use larder::tier::{Epoch, Invalidation, TierError};
 
 /// How many invalidations the log keeps. Whoever missed more drops everything.
 const MAX_LOG: usize = 1000;
@@ -66,13 +66,15 @@ impl Head {
 
     /// What came after an epoch; `None` where that is unknown. An epoch that this log never told is of another one,
     /// even if it lies between two of this one's.
-    pub(super) fn since(&self, epoch: Epoch) -> Option<Vec<Selector>> {
+    pub(super) fn since(&self, epoch: Epoch) -> Option<Vec<Invalidation>> {
         let from = match self.log.iter().position(|told| told.epoch == epoch.0) {
             Some(at) => at + 1,
             None if epoch.0 == self.base => 0,
             None => return None,
         };
-        self.log[from..].iter().map(|told| told.selector.clone()).collect()
+        let invalidation =
+            |told: &Told| Some(Invalidation { epoch: Epoch(told.epoch), selector: told.selector.clone()? });
+        self.log[from..].iter().map(invalidation).collect()
     }
 
     /// Whether anything that is known to have come after an epoch, or is pending, covers an entry that was found

@@ -71,7 +71,7 @@ impl S3 {
     /// What was invalidated after an epoch.
     pub(super) async fn told_since(&self, epoch: Epoch) -> Result<Invalidations, TierError> {
         let seen = self.log_now().await?;
-        Ok(Invalidations { epoch: self.tell(seen.head.epoch()), selectors: seen.head.since(epoch) })
+        Ok(Invalidations { epoch: self.tell(seen.head.epoch()), all: seen.head.since(epoch) })
     }
 
     /// Notes an epoch that is told to others.

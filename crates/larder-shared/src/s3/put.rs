@@ -1,7 +1,7 @@
 //! Storing and reading entries.
 
 use larder::key::Key;
-use larder::tier::{PutOutcome, Refusal, Sealed, TierError};
+use larder::tier::{Invalidation, PutOutcome, Refusal, Sealed, TierError};
 
 use super::S3;
 use super::form::{self, Form, Header};
@@ -49,9 +49,8 @@ impl S3 {
         let claim = self.inner.store.write_once(&name, form::claim(&unique())).await?;
         // Read after the claim is there: what comes into the log later finds it.
         let seen = self.log_now().await?;
-        let covers = |selectors: Vec<larder::key::Selector>| {
-            selectors.iter().any(|selector| selector.matches(&key, &record.tags, None))
-        };
+        let covers =
+            |since: Vec<Invalidation>| since.iter().any(|one| one.selector.matches(&key, &record.tags, None));
         if seen.head.since(began).is_none_or(covers) {
             // The claim is no entry, so nobody is served.
             return Ok(PutOutcome::Refused(Refusal::Revoked));

@@ -55,18 +55,18 @@ async fn a_log_that_was_cut_or_lost_means_that_anything_may_have_been_invalidate
     for n in 0..3 {
         last = tier.invalidate(&Selector::key(&key("cut", &format!("k@1/{n}")))).await.unwrap().epoch;
     }
-    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors.map(|all| all.len()), Some(3));
+    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors().map(|all| all.len()), Some(3));
     delete(&server, &format!("larder1/log/{:020}", start.0));
-    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors, None);
-    assert_eq!(tier.invalidated_since(last).await.unwrap().selectors, Some(Vec::new()));
+    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors(), None);
+    assert_eq!(tier.invalidated_since(last).await.unwrap().selectors(), Some(Vec::new()));
     for lost in ["larder1/log/", "larder1/epoch", "larder1/"] {
         let before = tier.invalidated_since(last).await.unwrap().epoch;
         delete(&server, lost);
         let after = tier.invalidated_since(before).await.unwrap();
-        assert_eq!(after.selectors, None, "{lost:?}");
+        assert_eq!(after.selectors(), None, "{lost:?}");
         assert!(after.epoch > before, "{lost:?}: no epoch comes twice");
         let again = tier.invalidated_since(after.epoch).await.unwrap();
-        assert_eq!(again.selectors, Some(Vec::new()), "{lost:?}: it is a log again");
+        assert_eq!(again.selectors(), Some(Vec::new()), "{lost:?}: it is a log again");
     }
 }
 
@@ -104,7 +104,7 @@ async fn history_may_be_compacted_at_any_time() {
     let revision =
         revision.split(r#""mod_revision":""#).nth(1).unwrap().split('"').next().unwrap().to_owned();
     server.ask("kv/compaction", &format!(r#"{{"revision":"{revision}","physical":true}}"#));
-    assert_eq!(other.invalidated_since(start).await.unwrap().selectors, Some(vec![selector]));
+    assert_eq!(other.invalidated_since(start).await.unwrap().selectors(), Some(vec![selector]));
     // Whoever listened from before the compaction hears that he has to look, and does not wait in vain.
     let stale = tier(&server);
     stale.invalidated_since(told.epoch).await.unwrap();
@@ -170,8 +170,8 @@ async fn a_log_that_is_long_is_cut_at_its_beginning() {
     let last = tier.invalidate(&Selector::all()).await.unwrap().epoch;
     let length = count(&server, "larder1/log/");
     assert!((10_000..=10_002).contains(&length), "{length}");
-    assert_eq!(tier.invalidated_since(last).await.unwrap().selectors, Some(Vec::new()));
-    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors, Some(vec![Selector::all()]));
+    assert_eq!(tier.invalidated_since(last).await.unwrap().selectors(), Some(Vec::new()));
+    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors(), Some(vec![Selector::all()]));
 }
 
 #[tokio::test]
@@ -284,8 +284,8 @@ async fn a_server_without_room_refuses_and_is_told_of_invalidations_all_the_same
     assert_eq!(gone.keys, std::slice::from_ref(&covered));
     assert_eq!(other.get(&covered).await.unwrap(), None);
     let told = other.invalidated_since(began).await.unwrap();
-    assert_eq!(told.selectors, None, "anything may have been invalidated");
-    assert_eq!(other.invalidated_since(told.epoch).await.unwrap().selectors, None);
+    assert_eq!(told.selectors(), None, "anything may have been invalidated");
+    assert_eq!(other.invalidated_since(told.epoch).await.unwrap().selectors(), None);
     // Once there is room again there is a log again.
     delete(&server, "larder1/");
     let revision = server.ask("kv/range", &below("larder1/", ""));
@@ -299,7 +299,7 @@ async fn a_server_without_room_refuses_and_is_told_of_invalidations_all_the_same
         &format!(r#"{{"action":"DEACTIVATE","memberID":"{member}","alarm":"NOSPACE"}}"#),
     );
     let now = other.invalidated_since(told.epoch).await.unwrap().epoch;
-    assert_eq!(other.invalidated_since(now).await.unwrap().selectors, Some(Vec::new()));
+    assert_eq!(other.invalidated_since(now).await.unwrap().selectors(), Some(Vec::new()));
     assert!(kept(&other, &spared, b"value", now).await.is_kept());
 }
 

@@ -42,7 +42,7 @@ pub(crate) async fn check_two_handles(url: &str) {
     let selector = Selector::key(&key);
     one.invalidate(&selector).await.unwrap();
     assert_eq!(other.get(&key).await.unwrap(), None);
-    assert_eq!(other.invalidated_since(began).await.unwrap().selectors, Some(vec![selector]));
+    assert_eq!(other.invalidated_since(began).await.unwrap().selectors(), Some(vec![selector]));
     // What the other knows of the epoch is older, and so is refused.
     let outcomes = other.put(vec![sealed(&key, b"old", &[], began)]).await.unwrap();
     assert_eq!(outcomes, [PutOutcome::Refused(Refusal::Revoked)]);

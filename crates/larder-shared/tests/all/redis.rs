@@ -25,18 +25,18 @@ async fn a_log_that_was_cut_or_lost_means_that_anything_may_have_been_invalidate
     for n in 0..3 {
         last = tier.invalidate(&Selector::key(&key("cut", &format!("k@1/{n}")))).await.unwrap().epoch;
     }
-    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors.map(|all| all.len()), Some(3));
+    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors().map(|all| all.len()), Some(3));
     server.ask(&["xtrim", "{larder1}:log", "maxlen", "1"]);
-    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors, None);
-    assert_eq!(tier.invalidated_since(last).await.unwrap().selectors, Some(Vec::new()));
+    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors(), None);
+    assert_eq!(tier.invalidated_since(last).await.unwrap().selectors(), Some(Vec::new()));
     for lost in [&["del", "{larder1}:log"][..], &["del", "{larder1}:epoch"], &["flushall"]] {
         let before = tier.invalidated_since(last).await.unwrap().epoch;
         server.ask(lost);
         let after = tier.invalidated_since(before).await.unwrap();
-        assert_eq!(after.selectors, None, "{lost:?}");
+        assert_eq!(after.selectors(), None, "{lost:?}");
         assert!(after.epoch > before, "{lost:?}: no epoch comes twice");
         let again = tier.invalidated_since(after.epoch).await.unwrap();
-        assert_eq!(again.selectors, Some(Vec::new()), "{lost:?}: it is a log again");
+        assert_eq!(again.selectors(), Some(Vec::new()), "{lost:?}: it is a log again");
     }
 }
 
@@ -137,7 +137,7 @@ async fn an_epoch_of_another_log_means_that_anything_may_have_been_invalidated()
     tier.invalidate(&Selector::all()).await.unwrap();
     // One that lies between two that the log has, as a server told it whose clock was ahead and whose log is lost.
     let other = larder::tier::Epoch(first.0 + 1);
-    assert_eq!(tier.invalidated_since(other).await.unwrap().selectors, None);
+    assert_eq!(tier.invalidated_since(other).await.unwrap().selectors(), None);
 }
 
 #[tokio::test]

@@ -69,15 +69,15 @@ async fn an_invalidation_is_one_of_everything_and_holds_for_everybody_at_once() 
     let before = other.epoch().await.unwrap();
     assert!(put(&one, &covered).await.is_kept() && put(&one, &beside).await.is_kept());
     assert!(other.get(&covered).await.unwrap().is_some());
-    assert_eq!(other.invalidated_since(before).await.unwrap().selectors, Some(Vec::new()));
+    assert_eq!(other.invalidated_since(before).await.unwrap().selectors(), Some(Vec::new()));
     let after = one.invalidate(&Selector::key(&covered)).await.unwrap().epoch;
     assert!(after > before);
     for tier in [&one, &other] {
         assert_eq!(tier.get(&covered).await.unwrap(), None);
         assert_eq!(tier.get(&beside).await.unwrap(), None);
     }
-    assert_eq!(other.invalidated_since(before).await.unwrap().selectors, None);
-    assert_eq!(other.invalidated_since(after).await.unwrap().selectors, Some(Vec::new()));
+    assert_eq!(other.invalidated_since(before).await.unwrap().selectors(), None);
+    assert_eq!(other.invalidated_since(after).await.unwrap().selectors(), Some(Vec::new()));
     // What began before is refused, whoever knows of the invalidation.
     let late = tier(&server);
     for tier in [&one, &other, &late] {
@@ -107,7 +107,7 @@ async fn invalidations_side_by_side_leave_nothing_of_what_was_stored_before_any_
         assert!(!epochs.contains(&seen));
         for tier in &tiers {
             assert_eq!(tier.get(&key).await.unwrap(), None);
-            assert_eq!(tier.invalidated_since(seen).await.unwrap().selectors, None);
+            assert_eq!(tier.invalidated_since(seen).await.unwrap().selectors(), None);
         }
     }
 }
@@ -145,7 +145,7 @@ async fn a_server_that_dropped_the_epoch_serves_nothing_until_there_is_another()
     // It may be the sign of an invalidation that was lost.
     assert_eq!(put_from(&one, &key, began).await, PutOutcome::Refused(Refusal::Revoked));
     let told = other.invalidated_since(began).await.unwrap();
-    assert_eq!(told.selectors, None);
+    assert_eq!(told.selectors(), None);
     assert!(told.epoch != began && told.epoch != Epoch(0));
     assert_eq!(one.get(&key).await.unwrap(), None, "it is of another epoch");
     assert_eq!(one.epoch().await.unwrap(), told.epoch);

@@ -64,10 +64,10 @@ async fn a_log_that_was_lost_means_that_anything_may_have_been_invalidated_and_n
     std::fs::remove_file(server.objects().join("log")).unwrap();
     assert_eq!(other.get(&key).await.unwrap(), None, "an invalidation may have been pending");
     let after = one.invalidated_since(before).await.unwrap();
-    assert_eq!(after.selectors, None);
+    assert_eq!(after.selectors(), None);
     assert!(after.epoch > before, "no epoch comes twice");
     assert_eq!(
-        one.invalidated_since(after.epoch).await.unwrap().selectors,
+        one.invalidated_since(after.epoch).await.unwrap().selectors(),
         Some(Vec::new()),
         "it is a log again"
     );
@@ -109,7 +109,7 @@ async fn an_invalidation_whose_author_died_holds_at_once_and_is_brought_to_its_e
     assert!(object(&server, &covered).exists());
     assert_eq!(other.get(&covered).await.unwrap(), None);
     assert!(other.get(&free).await.unwrap().is_some());
-    assert_eq!(other.invalidated_since(began).await.unwrap().selectors, Some(vec![selector]));
+    assert_eq!(other.invalidated_since(began).await.unwrap().selectors(), Some(vec![selector]));
     server.deny_lists(false);
     until("somebody takes it up", async || {
         assert_eq!(other.get(&covered).await.unwrap(), None);
@@ -189,7 +189,7 @@ async fn invalidations_of_many_at_once_are_all_told_each_under_an_epoch_of_its_o
     let epochs: BTreeSet<Epoch> = authors.join_all().await.into_iter().flatten().collect();
     assert_eq!(epochs.len(), 12);
     let told = follower.invalidated_since(began).await.unwrap();
-    let told: BTreeSet<String> = told.selectors.unwrap().iter().map(ToString::to_string).collect();
+    let told: BTreeSet<String> = told.selectors().unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 12);
 }
 

@@ -6,7 +6,7 @@ use larder::engine::Origin;
 use larder::key::{Key, Selector};
 use larder::stats::Place;
 use larder::testing::{key, sealed};
-use larder::tier::{Epoch, Invalidations, Tier};
+use larder::tier::{Epoch, Tier};
 use larder_shared::open;
 use larder_shared::testing::{RedisCluster, WatchedRedis};
 
@@ -55,7 +55,7 @@ impl Gone {
         let heard = async {
             loop {
                 match self.tier.invalidated_since(self.began).await {
-                    Ok(Invalidations { selectors, .. }) => return selectors,
+                    Ok(told) => return told.selectors(),
                     Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
                 }
             }

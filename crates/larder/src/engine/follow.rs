@@ -4,8 +4,12 @@
 //! followed it begins where the log stands; one that fell off the log's end drops everything, as anything may have
 //! been invalidated.
 //!
-//! Invariant: before an answer of a kind that is shared is given for the first time, the log was followed up to then,
-//! if the far tier answers; after that, as often as [`Larder::catch_up`] is called.
+//! What this process told the log itself is not done again when it comes back: what was stored since then is newer.
+//! Another process on the same disk tier does not know whose it was, and may take such an entry off that.
+//!
+//! Invariants: before an answer of a kind that is shared is given for the first time, the log was followed up to then,
+//! if the far tier answers; after that, as often as [`Larder::catch_up`] is called. Nobody still does what the log told
+//! before an invalidation when that has returned: one follows at a time.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -66,6 +70,17 @@ impl Larder {
 
     async fn catch_up_with(&self, waits: Waits, memory: Memory) {
         let Some(far) = &self.shared.far else { return };
+        let turn = self.shared.following.lock();
+        let _turn = match waits {
+            Waits::Nobody => turn.await,
+            Waits::Caller => {
+                let patience = far.patience().unwrap_or(PROMPT);
+                let Ok(turn) = tokio::time::timeout(patience, turn).await else {
+                    return far.give_up("timed out");
+                };
+                turn
+            }
+        };
         let log = far.tier().log();
         let seen = *self.shared.seen_afar.lock();
         let mut newest = None;
@@ -74,7 +89,7 @@ impl Larder {
             // A near tier that does not answer now is no use now.
             let Ok(known) = near.tier().followed(&log).await else { continue };
             let Ok(since) = told(far, waits, known).await else { return };
-            for selector in all_if_unknown(since.selectors) {
+            for selector in all_if_unknown(since.selectors()) {
                 // What it could not be told it owes, and answers nothing of it.
                 let _ = near.invalidate(&selector).await;
                 if forgets {
@@ -94,7 +109,7 @@ impl Larder {
             _ => {
                 let Ok(since) = told(far, waits, seen).await else { return };
                 // Where nothing was followed before, nothing is known of what memory holds by now.
-                let selectors = if forgets { None } else { since.selectors };
+                let selectors = if forgets { None } else { since.selectors() };
                 for selector in all_if_unknown(selectors) {
                     self.count_invalidated(&self.forget(&selector));
                 }
@@ -112,7 +127,7 @@ async fn told(far: &Guarded, waits: Waits, known: Option<Epoch>) -> Result<Inval
             Some(known) => far.invalidated_since(waits, known).await,
             None => {
                 let epoch = far.run_for(waits, far.tier().epoch()).await?;
-                Ok(Invalidations { epoch, selectors: Some(Vec::new()) })
+                Ok(Invalidations { epoch, all: Some(Vec::new()) })
             }
         }
     };

@@ -2,8 +2,8 @@
 //! computed anew.
 //!
 //! The order that keeps the promise. First every computation under way that the selector could cover loses its
-//! right to store, and memory forgets. Then each tier removes and logs the invalidation, after which no process
-//! can store there what it began to compute before. Then the first step is done again, for whoever read a tier
+//! right to store, and memory forgets. Then each tier, the far one first, removes and logs the invalidation, after which
+//! no process can store there what it began to compute before. Then the first step is done again, for whoever read a tier
 //! in between. A reader that stores into memory does so under its flight's lock (`flight`), so that each store
 //! comes either before a step that removes it or after one that forbids it.
 
@@ -19,8 +19,8 @@ use crate::entry::Record;
 use crate::key::{Key, Selector};
 use crate::stats::SelectorForm;
 use crate::tier::memory::{Seen, Verdict};
-use crate::tier::stack::Waits;
-use crate::tier::{Epoch, Invalidations, TierError};
+use crate::tier::stack::{Guarded, Waits};
+use crate::tier::{Epoch, Invalidated, Invalidations, TierError};
 
 /// How many soft invalidations are remembered; what comes on top is a hard one.
 const MAX_SOFT: usize = 256;
@@ -61,6 +61,23 @@ pub struct InvalidationReport {
     pub failed_hooks: Vec<HookError>,
 }
 
+impl InvalidationReport {
+    /// Invalidates in one tier. Returns the tier's epoch after that, unless it could not be told.
+    async fn remove_from(&mut self, guarded: &Guarded, selector: &Selector) -> Option<Epoch> {
+        match guarded.invalidate(selector).await {
+            Ok(Invalidated { epoch, keys, bytes }) => {
+                self.keys.extend(keys);
+                self.bytes += bytes;
+                Some(epoch)
+            }
+            Err(error) => {
+                self.failed_tiers.push((guarded.name(), error));
+                None
+            }
+        }
+    }
+}
+
 impl Larder {
     /// Calls `hook` before and after each invalidation from now on.
     pub fn add_hook(&self, hook: Arc<dyn Hook>) {
@@ -82,33 +99,37 @@ impl Larder {
             keys.dedup();
             report.failed_hooks.extend(hooks.iter().filter_map(|hook| hook.before(selector, &keys).err()));
         }
-        let mut keys = Vec::new();
         for part in &parts {
-            keys.extend(self.forget(part));
-            for guarded in self.shared.tiers.iter().chain(&self.shared.far) {
-                match guarded.invalidate(part).await {
-                    Ok(invalidated) => {
-                        keys.extend(invalidated.keys);
-                        report.bytes += invalidated.bytes;
-                    }
-                    Err(error) => report.failed_tiers.push((guarded.name(), error)),
-                }
+            report.keys.extend(self.forget(part));
+            // The far tier first: what somebody brought from there before that was told is then removed here, too.
+            let told = match &self.shared.far {
+                Some(far) => report.remove_from(far, part).await,
+                None => None,
+            };
+            let mut told_near = Vec::with_capacity(self.shared.tiers.len());
+            for near in &self.shared.tiers {
+                told_near.push(report.remove_from(near, part).await);
             }
-            keys.extend(self.forget(part));
+            report.keys.extend(self.forget(part));
+            if let Some(far) = self.shared.far.as_ref().filter(|_| told_near.iter().all(Option::is_some)) {
+                far.done_here(part, told);
+            }
+            for (near, told) in self.shared.tiers.iter().zip(told_near) {
+                near.done_here(part, told);
+            }
         }
-        // What somebody brought from the far tier before that was told is removed here too, and what is removed here
-        // already is not removed again the next time.
+        // Whoever follows the log just now may have been told of it, and is done with it then.
         self.catch_up_afar(Waits::Nobody).await;
-        keys.sort_unstable();
-        keys.dedup();
-        self.count_invalidated(&keys);
+        report.keys.sort_unstable();
+        report.keys.dedup();
+        let keys = &report.keys;
+        self.count_invalidated(keys);
         self.shared.stats.invalidated(SelectorForm::of(selector), keys.len() as u64);
         tracing::info!(%selector, removed = keys.len(), "invalidated");
-        report.failed_hooks.extend(hooks.iter().filter_map(|hook| hook.after(selector, &keys).err()));
+        report.failed_hooks.extend(hooks.iter().filter_map(|hook| hook.after(selector, keys).err()));
         for error in &report.failed_hooks {
             tracing::warn!(error = &**error as &dyn std::error::Error, "invalidation hook failed");
         }
-        report.keys = keys;
         report
     }
 
@@ -156,11 +177,11 @@ impl Larder {
             let since = match seen {
                 Some(seen) => guarded.invalidated_since(Waits::Caller, seen).await,
                 // Nothing is known of the time before: anything may have been invalidated.
-                None => guarded.epoch().await.map(|epoch| Invalidations { epoch, selectors: None }),
+                None => guarded.epoch().await.map(|epoch| Invalidations { epoch, all: None }),
             };
             // A tier that does not answer now is asked again from the same epoch on.
             let Ok(since) = since else { continue };
-            for selector in &since.selectors.unwrap_or_else(|| vec![Selector::all()]) {
+            for selector in &since.selectors().unwrap_or_else(|| vec![Selector::all()]) {
                 self.count_invalidated(&self.forget(selector));
             }
             self.follow().await.lock()[nth] = Some(since.epoch);

@@ -229,6 +229,8 @@ struct Shared {
     taken: afar::Taken,
     /// Whether the far tier's log was followed once.
     followed_afar: OnceCell<()>,
+    /// The turn to follow it.
+    following: tokio::sync::Mutex<()>,
     /// Whether it was noted that the far tier is left alone.
     recalled: Mutex<bool>,
     /// Up to where memory has followed the far tier's log.
@@ -280,6 +282,7 @@ impl Larder {
                 unsent: AtomicU64::new(0),
                 taken: afar::Taken::default(),
                 followed_afar: OnceCell::new(),
+                following: tokio::sync::Mutex::default(),
                 recalled: Mutex::new(false),
                 seen_afar: Mutex::new(None),
                 soft: invalidate::SoftMarks::default(),

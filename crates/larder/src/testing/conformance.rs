@@ -190,7 +190,7 @@ pub async fn invalidations_are_told_in_order_to_whoever_asks(tier: &dyn Tier) {
         selectors.retain(|selector| selector.scope() == Some(&scope));
         selectors
     };
-    assert_eq!(mine(nothing.selectors), []);
+    assert_eq!(mine(nothing.selectors()), []);
     let given = [
         Selector::all().in_scope(&scope).with_prefix("a/"),
         Selector::all().in_scope(&scope).of_kind("k").tagged("t").expect("a tag"),
@@ -200,10 +200,15 @@ pub async fn invalidations_are_told_in_order_to_whoever_asks(tier: &dyn Tier) {
     for selector in &given {
         epochs.push(tier.invalidate(selector).await.expect("invalidate").epoch);
     }
-    for (n, epoch) in epochs.into_iter().enumerate() {
+    for (n, &epoch) in epochs.iter().enumerate() {
         let told = tier.invalidated_since(epoch).await.expect("invalidated_since");
         assert!(told.epoch >= epoch);
-        assert_eq!(mine(told.selectors), &given[n..], "after {n}");
+        assert_eq!(mine(told.selectors()), &given[n..], "after {n}");
+        // Each has the epoch that whoever invalidated was told.
+        let all = told.all.expect("the log reaches back this far");
+        let has =
+            |nth: &usize| all.iter().any(|one| one.epoch == epochs[nth + 1] && one.selector == given[*nth]);
+        assert!((n..given.len()).all(|nth| has(&nth)), "after {n}");
     }
 }
 
@@ -213,7 +218,7 @@ pub async fn an_epoch_that_the_tier_never_reached_means_that_anything_may_have_b
 ) {
     let key = key("future", "k@1/x");
     let future = Epoch(tier.epoch().await.expect("epoch").0 + 1_000_000);
-    assert_eq!(tier.invalidated_since(future).await.expect("invalidated_since").selectors, None);
+    assert_eq!(tier.invalidated_since(future).await.expect("invalidated_since").all, None);
     let outcomes = tier.put(vec![sealed(&key, b"value", &[], future)]).await.expect("put");
     assert_eq!(outcomes, [PutOutcome::Refused(Refusal::Revoked)]);
 }

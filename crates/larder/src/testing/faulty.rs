@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use crate::key::{Digest, Key, Selector};
 use crate::stats::Place;
@@ -23,6 +24,8 @@ pub enum Fault {
     Hangs,
     /// What is read has one bit changed, in the middle.
     Flips,
+    /// What is to be removed is removed when it is let go, one after the other.
+    Holds,
 }
 
 /// A tier that works like `inner` until it is told to misbehave, and counts what it is asked.
@@ -32,6 +35,8 @@ pub struct Faulty {
     place: Place,
     fault: Mutex<Fault>,
     asked: AtomicU64,
+    held: AtomicU64,
+    goes: Semaphore,
 }
 
 impl Faulty {
@@ -42,7 +47,8 @@ impl Faulty {
 
     /// The same, counted as if it were at another place.
     pub fn at(place: Place, inner: Arc<dyn Tier>) -> Arc<Self> {
-        Arc::new(Self { inner, place, fault: Mutex::new(Fault::None), asked: AtomicU64::new(0) })
+        let (asked, held, goes) = (AtomicU64::new(0), AtomicU64::new(0), Semaphore::new(0));
+        Arc::new(Self { inner, place, fault: Mutex::new(Fault::None), asked, held, goes })
     }
 
     /// Misbehaves so from now on.
@@ -55,11 +61,29 @@ impl Faulty {
         self.asked.swap(0, Ordering::Relaxed)
     }
 
+    /// How many operations were held so far.
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Lets one operation go that is held, the first.
+    pub fn let_go(&self) {
+        self.goes.add_permits(1);
+    }
+
+    async fn hold(&self) {
+        if *self.fault.lock() == Fault::Holds {
+            self.held.fetch_add(1, Ordering::Relaxed);
+            let gone = self.goes.acquire().await;
+            gone.expect("the semaphore is never closed").forget();
+        }
+    }
+
     async fn run<T>(&self, operation: Answer<'_, T>) -> Result<T, TierError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let fault = *self.fault.lock();
         match fault {
-            Fault::None | Fault::Flips => operation.await,
+            Fault::None | Fault::Flips | Fault::Holds => operation.await,
             Fault::Fails => Err(TierError::Io(std::io::ErrorKind::StorageFull.into())),
             Fault::Hangs => std::future::pending().await,
         }
@@ -93,7 +117,10 @@ impl Tier for Faulty {
     }
 
     fn invalidate<'a>(&'a self, selector: &'a Selector) -> Answer<'a, Invalidated> {
-        Box::pin(self.run(self.inner.invalidate(selector)))
+        Box::pin(async {
+            self.hold().await;
+            self.run(self.inner.invalidate(selector)).await
+        })
     }
 
     fn select<'a>(&'a self, selectors: &'a [Selector]) -> Answer<'a, Vec<Key>> {

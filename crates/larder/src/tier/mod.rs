@@ -10,6 +10,7 @@ pub mod breaker;
 mod brief;
 pub mod disk;
 pub mod memory;
+mod own;
 mod patience;
 pub mod stack;
 
@@ -103,6 +104,15 @@ pub struct Invalidated {
     pub bytes: u64,
 }
 
+/// One invalidation, as a tier's log has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invalidation {
+    /// The tier's epoch after it; no other has the same.
+    pub epoch: Epoch,
+    /// What was invalidated.
+    pub selector: Selector,
+}
+
 /// What was invalidated since an epoch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Invalidations {
@@ -110,7 +120,19 @@ pub struct Invalidations {
     pub epoch: Epoch,
     /// What was invalidated, oldest first; `None` where the log no longer reaches back that far, so that
     /// anything may have been.
-    pub selectors: Option<Vec<Selector>>,
+    pub all: Option<Vec<Invalidation>>,
+}
+
+impl Invalidations {
+    /// What was invalidated, without when.
+    pub fn selectors(&self) -> Option<Vec<Selector>> {
+        Some(self.all.as_ref()?.iter().map(|one| one.selector.clone()).collect())
+    }
+
+    /// Whether an entry was invalidated, or may have been.
+    pub fn covers(&self, key: &Key, tags: &[std::sync::Arc<str>]) -> bool {
+        self.all.as_ref().is_none_or(|all| all.iter().any(|one| one.selector.matches(key, tags, None)))
+    }
 }
 
 /// That a tier which is far away was left alone.

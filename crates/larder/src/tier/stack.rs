@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::bandwidth::Bandwidth;
 use super::breaker::{Admission, Breaker, BreakerOptions, Tripped};
+use super::own::{Own, Telling};
 use super::patience::Patience;
 use super::{
     Answer, BlobSink, BlobSource, Epoch, Invalidated, Invalidations, Lease, PutOutcome, Sealed, Tier,
@@ -77,8 +78,17 @@ pub struct Guarded {
     breaker: Breaker,
     limit: Duration,
     clock: Clock,
-    owed: Mutex<Vec<Selector>>,
+    owed: Mutex<Vec<Owed>>,
+    own: Mutex<Own>,
     far: Option<Arc<Far>>,
+}
+
+/// An invalidation that the tier could not be told.
+#[derive(Debug, Clone)]
+struct Owed {
+    selector: Selector,
+    /// Whether what it selects was removed from everywhere else here.
+    done_here: bool,
 }
 
 /// What is known of a tier that is far away.
@@ -125,7 +135,8 @@ impl Guarded {
                 trouble: Mutex::new(None),
             })
         });
-        Self { tier, breaker: Breaker::new(breaker), limit, clock, owed: Mutex::default(), far }
+        let (owed, own) = (Mutex::default(), Mutex::default());
+        Self { tier, breaker: Breaker::new(breaker), limit, clock, owed, own, far }
     }
 
     /// What people call it.
@@ -294,12 +305,26 @@ impl Guarded {
         if outcome.is_err() {
             let mut owed = self.owed.lock();
             if owed.len() < MAX_OWED {
-                owed.push(selector.clone());
+                owed.push(Owed { selector: selector.clone(), done_here: false });
             } else {
-                *owed = vec![Selector::all()];
+                *owed = vec![Owed { selector: Selector::all(), done_here: false }];
             }
         }
         outcome
+    }
+
+    /// Takes note that an invalidation is done here: what it covers is gone from whatever follows this tier's log. The
+    /// tier told its epoch, unless it could not be told.
+    pub(crate) fn done_here(&self, selector: &Selector, told: Option<Epoch>) {
+        match told {
+            Some(epoch) => self.own.lock().remember(epoch),
+            None => {
+                let mut owed = self.owed.lock();
+                owed.iter_mut()
+                    .filter(|owed| owed.selector == *selector)
+                    .for_each(|owed| owed.done_here = true);
+            }
+        }
     }
 
     /// The keys of the entries that any of `selectors` selects.
@@ -325,9 +350,11 @@ impl Guarded {
         epoch
     }
 
-    /// What was invalidated after `epoch`.
+    /// What was invalidated after `epoch`, but for what this process did here itself.
     pub async fn invalidated_since(&self, waits: Waits, epoch: Epoch) -> Result<Invalidations, TierError> {
-        self.run_for(waits, self.tier.invalidated_since(epoch)).await
+        let mut since = self.run_for(waits, self.tier.invalidated_since(epoch)).await?;
+        self.own.lock().take_out(epoch, &mut since);
+        Ok(since)
     }
 
     /// Takes the right to compute `key`, unless another process holds it.
@@ -341,18 +368,22 @@ impl Guarded {
     }
 
     fn owes(&self, key: &Key) -> bool {
-        self.owed.lock().iter().any(|selector| selector.matches_key(key))
+        self.owed.lock().iter().any(|owed| owed.selector.matches_key(key))
     }
 
     /// Tells the tier what it could not be told before.
     async fn settle(&self) {
         loop {
-            let Some(selector) = self.owed.lock().first().cloned().filter(|_| self.writes()) else { return };
-            if self.run(self.tier.invalidate(&selector)).await.is_err() {
-                return;
+            let Some(first) = self.owed.lock().first().cloned().filter(|_| self.writes()) else { return };
+            let Owed { selector, done_here } = first;
+            let telling = done_here.then(|| Telling::begin(&self.own, &selector));
+            let Ok(told) = self.run(self.tier.invalidate(&selector)).await else { return };
+            if done_here {
+                self.own.lock().remember(told.epoch);
             }
+            drop(telling);
             let mut owed = self.owed.lock();
-            if let Some(at) = owed.iter().position(|one| *one == selector) {
+            if let Some(at) = owed.iter().position(|owed| owed.selector == selector) {
                 owed.remove(at);
             }
         }

@@ -58,6 +58,8 @@ impl Team {
 struct Node {
     folder: Arc<TempDir>,
     disk: Disk,
+    /// The disk tier as the engine has it.
+    near: Arc<Faulty>,
     larder: Larder,
     words: Kind<String>,
     private: Kind<String>,
@@ -68,7 +70,8 @@ impl Node {
         let clock = Clock::system();
         let disk = Disk::open(folder.path(), DiskOptions::default()).unwrap();
         let mut options = LarderOptions::new(clock.clone(), Stats::new(StatsOptions::default(), clock));
-        options.tiers = vec![Arc::new(disk.clone())];
+        let near = Faulty::new(Arc::new(disk.clone()));
+        options.tiers = vec![Arc::clone(&near) as _];
         options.shared = Some((Arc::clone(tier) as _, far));
         options.tier_timeout = Duration::from_secs(30);
         options.breaker = BreakerOptions { pause: Duration::from_secs(5), ..BreakerOptions::default() };
@@ -78,7 +81,7 @@ impl Node {
         let team = KindOptions { reach: Reach::Team, ..through };
         let words = larder.kind(&scope, "word", 1, team).unwrap();
         let private = larder.kind(&scope, "private", 1, through).unwrap();
-        Self { folder, disk, larder, words, private }
+        Self { folder, disk, near, larder, words, private }
     }
 
     /// The same machine after a restart of what runs there.
@@ -358,6 +361,63 @@ async fn an_invalidation_on_one_node_reaches_memory_and_disk_of_the_others_also_
     }
     // Each hears of it once: what was computed after it stays.
     assert_eq!(away.restarted(&team).ask("x", "newer").await, is("new", Origin::Kept(Place::Disk)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_put_after_an_invalidation_stays_when_somebody_still_does_what_the_log_told_of_it() {
+    let team = Team::new();
+    let node = team.node();
+    node.ask("x", "one").await;
+    let key = node.words.key("x").unwrap();
+    node.near.misbehave(Fault::Holds);
+    let held = async |many| {
+        while node.near.held() < many {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let (larder, selector) = (node.larder.clone(), Selector::key(&key));
+    let mut invalidating = tokio::spawn(async move { drop(larder.invalidate(&selector).await) });
+    held(1).await;
+    // The team's log has it by now.
+    let larder = node.larder.clone();
+    let following = tokio::spawn(async move { larder.catch_up().await });
+    held(2).await;
+    node.near.let_go();
+    let ended = tokio::time::timeout(Duration::from_secs(1), &mut invalidating).await.is_ok();
+    if !ended {
+        node.near.let_go();
+        invalidating.await.unwrap();
+    }
+    assert_eq!(node.words.put(&key, "new".to_owned(), Duration::ZERO).await, Kept::Yes);
+    node.near.let_go();
+    following.await.unwrap();
+    assert!(node.disk.blocking_get(&key).unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_put_while_the_team_cannot_be_told_stays_when_it_is_told_and_goes_from_others() {
+    let team = Team::new();
+    let (a, b) = (team.node(), team.node());
+    let key = a.words.key("x").unwrap();
+    a.ask("x", "one").await;
+    a.larder.close().await;
+    assert_eq!(b.ask("x", "two").await, is("one", SHARED));
+    b.larder.close().await;
+    team.tier.misbehave(Fault::Fails);
+    assert_eq!(a.larder.invalidate(&Selector::key(&key)).await.failed_tiers.len(), 1);
+    assert_eq!(a.words.put(&key, "new".to_owned(), Duration::ZERO).await, Kept::Yes);
+    team.tier.misbehave(Fault::None);
+    while a.larder.sharing().unwrap().left_alone {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    // Whoever asks for anything has it told.
+    assert!(a.words.get(&a.words.key("other").unwrap()).await.is_none());
+    for node in [&a, &b] {
+        node.larder.catch_up().await;
+    }
+    assert_eq!(a.words.get_from(&key).await.map(|(_, place)| place), Some(Place::Memory));
+    assert_eq!(a.restarted(&team).ask("x", "newer").await, is("new", Origin::Kept(Place::Disk)));
+    assert!(b.words.get(&key).await.is_none());
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use super::put::{find, remove};
 use super::select::visit;
 use super::store::Sync;
 use crate::key::{Digest, Key, Selector};
-use crate::tier::{Epoch, Invalidated, Invalidations, TierError};
+use crate::tier::{Epoch, Invalidated, Invalidation, Invalidations, TierError};
 
 /// How many invalidations the log holds. Who has seen none of the last so many forgets everything instead.
 const LOG_LENGTH: u64 = 1_000;
@@ -147,7 +147,7 @@ pub(super) fn since(connection: &Connection, epoch: Epoch) -> Result<Invalidatio
     let mut query = connection.prepare_cached(SINCE)?;
     let mut rows = query.query([i64::try_from(epoch.0).unwrap_or(i64::MAX)])?;
     let mut expected = epoch.0;
-    let mut selectors = Some(Vec::new());
+    let mut all = Some(Vec::new());
     let mut last = None;
     while let Some(row) = rows.next()? {
         let (found, at) = (row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64);
@@ -157,12 +157,12 @@ pub(super) fn since(connection: &Connection, epoch: Epoch) -> Result<Invalidatio
         last = Some(found);
         match text.parse() {
             Ok(selector) if sound && found == expected => {
-                selectors = selectors.map(|mut all: Vec<Selector>| {
-                    all.push(selector);
+                all = all.map(|mut all: Vec<Invalidation>| {
+                    all.push(Invalidation { epoch: Epoch(found), selector });
                     all
                 });
             }
-            _ => selectors = None,
+            _ => all = None,
         }
     }
     let now = match last {
@@ -170,7 +170,7 @@ pub(super) fn since(connection: &Connection, epoch: Epoch) -> Result<Invalidatio
         None => newest(connection)?,
     };
     // An epoch from the future was told by an index that is no more.
-    Ok(Invalidations { epoch: Epoch(now), selectors: selectors.filter(|_| epoch.0 <= now) })
+    Ok(Invalidations { epoch: Epoch(now), all: all.filter(|_| epoch.0 <= now) })
 }
 
 /// The last epoch that the witness beside the index has seen; `None` where there is no witness.

@@ -13,11 +13,11 @@ use super::fault::Fault;
 use super::invalidate;
 use super::open::Disk;
 use super::store::Write;
-use crate::key::{Digest, Key, Selector};
-use crate::tier::{Epoch, PutOutcome, Refusal, Sealed, TierError};
+use crate::key::{Digest, Key};
+use crate::tier::{Epoch, Invalidations, PutOutcome, Refusal, Sealed, TierError};
 
 /// What was invalidated since an epoch, looked up once for all entries of a batch that began there.
-type Since = HashMap<Epoch, Option<Vec<Selector>>>;
+type Since = HashMap<Epoch, Invalidations>;
 
 /// A blob that an entry names, as it lies in the folder.
 struct Named {
@@ -110,6 +110,15 @@ impl Disk {
         Ok(replaced.map_or(PutOutcome::Kept, |bytes| PutOutcome::Replaced { bytes }))
     }
 
+    /// How long the index says that a blob's file is; `None` if no entry names it.
+    pub(super) fn stored_length(&self, digest: Digest) -> Result<Option<u64>, TierError> {
+        self.read(|connection, _| {
+            let mut query = connection.prepare_cached("SELECT bytes FROM blobs WHERE digest = ?1")?;
+            let bytes: Option<i64> = query.query_row([digest.as_bytes()], |row| row.get(0)).optional()?;
+            Ok(bytes.map(|bytes| bytes as u64))
+        })
+    }
+
     /// Writes the rows of the entry itself, which has none.
     fn put_row(
         &self,
@@ -146,10 +155,9 @@ impl Disk {
 /// Whether an invalidation since the computation began covers the entry's key, or may have.
 fn revoked(write: &Write<'_>, entry: &Sealed, since: &mut Since) -> Result<bool, Fault> {
     if !since.contains_key(&entry.began) {
-        since.insert(entry.began, invalidate::since(write, entry.began)?.selectors);
+        since.insert(entry.began, invalidate::since(write, entry.began)?);
     }
-    let selectors = since[&entry.began].as_ref();
-    Ok(selectors.is_none_or(|all| all.iter().any(|one| one.matches(&entry.key, &entry.record.tags, None))))
+    Ok(since[&entry.began].covers(&entry.key, &entry.record.tags))
 }
 
 fn refer(write: &Write<'_>, entry: i64, blob: &Named) -> Result<(), Fault> {

@@ -290,7 +290,7 @@ pub(super) fn log_is_whole(connection: &Connection) -> Result<bool, Fault> {
     let oldest: Option<i64> = connection.query_row("SELECT min(epoch) FROM log", [], |row| row.get(0))?;
     let Some(oldest) = oldest else { return Ok(true) };
     let before = Epoch((oldest as u64).saturating_sub(1));
-    Ok(invalidate::since(connection, before)?.selectors.is_some())
+    Ok(invalidate::since(connection, before)?.all.is_some())
 }
 
 /// Whether a blob's file holds what its name says; `None` if it is no blob's file or is gone by now. Adds what was

@@ -59,7 +59,7 @@ fn ask(disk: &Disk, context: &str) {
     }
     let began = disk.blocking_epoch().unwrap();
     let since = disk.blocking_invalidated_since(Epoch(3)).unwrap();
-    if let Some(selectors) = since.selectors {
+    if let Some(selectors) = since.selectors() {
         assert_eq!(selectors, [Selector::key(&key("s11"))], "{context}");
     }
     for n in [0, 5, 11] {

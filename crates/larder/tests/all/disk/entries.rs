@@ -62,10 +62,10 @@ fn who_has_slept_through_more_invalidations_than_the_log_holds_is_told_that_anyt
     for _ in 0..1_001 {
         disk.blocking_invalidate(&selector).unwrap();
     }
-    assert_eq!(disk.blocking_invalidated_since(first).unwrap().selectors, None);
+    assert_eq!(disk.blocking_invalidated_since(first).unwrap().selectors(), None);
     assert_eq!(put(&disk, sealed(&key("other"), b"", &[], first)), PutOutcome::Refused(Refusal::Revoked));
     let recent = disk.blocking_invalidated_since(Epoch(first.0 + 1)).unwrap();
-    assert_eq!(recent.selectors.unwrap().len(), 1_000);
+    assert_eq!(recent.selectors().unwrap().len(), 1_000);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn an_index_that_lost_its_last_invalidations_is_emptied() {
     let disk = lab.open();
     assert_eq!(value(&disk, "x"), None);
     assert!(disk.blocking_epoch().unwrap() > epoch);
-    assert_eq!(disk.blocking_invalidated_since(Epoch(0)).unwrap().selectors, None);
+    assert_eq!(disk.blocking_invalidated_since(Epoch(0)).unwrap().selectors(), None);
 }
 
 #[test]

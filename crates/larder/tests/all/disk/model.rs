@@ -258,7 +258,7 @@ impl Run {
             assert_eq!(found.as_ref(), self.model.entries.get(&name).map(|entry| &entry.envelope));
         }
         let since = self.disk().blocking_invalidated_since(Epoch(0)).unwrap();
-        assert_eq!(since.selectors.as_ref(), Some(&self.model.log));
+        assert_eq!(since.selectors().as_ref(), Some(&self.model.log));
         let usage = self.disk().usage().unwrap();
         assert_eq!(usage.entries as usize, self.model.entries.len());
         self.disk().repair().unwrap();

@@ -149,7 +149,7 @@ fn what_another_process_keeps_is_a_hit_and_what_it_invalidates_a_miss() {
     super::keep(&disk, "dir9/x", b"value");
     run_well(process("hammer", &lab.cache()));
     let since = disk.blocking_invalidated_since(larder::tier::Epoch(0)).unwrap();
-    assert_eq!(since.epoch.0 as usize, since.selectors.map_or(since.epoch.0 as usize, |all| all.len()));
+    assert_eq!(since.epoch.0 as usize, since.selectors().map_or(since.epoch.0 as usize, |all| all.len()));
     assert!(since.epoch.0 > 0);
     assert_eq!(disk.verify().unwrap().problems, []);
 }
