@@ -57,8 +57,7 @@ impl ByteStream for Rpc {
         let resource = names::to_write(&first.resource_name).ok_or_else(|| unknown(&first.resource_name))?;
         let head = Request::from_parts(metadata, extensions, ());
         let asker = self.asker(resource.instance, &head, Deed::WriteContent)?;
-        let missing = self.store.missing(&asker.scope, &[resource.id]).await.map_err(failed)?;
-        if missing.is_empty() {
+        if self.store.holds(&asker.scope, resource.id).await.map_err(failed)? {
             // It came another way. How much of this stream was taken does not matter then.
             let committed_size = match resource.coding {
                 Coding::Identity => resource.bytes as i64,
@@ -91,7 +90,7 @@ impl ByteStream for Rpc {
         let name = &request.get_ref().resource_name;
         let resource = names::to_write(name).ok_or_else(|| unknown(name))?;
         let asker = self.asker(resource.instance, &request, Deed::Read)?;
-        let complete = self.store.missing(&asker.scope, &[resource.id]).await.map_err(failed)?.is_empty();
+        let complete = self.store.holds(&asker.scope, resource.id).await.map_err(failed)?;
         // What breaks off is dropped, so an upload is there wholly or not at all.
         let committed_size = if complete { resource.bytes as i64 } else { 0 };
         Ok(Response::new(bytestream::QueryWriteStatusResponse { committed_size, complete }))

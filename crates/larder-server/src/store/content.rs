@@ -95,7 +95,11 @@ impl Store {
     }
 
     /// Which of `ids` are not there whole, in order. A content that a shared tier has is there.
-    pub(super) async fn absent(&self, scope: &Scope, ids: &[ContentId]) -> Result<Vec<ContentId>, StoreError> {
+    pub(super) async fn absent(
+        &self,
+        scope: &Scope,
+        ids: &[ContentId],
+    ) -> Result<Vec<ContentId>, StoreError> {
         self.without(scope, ids, Looks::Anywhere).await
     }
 
@@ -123,6 +127,18 @@ impl Store {
         });
         let looked = futures_util::stream::iter(looks).buffered(AT_ONCE);
         Ok(looked.filter_map(future::ready).collect().await)
+    }
+
+    /// Whether nobody need bring a content, as it is there. What is here is read for that, where it was not since its file
+    /// was last changed: that costs less than taking it once more.
+    pub async fn holds(&self, scope: &Scope, id: ContentId) -> Result<bool, StoreError> {
+        if !self.missing(scope, &[id]).await?.is_empty() {
+            return Ok(false);
+        }
+        let shelf = self.shelf(scope)?;
+        let key = shelf.content_key(id)?;
+        let Some(entry) = shelf.contents.kept_here(&key).await else { return Ok(true) };
+        Ok(self.open_body(&entry.body).await?.is_some())
     }
 
     /// Begins to read a content; `None` if it is not there, or was damaged.

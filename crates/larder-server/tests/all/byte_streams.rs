@@ -222,3 +222,20 @@ fn a_damaged_content_is_not_found_and_taken_again() {
         assert_eq!(streams.read(&name, 0, 0).await, (content.clone(), Ok(())));
     });
 }
+
+#[test]
+fn an_upload_of_what_is_there_damaged_is_taken_and_heals_it() {
+    let mut lab = Lab::start();
+    let content = noise(9, 300_000);
+    let (to, from, length) = (upload(&name(&content)), name(&content), content.len() as i64);
+    assert_eq!(lab.block_on(Streams::of(&lab).write(&to, &content, 64 << 10)), Ok(length));
+    lab.restart();
+    assert_eq!(lab.damage(), 1);
+    // Nobody has read it since.
+    let mut streams = Streams::of(&lab);
+    lab.block_on(async {
+        assert_eq!(streams.status(&to).await, (0, false));
+        assert_eq!(streams.write(&to, &content, 64 << 10).await, Ok(length));
+        assert_eq!(streams.read(&from, 0, 0).await, (content.clone(), Ok(())));
+    });
+}

@@ -250,3 +250,33 @@ fn a_damaged_content_is_never_given_and_can_be_sent_anew() {
         assert!(got[0].data == all[0] && got[1].data == all[1]);
     });
 }
+
+#[test]
+fn what_was_damaged_is_missing_as_soon_as_that_shows_and_else_once_somebody_read_it() {
+    let mut lab = Lab::start();
+    let all = [noise(7, 100_000), Bytes::from(b"words ".repeat(30_000))];
+    let digests = [digest(&all[0]), digest(&all[1])];
+    let put = |lab: &Lab| {
+        let mut contents = Contents::of(lab, "");
+        lab.block_on(contents.put(&[&all[0], &all[1]]));
+        assert_eq!(lab.block_on(contents.missing(&digests)), []);
+    };
+    let missing = |lab: &Lab| lab.block_on(Contents::of(lab, "").missing(&digests));
+    put(&lab);
+    assert_eq!(lab.damage(), 2);
+    assert_eq!(missing(&lab), digests, "the server wrote it otherwise");
+    put(&lab);
+    lab.restart();
+    assert_eq!(lab.damage(), 2);
+    assert_eq!(missing(&lab), [], "the server knows nothing of it yet but its length");
+    let got = lab.block_on(Contents::of(&lab, "").read(&digests, &[])).unwrap();
+    assert!(got.iter().all(|one| one.data.is_empty()), "and does not give it");
+    assert_eq!(missing(&lab), digests);
+    put(&lab);
+    lab.restart();
+    assert_eq!(lab.cut(), 2);
+    assert_eq!(missing(&lab), digests);
+    put(&lab);
+    let got = lab.block_on(Contents::of(&lab, "").read(&digests, &[])).unwrap();
+    assert!(got[0].data == all[0] && got[1].data == all[1]);
+}

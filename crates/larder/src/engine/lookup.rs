@@ -71,6 +71,27 @@ impl<T: Value> Kind<T> {
         (self.freshness(key, &entry) == Freshness::Fresh).then_some(entry)
     }
 
+    /// Like [`Kind::kept`], and brings nothing from afar.
+    pub async fn kept_here(&self, key: &Key) -> Option<Arc<Entry<T>>> {
+        let shared = &self.larder.shared;
+        if !shared.mode.reads() {
+            return None;
+        }
+        if let InMemory::Fresh(entry) = self.in_memory(key) {
+            return Some(entry);
+        }
+        self.larder.follow().await;
+        for near in &shared.tiers {
+            if let Ok(Some(envelope)) = near.get(key).await
+                && let Some((entry, _)) = self.open(key, &envelope, near, near.place()).await
+                && self.freshness(key, &entry) == Freshness::Fresh
+            {
+                return Some(Arc::new(entry));
+            }
+        }
+        None
+    }
+
     async fn look_in_tiers(&self, key: &Key) -> Option<(Arc<Entry<T>>, Place)> {
         match self.larder.shared.flights.board(key) {
             Seat::Lead(lead) => self.in_tiers(key, lead.flight()).await,

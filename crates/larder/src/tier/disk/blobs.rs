@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::content::{Known, Stat};
 use super::open::Disk;
 use crate::entry::compress::{self, WHOLE_BYTES};
 use crate::key::{Algorithm, Digest, Hasher};
@@ -64,6 +65,7 @@ pub(super) struct Located {
     pub(super) bytes: u64,
     /// When it was put last.
     pub(super) modified: SystemTime,
+    pub(super) stat: Stat,
 }
 
 impl Disk {
@@ -158,8 +160,16 @@ impl Disk {
         if found.modified + YOUNG > now && found.modified <= now + YOUNG {
             return Ok(true);
         }
-        match File::options().write(true).open(&found.path).and_then(|file| file.set_modified(now)) {
-            Ok(()) => Ok(true),
+        let rejuvenate = || {
+            let file = File::options().write(true).open(&found.path)?;
+            file.set_modified(now)?;
+            file.metadata()
+        };
+        match rejuvenate() {
+            Ok(metadata) => {
+                self.checked().rejuvenated(digest, found.stat, Stat::from(&metadata));
+                Ok(true)
+            }
             // Another process's gc took it this moment.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -176,7 +186,13 @@ impl Disk {
     pub(super) fn publish(&self, temporary: Temporary, digest: Digest, packed: bool) -> io::Result<()> {
         // Its age is measured by our clock, which is not always the file system's.
         temporary.file.set_modified(self.options().clock.wall().into())?;
-        temporary.publish(&blob_path(self.root(), digest, packed))
+        let path = blob_path(self.root(), digest, packed);
+        temporary.publish(&path)?;
+        // Another process's gc may have taken it this moment.
+        if let Ok(metadata) = fs::symlink_metadata(&path) {
+            self.checked().learn(digest, Stat::from(&metadata), Known::Written);
+        }
+        Ok(())
     }
 
     /// A file on its way into the folder of blobs.
@@ -314,8 +330,8 @@ pub(super) fn locate(root: &Path, digest: Digest) -> io::Result<Option<Located>>
         let path = blob_path(root, digest, packed);
         match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_file() => {
-                let modified = metadata.modified()?;
-                return Ok(Some(Located { path, packed, bytes: metadata.len(), modified }));
+                let (modified, stat) = (metadata.modified()?, Stat::from(&metadata));
+                return Ok(Some(Located { path, packed, bytes: metadata.len(), modified, stat }));
             }
             Ok(_) => {}
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}

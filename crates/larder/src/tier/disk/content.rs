@@ -6,7 +6,7 @@
 //! Not here: blobs in the form in which they are stored (`convey`).
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 
@@ -24,42 +24,63 @@ use crate::tier::TierError;
 /// How many checked files are remembered; above that the memory begins anew.
 const MAX_CHECKED: usize = 1 << 16;
 
-/// Which blobs were checked, and under which stat data of their files.
+/// Which blobs this process wrote or checked, and under which stat data of their files.
 #[derive(Debug, Default)]
-pub(super) struct Checked(Mutex<HashMap<Digest, Stat>>);
+pub(super) struct Checked(Mutex<HashMap<Digest, (Stat, Known)>>);
+
+/// How it is known what a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It was written, and its bytes were hashed on their way.
+    Written,
+    /// It was read back.
+    Checked,
+}
 
 /// What tells that a file was not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stat {
+pub(super) struct Stat {
     inode: (u64, u64),
     bytes: u64,
     modified: (i64, i64),
     changed: (i64, i64),
 }
 
-impl Stat {
-    fn of(file: &File) -> io::Result<Self> {
-        let m = file.metadata()?;
-        Ok(Self {
+impl From<&Metadata> for Stat {
+    fn from(m: &Metadata) -> Self {
+        Self {
             inode: (m.dev(), m.ino()),
             bytes: m.size(),
             modified: (m.mtime(), m.mtime_nsec()),
             changed: (m.ctime(), m.ctime_nsec()),
-        })
+        }
+    }
+}
+
+impl Stat {
+    fn of(file: &File) -> io::Result<Self> {
+        Ok(Self::from(&file.metadata()?))
     }
 }
 
 impl Checked {
-    fn knows(&self, digest: Digest, stat: Stat) -> bool {
-        self.0.lock().get(&digest) == Some(&stat)
+    fn was_checked(&self, digest: Digest, stat: Stat) -> bool {
+        self.0.lock().get(&digest) == Some(&(stat, Known::Checked))
     }
 
-    fn learn(&self, digest: Digest, stat: Stat) {
+    pub(super) fn learn(&self, digest: Digest, stat: Stat, known: Known) {
         let mut checked = self.0.lock();
         if checked.len() >= MAX_CHECKED {
             checked.clear();
         }
-        checked.insert(digest, stat);
+        checked.insert(digest, (stat, known));
+    }
+
+    /// Takes note that this process made a file younger, and changed nothing else.
+    pub(super) fn rejuvenated(&self, digest: Digest, before: Stat, after: Stat) {
+        if let Some((stat, _)) = self.0.lock().get_mut(&digest).filter(|(stat, _)| *stat == before) {
+            *stat = after;
+        }
     }
 }
 
@@ -195,6 +216,20 @@ impl Disk {
         Ok(if let Opened::Whole(content) = content { Some(content) } else { None })
     }
 
+    /// Whether a blob is there and whole, as far as that shows without reading it: its file is as this process wrote or
+    /// checked it, and is else read; one that this process does not know is as long as the index says. Damage that
+    /// leaves a file's stat data as they were, or came before this process began and left its length, is found by
+    /// whoever reads the blob first.
+    pub(super) fn has_whole_blob(&self, digest: Digest) -> Result<bool, TierError> {
+        let Some(found) = locate(self.root(), digest).map_err(TierError::Io)? else { return Ok(false) };
+        let known = self.checked().0.lock().get(&digest).map(|(stat, _)| *stat);
+        let is_as_it_was = match known {
+            Some(known) => known == found.stat,
+            None => self.stored_length(digest)?.is_none_or(|bytes| bytes == found.bytes),
+        };
+        Ok(is_as_it_was || self.open_content(digest)?.is_some())
+    }
+
     fn checked_content(&self, digest: Digest, found: &Located) -> io::Result<Opened> {
         let mut file = match File::open(&found.path) {
             Ok(file) => file,
@@ -203,13 +238,13 @@ impl Disk {
             Err(error) => return Err(error),
         };
         let stat = Stat::of(&file)?;
-        if !self.checked().knows(digest, stat) {
+        if !self.checked().was_checked(digest, stat) {
             if !holds(&mut file, digest, found.packed)? {
                 return Ok(Opened::Damaged);
             }
             // A file that was written to while it was read is checked again the next time.
             if Stat::of(&file)? == stat {
-                self.checked().learn(digest, stat);
+                self.checked().learn(digest, stat, Known::Checked);
             }
         }
         let bytes = if found.packed { frame_length(&mut file)? } else { Some(stat.bytes) };

@@ -131,7 +131,7 @@ impl Disk {
     pub(super) fn blocking_missing_blobs(&self, blobs: &[Digest]) -> Result<Vec<Digest>, TierError> {
         let mut missing = Vec::new();
         for &digest in blobs {
-            if !self.has_blob(digest)? {
+            if !self.has_whole_blob(digest)? {
                 missing.push(digest);
             }
         }
