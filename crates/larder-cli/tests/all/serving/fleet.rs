@@ -1,4 +1,4 @@
-//! Several servers over one Redis, behind a balancer that knows nothing but TCP.
+//! Several servers over one Redis, or over one Redis and one bucket, behind a balancer that knows nothing but TCP.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use larder_shared::testing::{RedisServer, Server as _};
+use larder_shared::testing::{RedisServer, S3Server, Server as _};
 
 use super::server::{content, wait_until};
 use super::{Answer, Server, get, put};
@@ -54,6 +54,15 @@ fn machine(redis: &RedisServer) -> Lab {
     lab
 }
 
+/// One that has entries in that Redis and blobs in a bucket.
+fn machine_with(redis: &RedisServer, bucket: &S3Server) -> Lab {
+    let key = S3Server::options().access_key.unwrap();
+    let mut lab = machine(redis);
+    lab.variable("LARDER_SHARED_BLOBS", &bucket.url());
+    lab.variable("AWS_ACCESS_KEY_ID", &key.id).variable("AWS_SECRET_ACCESS_KEY", key.secret.reveal());
+    lab
+}
+
 /// Asks again for as long as a connection breaks, as a client does.
 fn persistently(mut ask: impl FnMut() -> io::Result<Answer>) -> Answer {
     wait_until("an answer", || ask().ok())
@@ -62,7 +71,19 @@ fn persistently(mut ask: impl FnMut() -> io::Result<Answer>) -> Answer {
 #[test]
 fn whichever_server_is_killed_under_load_no_acknowledged_write_is_lost_and_no_read_fails() {
     let redis = RedisServer::start();
-    let labs = [machine(&redis), machine(&redis)];
+    check_killed(&[machine(&redis), machine(&redis)]);
+}
+
+#[test]
+fn so_it_is_where_entries_are_in_redis_and_blobs_in_a_bucket() {
+    let (redis, bucket) = (RedisServer::start(), S3Server::start());
+    check_killed(&[machine_with(&redis, &bucket), machine_with(&redis, &bucket)]);
+    assert_eq!(redis.ask(&["keys", "larder1:b:*"]), "", "no blob is in Redis");
+    assert!(bucket.objects().join("b").exists(), "blobs are in the bucket");
+}
+
+/// Kills each server under load, twice.
+fn check_killed(labs: &[Lab; 2]) {
     let mut servers = labs.each_ref().map(|lab| Server::start(lab, &[]));
     let balancer = Balancer::start(servers.iter().map(|server| server.address).collect());
     let acknowledged: Mutex<Vec<(String, Vec<u8>)>> = Mutex::default();
@@ -168,7 +189,8 @@ fn what_the_shared_tier_did_not_take_goes_there_when_it_is_put_again() {
     let takes = |room: &str| assert_eq!(redis.ask(&["config", "set", "maxmemory", room]), "OK");
     takes("1");
     let hash = "d".repeat(16);
-    let paths = ["/ccache/ab/c", "/gradle/12ab", "/webdav/a/b", "/v1/cache/77", &format!("/v8/artifacts/{hash}")];
+    let paths =
+        ["/ccache/ab/c", "/gradle/12ab", "/webdav/a/b", "/v1/cache/77", &format!("/v8/artifacts/{hash}")];
     let all: Vec<(&str, Vec<u8>)> =
         paths.into_iter().zip(1..).map(|(path, nth)| (path, content(nth, 30_000).0)).collect();
     for (path, bytes) in &all {
