@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a lint exception for tests does not reach what they call")]
 
 mod cache;
+mod clients;
 mod config;
 mod gocache;
 mod hardship;

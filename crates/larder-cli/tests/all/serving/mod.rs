@@ -12,4 +12,4 @@ mod server;
 
 use self::http::{Answer, ask, get, put};
 use self::prometheus::Prometheus;
-use self::server::Server;
+pub(crate) use self::server::{Server, content};

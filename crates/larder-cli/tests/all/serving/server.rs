@@ -12,9 +12,9 @@ use crate::lab::Lab;
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A server that ends with this.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Where it tells metrics to anybody.
     pub(super) metrics: SocketAddr,
 }
@@ -27,7 +27,7 @@ impl Server {
     }
 
     /// Starts what serves, and waits until it says where.
-    pub(super) fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -42,7 +42,7 @@ impl Server {
     }
 
     /// Sends it a signal.
-    pub(super) fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let process = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(process, signal).unwrap();
     }
@@ -55,7 +55,7 @@ impl Server {
     }
 
     /// Waits until it has ended.
-    pub(super) fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         wait_until("the server ends", || self.child.try_wait().unwrap())
     }
 
@@ -74,7 +74,7 @@ impl Server {
     }
 
     /// The sum of a metric over all series that have these labels.
-    pub(super) fn metric(&self, name: &str, labels: &[&str]) -> Option<f64> {
+    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> Option<f64> {
         let text = self.scrape();
         let of = |line: &str| {
             let (series, value) = line.rsplit_once(' ')?;
@@ -105,7 +105,7 @@ pub(super) fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T
 }
 
 /// Bytes that no other number makes and that do not compress, and their SHA-256.
-pub(super) fn content(number: u64, length: usize) -> (Vec<u8>, String) {
+pub(crate) fn content(number: u64, length: usize) -> (Vec<u8>, String) {
     let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = || {
         state ^= state << 13;

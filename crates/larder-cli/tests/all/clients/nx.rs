@@ -1,6 +1,6 @@
 //! Nx.
 
-use super::{Built, Machine, lines, prove, said, server, tool, variables};
+use super::{Built, Machine, Served, prove, said, tool, variables};
 
 const PROJECT: &str = r#"{ "name": "page", "targets": { "build": {
     "command": "mkdir -p page/dist && seq 40000 > page/dist/numbers.txt",
@@ -9,8 +9,8 @@ const SETTINGS: &str = r#"{ "analytics": false, "neverConnectToCloud": true, "us
 
 #[test]
 fn nx_restores_what_another_checkout_built() {
-    let mut lab = server();
-    let [settings] = lines(&lab, "nx", ["settings"]);
+    let mut served = Served::start();
+    let [settings] = served.lines("nx", ["settings"]);
     let files = [
         ("package.json", r#"{ "name": "shop", "private": true }"#),
         ("nx.json", SETTINGS),
@@ -19,14 +19,20 @@ fn nx_restores_what_another_checkout_built() {
     ];
     let mut machine = Machine::new(files.map(|(path, text)| (path, text.to_owned())));
     let modules = tool("nx-24.0.6/node_modules");
-    prove(&mut lab, 1, |_| {
+    let mut checkout = |settings: &str| {
         let at = machine.checkout();
         std::os::unix::fs::symlink(&modules, at.join("node_modules")).unwrap();
         let mut command = machine.command(at.join("node_modules/.bin/nx"), &at);
-        command.envs(variables(&settings)).env("NX_DAEMON", "false").env("NO_COLOR", "1");
-        command.env("NX_WORKSPACE_DATA_DIRECTORY", at.join(".nx/data"));
-        let said = said(command.args(["run", "page:build"]));
+        command.envs(variables(settings)).env("NX_DAEMON", "false").env("NO_COLOR", "1");
+        command.env("NX_WORKSPACE_DATA_DIRECTORY", at.join(".nx/data")).args(["run", "page:build"]);
+        (at, command)
+    };
+    prove(&mut served, 1, |_| {
+        let (at, mut command) = checkout(&settings);
+        let said = said(&mut command);
         let hits = usize::from(said.contains("[remote cache]"));
         Built::with(hits, 1 - hits, &at, &["page/dist/numbers.txt"])
     });
+    // Nx ends where it is turned away.
+    served.prove_refused(&settings, |settings| drop(checkout(settings).1.output().unwrap()));
 }

@@ -1,6 +1,9 @@
 //! Bazel, over gRPC and HTTP.
 
-use super::{Built, Machine, lines, prove, said, server};
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::{Built, Machine, Served, prove, said};
 
 const BUILD: &str = r#"
 genrule(
@@ -18,23 +21,30 @@ genrule(
 )
 "#;
 
+/// A checkout with these lines, and a build in it.
+fn checkout(machine: &mut Machine, lines: &str) -> (PathBuf, Command) {
+    let at = machine.checkout();
+    std::fs::write(at.join(".bazelrc"), lines).unwrap();
+    let mut bazel = machine.command("bazel", &at);
+    bazel.arg(format!("--output_user_root={}", at.with_extension("bazel").display()));
+    // Without a server of its own that stays behind.
+    bazel.args(["--batch", "--nohome_rc", "--host_jvm_args=-Xmx256m"]);
+    bazel.args(["build", "--spawn_strategy=local", "--color=no", "//:all"]);
+    (at, bazel)
+}
+
 #[test]
 fn bazel_builds_from_what_another_checkout_built_over_either_protocol() {
-    let mut lab = server();
-    let [grpc, http] = lines(&lab, "bazel", ["grpc", "http"]);
+    let mut served = Served::start();
+    let [grpc, http] = served.lines("bazel", ["grpc", "http"]);
     let words =
         ["WORKSPACE", "BUILD", "words.txt"].into_iter().zip(["", BUILD, "hello\n"].map(str::to_owned));
     let mut machine = Machine::new(words);
     // What one protocol put, the other gets.
     let configurations = [&grpc, &http, &http, &grpc];
-    prove(&mut lab, 2, |nth| {
-        let at = machine.checkout();
-        std::fs::write(at.join(".bazelrc"), configurations[nth]).unwrap();
-        let mut bazel = machine.command("bazel", &at);
-        bazel.arg(format!("--output_user_root={}", machine.path(&format!("bazel-{nth}")).display()));
-        // Without a server of its own that stays behind.
-        bazel.args(["--batch", "--nohome_rc", "--host_jvm_args=-Xmx256m"]);
-        let said = said(bazel.args(["build", "--spawn_strategy=local", "--color=no", "//:all"]));
+    prove(&mut served, 2, |nth| {
+        let (at, mut bazel) = checkout(&mut machine, configurations[nth]);
+        let said = said(&mut bazel);
         let line = said.lines().find(|line| line.contains(" processes: ")).unwrap();
         let count = |what: &str| {
             let part = line.split([':', ',', '.']).find(|part| part.ends_with(what))?;
@@ -44,4 +54,7 @@ fn bazel_builds_from_what_another_checkout_built_over_either_protocol() {
         let outputs = ["numbers.txt", "sorted.txt", "count.txt"].map(|name| format!("bazel-bin/{name}"));
         Built::with(hits, ran, &at, &outputs.each_ref().map(String::as_str))
     });
+    for lines in [&grpc, &http] {
+        served.prove_refused(lines, |lines| drop(checkout(&mut machine, lines).1.output().unwrap()));
+    }
 }

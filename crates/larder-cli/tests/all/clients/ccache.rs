@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Built, Machine, lines, prove, said, server};
+use super::{Built, Machine, Served, prove, said};
 
 #[test]
 fn ccache_compiles_nothing_that_another_machine_compiled() {
-    let mut lab = server();
-    let [own, bazel] = lines(&lab, "ccache", ["own", "bazel"]);
+    let mut served = Served::start();
+    let [own, bazel] = served.lines("ccache", ["own", "bazel"]);
     for layout in [own, bazel] {
-        let mut machine = Machine::new([("ccache.conf", layout), ("big.c", super::noisy_source())]);
-        prove(&mut lab, 1, |nth| {
+        let mut machine = Machine::new([("ccache.conf", layout.clone()), ("big.c", super::noisy_source())]);
+        prove(&mut served, 1, |nth| {
             let at = machine.checkout();
             let ccache = |arguments: &[&str]| {
                 let mut command = machine.command("ccache", &at);
@@ -27,6 +27,13 @@ fn ccache_compiles_nothing_that_another_machine_compiled() {
                 .collect();
             assert_eq!(counts["remote_storage_error"], 0, "{told}");
             Built::with(counts["remote_storage_hit"], counts["cache_miss"], &at, &["big.o"])
+        });
+        served.prove_refused(&layout, |lines| {
+            let at = machine.checkout();
+            std::fs::write(at.join("ccache.conf"), lines).unwrap();
+            let mut command = machine.command("ccache", &at);
+            command.env("CCACHE_CONFIGPATH", at.join("ccache.conf")).env("CCACHE_DIR", at.join("cache"));
+            said(command.args(["gcc", "-O1", "-c", "big.c", "-o", "big.o"]));
         });
     }
 }

@@ -1,7 +1,7 @@
-//! The tools that the server is for, as their users run them, with the lines that `docs/clients/` tells them to add.
+//! The tools that the server is for, as their users run them, with the lines that `docs/clients/` tells them to add and a
+//! token of an access file.
 
 mod bazel;
-mod casd;
 mod ccache;
 mod gradle;
 mod moon;
@@ -16,35 +16,95 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use larder::key::Digest;
-use larder_server::guard::{Guard, Identity, Reach, Role};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::lab::{Lab, noise};
+use crate::lab::Lab;
+use crate::serving::{Server, content};
 
 /// What stands in the pages where a user puts their own.
 const ADDRESS: &str = "127.0.0.1:9092";
 const TOKEN: &str = "s3cret";
 
-/// A server that lets in whoever has the token of the pages, and nobody else.
-fn server() -> Lab {
-    Lab::guarded(|| {
-        let ci = Identity::new("ci", [(Reach::Everywhere, Role::Write)]);
-        Guard::knowing([(TOKEN, ci)], None)
-    })
+/// A token that nobody has.
+const WRONG: &str = "wrong-wrong-wrong-wrong-wrong";
+
+/// A server that lets in whoever has its one token, and nobody else.
+struct Served {
+    lab: Lab,
+    server: Server,
+    secret: String,
 }
 
-/// The lines that a page tells a user to add: the fenced blocks of `docs/clients/{client}.md` that have these names
-/// behind their language, with the lab's address. A page has them all, in this order, and no others.
-fn lines<const N: usize>(lab: &Lab, client: &str, names: [&str; N]) -> [String; N] {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/clients/{client}.md"));
-    let text = fs::read_to_string(path).unwrap().replace(ADDRESS, &lab.address().to_string());
-    let fenced = text.split("```").skip(1).step_by(2).map(|block| {
-        let (head, lines) = block.split_once('\n').unwrap();
-        (head.split_once(' ').map_or("", |(_, name)| name).to_owned(), lines.to_owned())
-    });
-    let (found, lines): (Vec<_>, Vec<_>) = fenced.unzip();
-    assert_eq!(found, names, "the blocks of {client}.md");
-    lines.try_into().unwrap()
+impl Served {
+    fn start() -> Self {
+        let lab = Lab::new();
+        let made = lab.stdout(&["serve", "token", "ci", "--json"]);
+        let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+        let [secret, digest] = ["secret", "digest"].map(|name| made[name].as_str().unwrap().to_owned());
+        lab.write("project/access.toml", &format!("[tokens.ci]\ndigest = \"{digest}\"\nrole = \"write\"\n"));
+        let server = begin(&lab, "127.0.0.1:0");
+        Self { lab, server, secret }
+    }
+
+    /// Ends the server and begins it anew, where it was.
+    fn restart(&mut self) {
+        self.server.signal(Signal::TERM);
+        assert!(self.server.wait().success());
+        self.server = begin(&self.lab, &self.server.address.to_string());
+    }
+
+    /// Flips a byte in the middle of each file that holds a content, and says how many that were.
+    fn damage(&self) -> usize {
+        let mut damaged = 0;
+        for folder in fs::read_dir(self.lab.path("project/kept/v1/blobs")).unwrap().map(Result::unwrap) {
+            for file in fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+                let mut bytes = fs::read(file.path()).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 0x10;
+                // In the same file, as a bad disk would.
+                fs::write(file.path(), bytes).unwrap();
+                damaged += 1;
+            }
+        }
+        damaged
+    }
+
+    /// The lines that a page tells a user to add: the fenced blocks of `docs/clients/{client}.md` that have these names
+    /// behind their language, with the server's address and token. A page has them all, in this order, and no others.
+    fn lines<const N: usize>(&self, client: &str, names: [&str; N]) -> [String; N] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/clients/{client}.md"));
+        let text = fs::read_to_string(path).unwrap();
+        let text = text.replace(ADDRESS, &self.server.address.to_string()).replace(TOKEN, &self.secret);
+        let fenced = text.split("```").skip(1).step_by(2).map(|block| {
+            let (head, lines) = block.split_once('\n').unwrap();
+            (head.split_once(' ').map_or("", |(_, name)| name).to_owned(), lines.to_owned())
+        });
+        let (found, lines): (Vec<_>, Vec<_>) = fenced.unzip();
+        assert_eq!(found, names, "the blocks of {client}.md");
+        lines.try_into().unwrap()
+    }
+
+    /// Proves that a build is turned away whose token is wrong: `build` gets lines with one in them.
+    fn prove_refused(&self, lines: &str, build: impl FnOnce(&str)) {
+        assert!(lines.contains(&self.secret));
+        let count = |outcomes: &[&str]| {
+            let of = |outcome: &&str| {
+                let label = format!("outcome=\"{outcome}\"");
+                self.server.metric("larder_server_requests_total", &[&label]).unwrap_or(0.0)
+            };
+            outcomes.iter().map(of).sum::<f64>()
+        };
+        let (refused, served) = (count(&["denied"]), count(&["done", "missing"]));
+        build(&lines.replace(&self.secret, WRONG));
+        assert!(count(&["denied"]) > refused, "it asked, and was turned away");
+        assert_eq!(count(&["done", "missing"]), served, "nothing was given to it, nor taken from it");
+    }
+}
+
+fn begin(lab: &Lab, listen: &str) -> Server {
+    let arguments = ["--listen", listen, "--access", "access.toml", "--dir", "kept"];
+    Server::spawn(lab.command(&[&["serve", "--json", "--metrics", "127.0.0.1:0"], &arguments[..]].concat()))
 }
 
 /// Lines of `export NAME=VALUE`, as variables.
@@ -114,7 +174,7 @@ fn said(command: &mut Command) -> String {
 
 /// A source in C whose object does not shrink to what stands in an entry.
 fn noisy_source() -> String {
-    let numbers: String = noise(1, 60_000).iter().map(|byte| format!("{byte},")).collect();
+    let numbers: String = content(1, 60_000).0.iter().map(|byte| format!("{byte},")).collect();
     format!("const unsigned char noise[] = {{{numbers}}};\n")
 }
 
@@ -141,12 +201,12 @@ impl Built {
 /// Proves what the server promises to a client whose build has so many steps: the first build fills, the next one on a
 /// clean checkout hits, also after the server was begun anew; what is damaged meanwhile is never served, and is
 /// replaced by what is built for it. `build` is told which build it is.
-fn prove(lab: &mut Lab, steps: usize, mut build: impl FnMut(usize) -> Built) {
+fn prove(served: &mut Served, steps: usize, mut build: impl FnMut(usize) -> Built) {
     let first = build(0);
     assert_eq!((first.hits, first.ran), (0, steps), "the first build fills");
-    lab.restart();
+    served.restart();
     assert_eq!(build(1), Built { hits: steps, ran: 0, outputs: first.outputs.clone() }, "the next one hits");
-    assert!(lab.damage() > 0, "something is kept in files");
+    assert!(served.damage() > 0, "something is kept in files");
     let third = build(2);
     assert_eq!(third.outputs, first.outputs, "what is damaged is not served");
     assert!(third.ran > 0, "it was built anew: {third:?}");

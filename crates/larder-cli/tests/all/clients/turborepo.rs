@@ -1,6 +1,6 @@
 //! Turborepo.
 
-use super::{Built, Machine, lines, prove, said, server, tool, variables};
+use super::{Built, Machine, Served, prove, said, tool, variables};
 
 const WORKSPACE: &str =
     r#"{ "name": "shop", "private": true, "packageManager": "npm@10.0.0", "workspaces": ["packages/*"] }"#;
@@ -14,8 +14,8 @@ const TASKS: &str = r#"{ "tasks": { "build": { "outputs": ["dist/**"] } } }"#;
 
 #[test]
 fn turborepo_restores_what_another_checkout_built_signed_or_not() {
-    let mut lab = server();
-    let [settings, signed] = lines(&lab, "turborepo", ["settings", "signed"]);
+    let mut served = Served::start();
+    let [settings, signed] = served.lines("turborepo", ["settings", "signed"]);
     let files = [
         ("package.json", WORKSPACE),
         ("package-lock.json", LOCK),
@@ -29,15 +29,19 @@ fn turborepo_restores_what_another_checkout_built_signed_or_not() {
     ] {
         let mut machine = Machine::new(files.map(|(path, text)| (path, text.to_owned())));
         machine.files[2].1 = tasks;
-        prove(&mut lab, 1, |_| {
+        let mut build = |settings: &str| {
             let at = machine.checkout();
             let mut command = machine.command(&turbo, &at);
-            command.envs(variables(&settings)).envs(key.map(|key| ("TURBO_REMOTE_CACHE_SIGNATURE_KEY", key)));
+            command.envs(variables(settings)).envs(key.map(|key| ("TURBO_REMOTE_CACHE_SIGNATURE_KEY", key)));
             command.env("TURBO_TELEMETRY_DISABLED", "1").env("NO_UPDATE_NOTIFIER", "1");
-            let said = said(command.args(["run", "build", "--output-logs=hash-only"]));
+            (said(command.args(["run", "build", "--output-logs=hash-only"])), at)
+        };
+        prove(&mut served, 1, |_| {
+            let (said, at) = build(&settings);
             let cached = said.lines().find(|line| line.starts_with("Cached:")).unwrap();
             let hits = if cached.contains("1 cached, 1 total") { 1 } else { 0 };
             Built::with(hits, 1 - hits, &at, &["packages/page/dist/numbers.txt"])
         });
+        served.prove_refused(&settings, |settings| drop(build(settings)));
     }
 }

@@ -1,14 +1,14 @@
 //! sccache, over WebDAV.
 
-use super::{Built, Machine, lines, prove, said, server, tool, variables};
+use super::{Built, Machine, Served, prove, said, tool, variables};
 
 #[test]
 fn sccache_compiles_nothing_that_another_machine_compiled() {
-    let mut lab = server();
-    let [settings] = lines(&lab, "sccache", ["webdav"]);
+    let mut served = Served::start();
+    let [settings] = served.lines("sccache", ["webdav"]);
     let mut machine = Machine::new([("big.c", super::noisy_source())]);
     let sccache = tool("sccache-0.16.0/bin/sccache");
-    prove(&mut lab, 1, |nth| {
+    prove(&mut served, 1, |nth| {
         let at = machine.checkout();
         let run = |arguments: &[&str]| {
             let mut command = machine.command(&sccache, &at);
@@ -25,5 +25,12 @@ fn sccache_compiles_nothing_that_another_machine_compiled() {
             counts.values().map(|count| count.as_u64().unwrap() as usize).sum()
         };
         Built::with(count("cache_hits"), count("cache_misses"), &at, &["big.o"])
+    });
+    served.prove_refused(&settings, |settings| {
+        let at = machine.checkout();
+        let mut command = machine.command(&sccache, &at);
+        command.envs(variables(settings)).env("SCCACHE_SERVER_UDS", machine.path("sccache.sock"));
+        // Its own server asks before it begins, and does not.
+        assert!(!command.arg("--start-server").output().unwrap().status.success());
     });
 }
