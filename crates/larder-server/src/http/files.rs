@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{OriginalUri, Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{MethodRouter, any, get};
 use http::{HeaderMap, Method, StatusCode, header};
 
 use super::HttpError;
@@ -15,11 +15,18 @@ use crate::guard::{Asker, Deed};
 use crate::store::{Family, Function, Store};
 
 pub(super) fn routes() -> Router<Store> {
+    let delete_ccache = |asked: Asked| delete_file(asked, Family::Ccache);
     Router::new()
-        .route("/ccache/{*path}", get(get_ccache).put(put_ccache).delete(delete_ccache))
-        .route("/gradle/{key}", get(get_gradle).put(put_gradle))
+        .route("/ccache/{*path}", files(Family::Ccache).delete(delete_ccache))
+        .route("/gradle/{key}", files(Family::Gradle))
         .route("/webdav/{*path}", any(webdav))
         .route("/webdav/", any(webdav_root))
+}
+
+/// Files of a family, to be got and put.
+fn files(family: Family) -> MethodRouter<Store> {
+    get(move |asked: Asked| get_file(asked, family))
+        .put(move |asked: Asked, headers: HeaderMap, body: Body| put_file(asked, family, headers, body))
 }
 
 type Asked = (State<Store>, Asker, Path<String>);
@@ -33,11 +40,11 @@ async fn get_file((State(store), asker, Path(path)): Asked, family: Family) -> R
 async fn put_file(
     (State(store), asker, Path(path)): Asked,
     family: Family,
-    headers: &HeaderMap,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, HttpError> {
     asker.may(Deed::WriteResult)?;
-    let upload = receive(&store, Function::Blake3, headers, body).await?;
+    let upload = receive(&store, Function::Blake3, &headers, body).await?;
     store.keep_object(&asker.scope, (family, &path), upload, BTreeMap::new(), asker.made()).await?;
     asker.has_put(format_args!("{}/{path}", family.name()));
     Ok(StatusCode::CREATED)
@@ -50,42 +57,6 @@ async fn delete_file(
     asker.may(Deed::Remove)?;
     store.remove_object(&asker.scope, family, &path).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn get_ccache(store: State<Store>, asker: Asker, path: Path<String>) -> Result<Response, HttpError> {
-    get_file((store, asker, path), Family::Ccache).await
-}
-
-async fn put_ccache(
-    store: State<Store>,
-    asker: Asker,
-    path: Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<StatusCode, HttpError> {
-    put_file((store, asker, path), Family::Ccache, &headers, body).await
-}
-
-async fn delete_ccache(
-    store: State<Store>,
-    asker: Asker,
-    path: Path<String>,
-) -> Result<StatusCode, HttpError> {
-    delete_file((store, asker, path), Family::Ccache).await
-}
-
-async fn get_gradle(store: State<Store>, asker: Asker, path: Path<String>) -> Result<Response, HttpError> {
-    get_file((store, asker, path), Family::Gradle).await
-}
-
-async fn put_gradle(
-    store: State<Store>,
-    asker: Asker,
-    path: Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<StatusCode, HttpError> {
-    put_file((store, asker, path), Family::Gradle, &headers, body).await
 }
 
 /// What of WebDAV (RFC 4918) a cache needs: files that are put, got and removed, whatever folders they are in.
@@ -101,7 +72,7 @@ async fn webdav(
     let asked = (store, asker, path);
     match method.as_str() {
         "GET" | "HEAD" => get_file(asked, Family::WebDav).await,
-        "PUT" => Ok(put_file(asked, Family::WebDav, &headers, body).await?.into_response()),
+        "PUT" => Ok(put_file(asked, Family::WebDav, headers, body).await?.into_response()),
         "DELETE" => Ok(delete_file(asked, Family::WebDav).await?.into_response()),
         // Folders need not be made.
         "MKCOL" => {

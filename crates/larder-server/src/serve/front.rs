@@ -21,8 +21,8 @@ use larder::key::Scope;
 use tower_service::Service;
 
 use super::account::Account;
+use super::counts::{Counts, Sending};
 use super::flow::{Inbound, Outbound};
-use super::meter::{Meter, Sending};
 use super::scrape::Exposition;
 use super::streams::Streams;
 use crate::guard::{Asker, Credentials, Exceeded, Guard, Holder, Role, Unknown};
@@ -44,7 +44,7 @@ pub(super) struct Front {
     health: Router,
     guard: Guard,
     default_scope: Scope,
-    meter: Meter,
+    counts: Counts,
     exposition: Option<Exposition>,
     /// How long a client may send next to nothing.
     stall: Duration,
@@ -61,7 +61,7 @@ impl Front {
         store: Store,
         (guard, default_scope): (Guard, Scope),
         draining: Arc<AtomicBool>,
-        (meter, exposition): (Meter, Option<Exposition>),
+        (counts, exposition): (Counts, Option<Exposition>),
         stall: Duration,
     ) -> Self {
         let grpc = rpc::routes(store.clone()).prepare().into_axum_router();
@@ -74,7 +74,7 @@ impl Front {
         let streams = Streams::new(guard.clock().clone());
         let holder = guard.turns().holder();
         let names = Arc::default();
-        Self { http, grpc, health, guard, default_scope, meter, exposition, stall, names, streams, holder }
+        Self { http, grpc, health, guard, default_scope, counts, exposition, stall, names, streams, holder }
     }
 
     /// What tells how the server does.
@@ -158,7 +158,7 @@ impl hyper::service::Service<Request<Incoming>> for Front {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let front = self.clone();
-        let under_way = self.meter.begin(request.method(), request.uri().path());
+        let under_way = self.counts.begin(request.method(), request.uri().path());
         let request = request.map(|body| Body::new(under_way.receiving(body)));
         Box::pin(async move { Ok(under_way.sending(front.respond(request).await)) })
     }

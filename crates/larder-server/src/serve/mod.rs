@@ -9,10 +9,10 @@
 
 mod account;
 mod connection;
+mod counts;
 mod flow;
 mod front;
 mod lobby;
-mod meter;
 mod patient;
 mod reload;
 mod scrape;
@@ -33,12 +33,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use self::connection::Reception;
+use self::counts::Counts;
 pub(crate) use self::flow::TooSlow;
 use self::front::Front;
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::front::{secret, take_scope};
 use self::lobby::Lobby;
-use self::meter::Meter;
 pub use self::reload::{AccessFile, ReloadError, Reloader};
 pub use self::scrape::Exposition;
 use self::tls::Tls;
@@ -132,7 +132,7 @@ pub struct Server {
     reception: Reception,
     reloader: Arc<Reloader>,
     store: Store,
-    meter: Meter,
+    counts: Counts,
     draining: Arc<AtomicBool>,
     notice: Duration,
     drain: Duration,
@@ -153,15 +153,15 @@ impl Server {
             Some((address, exposition)) => Some((listen(address).await?.0, exposition)),
             None => None,
         };
-        let (draining, meter) = (Arc::new(AtomicBool::new(false)), Meter::new());
-        let (who, counts) = ((guard.clone(), default_scope), (meter.clone(), options.exposition));
-        let front = Front::new(store.clone(), who, Arc::clone(&draining), counts, patience.stall);
+        let (draining, counts) = (Arc::new(AtomicBool::new(false)), Counts::new());
+        let (who, counted) = ((guard.clone(), default_scope), (counts.clone(), options.exposition));
+        let front = Front::new(store.clone(), who, Arc::clone(&draining), counted, patience.stall);
         let (access, followed) = (options.access, tls.clone());
         let reloader = Reloader { guard, store: store.clone(), access, tls: followed, is_reachable };
         reloader.take(reloader.guard.rules().as_ref().clone());
         let (lobby, served) = (Lobby::new(max_connections), Arc::new(Semaphore::new(max_connections)));
         let (reception, reloader) = (Reception { front, lobby, served, tls, patience }, Arc::new(reloader));
-        Ok(Self { listener, address, scraped, reception, reloader, store, meter, draining, notice, drain })
+        Ok(Self { listener, address, scraped, reception, reloader, store, counts, draining, notice, drain })
     }
 
     /// Where it listens.
@@ -195,7 +195,7 @@ impl Server {
             let mut looks = tokio::time::interval(TIERS);
             loop {
                 looks.tick().await;
-                meter::tell_tiers(&store).await;
+                counts::tell_tiers(&store).await;
             }
         };
         tokio::select! {
@@ -207,11 +207,11 @@ impl Server {
 
     async fn serve_port(self, end: impl Future<Output = ()>) {
         let graceful = GracefulShutdown::new();
-        let (draining, meter, notice) = (Arc::clone(&self.draining), self.meter.clone(), self.notice);
+        let (draining, counts, notice) = (Arc::clone(&self.draining), self.counts.clone(), self.notice);
         let noticed = async move {
             end.await;
             draining.store(true, Ordering::Release);
-            meter.drains();
+            counts.drains();
             tokio::time::sleep(notice).await;
         };
         tokio::pin!(noticed);
@@ -223,7 +223,7 @@ impl Server {
             match accepted {
                 Ok(stream) => {
                     let received = self.reception.clone().receive(stream, graceful.watcher());
-                    let connected = self.meter.connection();
+                    let connected = self.counts.connection();
                     tokio::spawn(async move {
                         let _counted = connected;
                         received.await;

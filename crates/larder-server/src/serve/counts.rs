@@ -34,7 +34,7 @@ use crate::store::Store;
 
 /// What is counted. A clone is another handle.
 #[derive(Clone)]
-pub(super) struct Meter(Arc<Inner>);
+pub(super) struct Counts(Arc<Inner>);
 
 struct Inner {
     traffic: [Traffic; Protocol::ALL.len()],
@@ -58,13 +58,13 @@ struct Ended {
     outcomes: [OnceLock<Counter>; Outcome::ALL.len()],
 }
 
-impl std::fmt::Debug for Meter {
+impl std::fmt::Debug for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Meter")
+        f.write_str("Counts")
     }
 }
 
-impl Meter {
+impl Counts {
     pub(super) fn new() -> Self {
         describe();
         let inner = Inner {
@@ -89,7 +89,7 @@ impl Meter {
     pub(super) fn begin(&self, method: &Method, path: &str) -> UnderWay {
         let (protocol, operation) = Protocol::of(method, path);
         self.0.under_way.increment(1.0);
-        UnderWay { meter: self.clone(), protocol, operation, began: Instant::now(), outcome: None }
+        UnderWay { counts: self.clone(), protocol, operation, began: Instant::now(), outcome: None }
     }
 
     pub(super) fn drains(&self) {
@@ -140,7 +140,7 @@ fn describe() {
 }
 
 /// A connection, counted until this is dropped.
-pub(super) struct Connected(Meter);
+pub(super) struct Connected(Counts);
 
 impl Drop for Connected {
     fn drop(&mut self) {
@@ -150,7 +150,7 @@ impl Drop for Connected {
 
 /// A request, counted when this is dropped.
 pub(super) struct UnderWay {
-    meter: Meter,
+    counts: Counts,
     protocol: Protocol,
     operation: Operation,
     began: Instant,
@@ -161,7 +161,7 @@ pub(super) struct UnderWay {
 impl UnderWay {
     /// Counts what comes with it.
     pub(super) fn receiving<B>(&self, body: B) -> Receiving<B> {
-        Receiving { body, meter: self.meter.clone(), protocol: self.protocol }
+        Receiving { body, counts: self.counts.clone(), protocol: self.protocol }
     }
 
     /// Counts its answer.
@@ -183,8 +183,8 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let Self { meter, protocol, operation, began, outcome } = self;
-        let inner = &meter.0;
+        let Self { counts, protocol, operation, began, outcome } = self;
+        let inner = &counts.0;
         inner.under_way.decrement(1.0);
         let outcome = outcome.unwrap_or(Outcome::Broken);
         let ended = &inner.traffic[*protocol as usize].operations[*operation as usize];
@@ -207,7 +207,7 @@ fn length(headers: &HeaderMap) -> Option<u64> {
 /// The body of a request.
 pub(super) struct Receiving<B> {
     body: B,
-    meter: Meter,
+    counts: Counts,
     protocol: Protocol,
 }
 
@@ -223,7 +223,7 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Receiving<B> {
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
         {
-            self.meter.received(self.protocol, data.len() as u64);
+            self.counts.received(self.protocol, data.len() as u64);
         }
         polled
     }
@@ -266,7 +266,7 @@ impl HttpBody for Sending {
                 }
                 if let Some(data) = frame.data_ref() {
                     let bytes = data.len() as u64;
-                    self.under_way.meter.sent(self.under_way.protocol, bytes);
+                    self.under_way.counts.sent(self.under_way.protocol, bytes);
                     self.left = self.left.map(|left| left.saturating_sub(bytes));
                     if self.left == Some(0) || (self.body.is_end_stream() && self.when_sent.is_some()) {
                         self.under_way.outcome = self.when_sent;
