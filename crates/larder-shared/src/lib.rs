@@ -12,7 +12,10 @@
 mod etcd;
 #[cfg(any(feature = "etcd", feature = "s3"))]
 mod http;
+#[cfg(any(feature = "etcd", feature = "redis", feature = "remote-execution", feature = "s3"))]
 mod naming;
+#[cfg(any(feature = "etcd", feature = "redis"))]
+mod parts;
 #[cfg(any(feature = "etcd", feature = "redis", feature = "s3"))]
 mod pending;
 #[cfg(feature = "redis")]

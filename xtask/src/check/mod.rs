@@ -8,7 +8,7 @@ mod licences;
 mod modules;
 mod text;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::report::Report;
 use crate::tools;
@@ -30,6 +30,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("check::spelling", spelling),
     ("check::format", format),
     ("check::lints", lints),
+    ("check::features", features),
     ("check::docs", docs),
 ];
 
@@ -63,6 +64,21 @@ fn lints(workspace: &Workspace) -> Result<Vec<String>> {
         "cargo",
         &["clippy", "--quiet", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
     )
+}
+
+/// Each feature of the shared tiers is whole without the others, as whoever builds one tier only has it.
+fn features(workspace: &Workspace) -> Result<Vec<String>> {
+    let packages = workspace.metadata.workspace_packages();
+    let shared = packages.iter().find(|package| package.name.as_str() == "larder-shared");
+    let alone =
+        shared.and_then(|package| package.features.get("default")).context("larder-shared has defaults")?;
+    let mut findings = Vec::new();
+    for feature in alone {
+        let build = ["clippy", "--quiet", "--package", "larder-shared", "--no-default-features"];
+        let arguments = [&build[..], &["--features", feature, "--locked", "--", "-D", "warnings"]].concat();
+        findings.extend(command(workspace, "cargo", &arguments)?);
+    }
+    Ok(findings)
 }
 
 fn docs(workspace: &Workspace) -> Result<Vec<String>> {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use percent_encoding::percent_decode_str;
 
-use crate::naming;
+use crate::parts;
 use crate::url::UrlError;
 
 /// The port of a server that names none.
@@ -36,14 +36,14 @@ pub(super) struct Address {
 
 impl Address {
     pub(super) fn parse(url: &str) -> Result<Self, UrlError> {
-        let (url, namespace) = naming::namespace(url)?;
+        let (url, namespace) = parts::namespace(url)?;
         let (scheme, rest) = url.split_once("://").ok_or(UrlError::NoScheme)?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (account, servers) = match rest.rsplit_once('@') {
             Some((account, servers)) => (Some(parse_account(account)?), servers),
             None => (None, rest),
         };
-        let servers = naming::servers(servers, PORT)?;
+        let servers = parts::servers(servers, PORT)?;
         Ok(Self { encrypted: scheme == "etcds", servers, account, namespace })
     }
 

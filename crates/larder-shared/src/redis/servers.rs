@@ -11,7 +11,7 @@ use redis::{
 use tokio::sync::Mutex;
 
 use super::steps::Wire;
-use crate::naming;
+use crate::parts;
 use crate::tls::Tls;
 use crate::url::{Options, UrlError};
 
@@ -93,7 +93,7 @@ fn malformed(error: RedisError) -> UrlError {
 
 impl Named {
     pub(super) fn parse(url: &str, options: &Options) -> Result<Self, UrlError> {
-        let (url, namespace) = naming::namespace(url)?;
+        let (url, namespace) = parts::namespace(url)?;
         let (scheme, rest) = url.split_once("://").ok_or(UrlError::NoScheme)?;
         let scheme = Scheme::parse(scheme).ok_or_else(|| UrlError::Scheme(scheme.to_owned()))?;
         let tls = if scheme.encrypted { Some(Tls::read(&options.tls)?) } else { None };
@@ -200,7 +200,7 @@ impl Several {
             Some((servers, path)) => (servers, Some(path.to_owned())),
             None => (rest, None),
         };
-        Ok(Self { account, servers: naming::servers(servers, port)?, path })
+        Ok(Self { account, servers: parts::servers(servers, port)?, path })
     }
 
     /// The servers, in whatever order they are named.
