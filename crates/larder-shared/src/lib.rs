@@ -18,6 +18,8 @@ mod naming;
 mod parts;
 #[cfg(any(feature = "etcd", feature = "redis", feature = "s3"))]
 mod pending;
+#[cfg(any(feature = "etcd", feature = "redis"))]
+mod pieces;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "remote-execution")]

@@ -60,11 +60,11 @@ impl Tier for Etcd {
     }
 
     fn open_blob(&self, digest: Digest) -> Answer<'_, Option<Box<dyn BlobSource>>> {
-        Box::pin(self.read_pieces(digest))
+        Box::pin(self.described_blob(digest))
     }
 
     fn make_blob(&self, digest: Digest, form: BlobForm) -> Answer<'_, Option<Box<dyn BlobSink>>> {
-        Box::pin(async move { Ok(self.write_pieces(digest, form)) })
+        Box::pin(async move { Ok(self.new_blob(digest, form)) })
     }
 
     fn quarantine_blob(&self, digest: Digest) -> Answer<'_, ()> {

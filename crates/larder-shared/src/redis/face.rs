@@ -10,6 +10,7 @@ use larder::tier::{
 use super::Redis;
 use super::connection::Lane;
 use super::steps::Steps;
+use crate::pieces::Pieces as _;
 
 impl Tier for Redis {
     fn name(&self) -> &'static str {
@@ -57,11 +58,11 @@ impl Tier for Redis {
     }
 
     fn open_blob(&self, digest: Digest) -> Answer<'_, Option<Box<dyn BlobSource>>> {
-        Box::pin(self.read_pieces(digest))
+        Box::pin(self.described_blob(digest))
     }
 
     fn make_blob(&self, digest: Digest, form: BlobForm) -> Answer<'_, Option<Box<dyn BlobSink>>> {
-        Box::pin(async move { Ok(Some(self.write_pieces(digest, form))) })
+        Box::pin(async move { Ok(Some(self.writing(digest, form))) })
     }
 
     fn quarantine_blob(&self, digest: Digest) -> Answer<'_, ()> {
