@@ -197,8 +197,16 @@ fn is_broken(error: &RedisError) -> bool {
     error.is_io_error() || error.is_unrecoverable_error() || error.is_connection_dropped() || is_elsewhere
 }
 
+/// A certificate that is not trusted, of which the client of a cluster passes on words only.
+fn untrusted(error: &RedisError) -> Option<tls::Refused> {
+    let words = error.to_string();
+    let (_, why) = words.split_once("invalid peer certificate: ")?;
+    let why = why.split(|c: char| !c.is_alphanumeric()).next()?;
+    Some(tls::Refused::Untrusted(why.to_owned()))
+}
+
 fn failed(error: RedisError) -> TierError {
-    if let Some(refused) = tls::refused(&error) {
+    if let Some(refused) = tls::refused(&error).or_else(|| untrusted(&error)) {
         return TierError::Io(std::io::Error::other(refused));
     }
     if is_broken(&error) {

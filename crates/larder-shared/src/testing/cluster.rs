@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 
+use super::certificates::Certificates;
 use super::redis::RedisServer;
 use super::server::{Server as _, wait_until};
 
@@ -9,6 +10,7 @@ use super::server::{Server as _, wait_until};
 #[derive(Debug)]
 pub struct RedisCluster {
     servers: Vec<RedisServer>,
+    encrypted: bool,
 }
 
 impl RedisCluster {
@@ -17,10 +19,29 @@ impl RedisCluster {
     /// # Panics
     /// If there is no `redis-server` or `redis-cli`, or if the cluster does not come about.
     pub fn start() -> Self {
-        let servers: Vec<RedisServer> = (0..6).map(|_| RedisServer::of_cluster()).collect();
-        let status = Command::new("redis-cli")
+        Self::with(None)
+    }
+
+    /// The same, where all connections are encrypted, also those among the servers.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start) does.
+    pub fn encrypted(certificates: &Certificates) -> Self {
+        Self::with(Some(certificates))
+    }
+
+    fn with(certificates: Option<&Certificates>) -> Self {
+        let servers: Vec<RedisServer> = (0..6).map(|_| RedisServer::of_cluster(certificates)).collect();
+        let cluster = Self { servers, encrypted: certificates.is_some() };
+        let mut command = Command::new("redis-cli");
+        if let Some(certificates) = certificates {
+            command.args(["--tls", "--cert"]).arg(certificates.client());
+            command.arg("--key").arg(certificates.client_key());
+            command.arg("--cacert").arg(certificates.authority());
+        }
+        let status = command
             .args(["--cluster", "create"])
-            .args(servers.iter().map(|server| server.address().to_string()))
+            .args(cluster.addresses())
             .args(["--cluster-replicas", "1", "--cluster-yes"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -28,9 +49,15 @@ impl RedisCluster {
             .status();
         let status = status.expect("redis-cli comes with redis-server: apt-get install redis-server");
         assert!(status.success(), "redis-cli makes a cluster");
-        let cluster = Self { servers };
         wait_until("the cluster", || cluster.is_whole());
         cluster
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = String> {
+        self.servers.iter().map(|server| match self.encrypted {
+            true => server.encrypted_address().to_string(),
+            false => server.address().to_string(),
+        })
     }
 
     fn is_whole(&self) -> bool {
@@ -42,9 +69,8 @@ impl RedisCluster {
 
     /// Its URL, which names half of its servers.
     pub fn url(&self) -> String {
-        let servers: Vec<String> =
-            self.servers.iter().step_by(2).map(|one| one.address().to_string()).collect();
-        format!("redis+cluster://{}", servers.join(","))
+        let servers: Vec<String> = self.addresses().step_by(2).collect();
+        format!("redis{}+cluster://{}", if self.encrypted { "s" } else { "" }, servers.join(","))
     }
 
     /// Ends the server that has a key, as a crash would. Returns which it was.

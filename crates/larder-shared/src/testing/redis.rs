@@ -14,11 +14,19 @@ use super::server::{Running, Server, converse};
 #[derive(Debug)]
 pub struct RedisServer {
     running: Running,
-    address: SocketAddr,
-    /// Where it listens to who speaks encrypted, or to the others of its cluster.
-    other: SocketAddr,
+    addresses: Addresses,
     directory: TempDir,
     arguments: Vec<String>,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    plain: SocketAddr,
+    /// To who speaks encrypted.
+    encrypted: SocketAddr,
+    /// To the others of its cluster.
+    cluster: SocketAddr,
 }
 
 impl RedisServer {
@@ -28,41 +36,49 @@ impl RedisServer {
     /// # Panics
     /// If there is no `redis-server`, or if it does not start.
     pub fn encrypted(certificates: &Certificates) -> Self {
-        let files = [
-            ("--tls-cert-file", certificates.server()),
-            ("--tls-key-file", certificates.server_key()),
-            ("--tls-ca-cert-file", certificates.authority()),
-        ];
-        let arguments: Vec<String> = files
-            .into_iter()
-            .flat_map(|(name, path)| [name.to_owned(), path.display().to_string()])
-            .collect();
+        Self::with(&tls(Some(certificates)))
+    }
+
+    /// Starts one for a cluster that is still to be made. With certificates it speaks to the others encrypted only.
+    pub(super) fn of_cluster(certificates: Option<&Certificates>) -> Self {
+        let mut arguments = tls(certificates);
+        arguments.extend(["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"].map(str::to_owned));
+        if certificates.is_some() {
+            arguments.extend(["--tls-cluster", "yes", "--tls-replication", "yes"].map(str::to_owned));
+        }
         Self::with(&arguments)
     }
 
-    /// Starts one for a cluster that is still to be made.
-    pub(super) fn of_cluster() -> Self {
-        let arguments = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
-        Self::with(&arguments.map(str::to_owned))
+    /// Starts one that others can follow. With certificates they speak to each other encrypted only.
+    pub(super) fn followed(certificates: Option<&Certificates>) -> Self {
+        Self::with(&replicating(certificates))
     }
 
     /// Starts one that follows another.
-    pub(super) fn following(master: SocketAddr) -> Self {
+    pub(super) fn following(master: SocketAddr, certificates: Option<&Certificates>) -> Self {
+        let mut arguments = replicating(certificates);
         let (host, port) = (master.ip().to_string(), master.port().to_string());
-        Self::with(&["--replicaof".to_owned(), host, port])
+        arguments.extend(["--replicaof".to_owned(), host, port]);
+        Self::with(&arguments)
+    }
+
+    /// Where it listens to who speaks encrypted.
+    pub(super) fn encrypted_address(&self) -> SocketAddr {
+        self.addresses.encrypted
     }
 
     fn with(arguments: &[String]) -> Self {
         let directory = tempfile::Builder::new().prefix("redis").tempdir().expect("a temporary directory");
-        let (running, address, other) = on_free_ports(|[address, other]| {
-            Some((spawn(&directory, address, other, arguments)?, address, other))
+        let (running, addresses) = on_free_ports(|[plain, encrypted, cluster]| {
+            let addresses = Addresses { plain, encrypted, cluster };
+            Some((spawn(&directory, addresses, arguments)?, addresses))
         });
-        Self { running, address, other, directory, arguments: arguments.to_vec() }
+        Self { running, addresses, directory, arguments: arguments.to_vec() }
     }
 
     /// The URL under which it speaks encrypted.
     pub fn encrypted_url(&self) -> String {
-        format!("rediss://{}", self.other)
+        format!("rediss://{}", self.addresses.encrypted)
     }
 
     /// Asks it something, as a line of words, and returns what it says, as `redis-cli` shows it.
@@ -70,7 +86,7 @@ impl RedisServer {
     /// # Panics
     /// If `redis-cli` cannot be run.
     pub fn ask(&self, words: &[&str]) -> String {
-        ask(self.address, words)
+        ask(self.addresses.plain, words)
     }
 }
 
@@ -80,7 +96,7 @@ impl Server for RedisServer {
     }
 
     fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses.plain
     }
 
     fn url_at(&self, address: SocketAddr) -> String {
@@ -93,8 +109,30 @@ impl Server for RedisServer {
 
     fn restart(&mut self) {
         self.kill();
-        self.running = again(|| spawn(&self.directory, self.address, self.other, &self.arguments));
+        self.running = again(|| spawn(&self.directory, self.addresses, &self.arguments));
     }
+}
+
+/// Settings with which a server, or a sentinel, shows who it is and asks who comes.
+pub(super) fn tls(certificates: Option<&Certificates>) -> Vec<String> {
+    let files = |certificates: &Certificates| {
+        [
+            ("--tls-cert-file", certificates.server()),
+            ("--tls-key-file", certificates.server_key()),
+            ("--tls-ca-cert-file", certificates.authority()),
+        ]
+    };
+    let files = certificates.map(files).into_iter().flatten();
+    files.flat_map(|(name, path)| [name.to_owned(), path.display().to_string()]).collect()
+}
+
+/// The same, to those who follow, too.
+pub(super) fn replicating(certificates: Option<&Certificates>) -> Vec<String> {
+    let mut arguments = tls(certificates);
+    if certificates.is_some() {
+        arguments.extend(["--tls-replication", "yes"].map(str::to_owned));
+    }
+    arguments
 }
 
 /// Asks a server something, as a line of words.
@@ -109,25 +147,23 @@ pub(super) fn ask(address: SocketAddr, words: &[&str]) -> String {
 }
 
 /// Starts a server; `None` if it ended at once, as its port is taken.
-fn spawn(
-    directory: &TempDir,
-    address: SocketAddr,
-    other: SocketAddr,
-    arguments: &[String],
-) -> Option<Running> {
+fn spawn(directory: &TempDir, addresses: Addresses, arguments: &[String]) -> Option<Running> {
+    let Addresses { plain, encrypted, cluster } = addresses;
     let mut command = Command::new("redis-server");
     command
-        .args(["--bind", "127.0.0.1", "--port", &address.port().to_string()])
+        .args(["--bind", "127.0.0.1", "--port", &plain.port().to_string()])
         .args(["--save", "", "--appendonly", "no", "--dir"])
         .arg(directory.path())
         .args(arguments);
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    for (name, port) in [("--tls-cert-file", "--tls-port"), ("--cluster-enabled", "--cluster-port")] {
+    let more =
+        [("--tls-cert-file", "--tls-port", encrypted), ("--cluster-enabled", "--cluster-port", cluster)];
+    for (name, port, address) in more {
         if has(name) {
-            command.args([port, &other.port().to_string()]);
+            command.args([port, &address.port().to_string()]);
         }
     }
-    Running::start(&mut command, "redis-server", |child| Ok(process_of(address)? == child.id()))
+    Running::start(&mut command, "redis-server", |child| Ok(process_of(plain)? == child.id()))
 }
 
 /// Which process answers there.

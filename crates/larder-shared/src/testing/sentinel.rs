@@ -6,8 +6,9 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::certificates::Certificates;
 use super::port::on_free_ports;
-use super::redis::{RedisServer, ask};
+use super::redis::{RedisServer, ask, replicating};
 use super::server::{Running, Server as _, wait_until};
 
 /// What the sentinels call what they watch.
@@ -18,11 +19,14 @@ const NAME: &str = "cache";
 pub struct WatchedRedis {
     servers: Vec<RedisServer>,
     sentinels: Vec<Sentinel>,
+    encrypted: bool,
 }
 
 #[derive(Debug)]
 struct Sentinel {
     address: SocketAddr,
+    /// Where it listens to who speaks encrypted.
+    encrypted: SocketAddr,
     _running: Running,
     _directory: TempDir,
 }
@@ -33,19 +37,33 @@ impl WatchedRedis {
     /// # Panics
     /// If there is no `redis-server` or `redis-sentinel`, or if they do not start.
     pub fn start() -> Self {
-        let first = RedisServer::start();
-        let second = RedisServer::following(first.address());
+        Self::with(None)
+    }
+
+    /// The same, where all connections are encrypted, also those among the servers.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start) does.
+    pub fn encrypted(certificates: &Certificates) -> Self {
+        Self::with(Some(certificates))
+    }
+
+    fn with(certificates: Option<&Certificates>) -> Self {
+        let first = RedisServer::followed(certificates);
+        let master = if certificates.is_some() { first.encrypted_address() } else { first.address() };
+        let second = RedisServer::following(master, certificates);
         wait_until("following", || second.ask(&["info", "replication"]).contains("master_link_status:up"));
-        let sentinels = (0..3).map(|_| Sentinel::watching(first.address())).collect();
-        let watched = Self { servers: vec![first, second], sentinels };
+        let sentinels = (0..3).map(|_| Sentinel::watching(master, certificates)).collect();
+        let watched = Self { servers: vec![first, second], sentinels, encrypted: certificates.is_some() };
         wait_until("watching", || watched.sentinels.iter().all(Sentinel::knows_all));
         watched
     }
 
     /// Their URL.
     pub fn url(&self) -> String {
-        let sentinels: Vec<String> = self.sentinels.iter().map(|one| one.address.to_string()).collect();
-        format!("redis+sentinel://{}/{NAME}", sentinels.join(","))
+        let address = |one: &Sentinel| if self.encrypted { one.encrypted } else { one.address };
+        let sentinels: Vec<String> = self.sentinels.iter().map(|one| address(one).to_string()).collect();
+        format!("redis{}+sentinel://{}/{NAME}", if self.encrypted { "s" } else { "" }, sentinels.join(","))
     }
 
     /// Ends the server that is in charge, as a crash would. Returns which it was.
@@ -69,9 +87,10 @@ impl WatchedRedis {
 }
 
 impl Sentinel {
-    fn watching(master: SocketAddr) -> Self {
+    fn watching(master: SocketAddr, certificates: Option<&Certificates>) -> Self {
         let directory = tempfile::Builder::new().prefix("sentinel").tempdir().expect("a temporary directory");
-        let (running, address) = on_free_ports(|[address]| {
+        let settings = replicating(certificates);
+        let (running, address, encrypted) = on_free_ports(|[address, encrypted]| {
             let port = address.port();
             let configuration = format!(
                 "bind 127.0.0.1\nport {port}\ndir {}\n\
@@ -84,13 +103,16 @@ impl Sentinel {
             let path = directory.path().join("sentinel.conf");
             fs::write(&path, configuration).expect("a file that can be written");
             let mut command = Command::new("redis-sentinel");
-            command.arg(path);
+            command.arg(path).args(&settings);
+            if certificates.is_some() {
+                command.args(["--tls-port", &encrypted.port().to_string()]);
+            }
             let running = Running::start(&mut command, "redis-sentinel", |child| {
                 Ok(ask(address, &["info", "server"]).contains(&format!("process_id:{}\r", child.id())))
             });
-            Some((running?, address))
+            Some((running?, address, encrypted))
         });
-        Self { address, _running: running, _directory: directory }
+        Self { address, encrypted, _running: running, _directory: directory }
     }
 
     fn knows_all(&self) -> bool {

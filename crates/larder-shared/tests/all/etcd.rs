@@ -8,7 +8,9 @@ use larder::tier::{BlobForm, Epoch, PutOutcome, Refusal, Tier};
 use larder_shared::testing::{Certificates, EtcdServer, Proxy, Server as _, Weather};
 use larder_shared::{Etcd, Options, TlsFiles, UrlError, open};
 
-use crate::lab::{SOON, options};
+use crate::conformance::check_encrypted;
+use crate::lab::{SOON, options, trusting};
+use crate::log::check_lost;
 
 fn tier(server: &EtcdServer) -> Etcd {
     Etcd::open(&server.url(), options()).unwrap()
@@ -49,25 +51,9 @@ async fn kept(tier: &dyn Tier, key: &larder::key::Key, value: &[u8], began: Epoc
 #[tokio::test]
 async fn a_log_that_was_cut_or_lost_means_that_anything_may_have_been_invalidated() {
     let server = EtcdServer::start();
-    let tier = tier(&server);
-    let start = tier.epoch().await.unwrap();
-    let mut last = start;
-    for n in 0..3 {
-        last = tier.invalidate(&Selector::key(&key("cut", &format!("k@1/{n}")))).await.unwrap().epoch;
-    }
-    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors().map(|all| all.len()), Some(3));
-    delete(&server, &format!("larder1/log/{:020}", start.0));
-    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors(), None);
-    assert_eq!(tier.invalidated_since(last).await.unwrap().selectors(), Some(Vec::new()));
-    for lost in ["larder1/log/", "larder1/epoch", "larder1/"] {
-        let before = tier.invalidated_since(last).await.unwrap().epoch;
-        delete(&server, lost);
-        let after = tier.invalidated_since(before).await.unwrap();
-        assert_eq!(after.selectors(), None, "{lost:?}");
-        assert!(after.epoch > before, "{lost:?}: no epoch comes twice");
-        let again = tier.invalidated_since(after.epoch).await.unwrap();
-        assert_eq!(again.selectors(), Some(Vec::new()), "{lost:?}: it is a log again");
-    }
+    let lose = |prefix: &str| delete(&server, prefix);
+    let losses: [&dyn Fn(); 3] = [&|| lose("larder1/log/"), &|| lose("larder1/epoch"), &|| lose("larder1/")];
+    check_lost(&tier(&server), |start| lose(&format!("larder1/log/{:020}", start.0)), &losses).await;
 }
 
 #[tokio::test]
@@ -365,34 +351,15 @@ async fn the_next_server_is_asked_where_one_is_dead() {
     check_tier(&tier).await;
 }
 
-fn trusting(certificates: &Certificates) -> TlsFiles {
-    TlsFiles {
-        authorities: Some(certificates.authority()),
-        certificate: Some(certificates.client()),
-        key: Some(certificates.client_key()),
-    }
-}
-
 #[tokio::test]
 async fn encrypted_connections_are_made_to_whom_the_authority_vouches_for_and_to_nobody_else() {
-    let (certificates, others) = (Certificates::make(), Certificates::make());
+    let certificates = Certificates::make();
     let server = EtcdServer::encrypted(&certificates);
+    check_encrypted(&server.url(), &certificates).await;
     let opened = |tls| open(&server.url(), Options { tls, ..options() });
-    let tier = opened(trusting(&certificates)).unwrap();
-    check_tier(&*tier).await;
-    check_blobs(&*tier).await;
-    check_leases(&*tier).await;
-    let why = |error: larder::tier::TierError| std::error::Error::source(&error).unwrap().to_string();
-    for tls in
-        [TlsFiles::default(), TlsFiles { authorities: Some(others.authority()), ..trusting(&certificates) }]
-    {
-        let error = opened(tls).unwrap().ping().await.unwrap_err();
-        assert!(why(error).starts_with("its certificate is not trusted here"));
-    }
-    let nameless = TlsFiles { certificate: None, key: None, ..trusting(&certificates) };
-    assert!(why(opened(nameless).unwrap().ping().await.unwrap_err()).contains("shared_cert"));
-    let half = TlsFiles { key: None, ..trusting(&certificates) };
-    assert!(matches!(opened(half), Err(UrlError::HalfIdentity)));
+    let nameless = TlsFiles { certificate: None, key: None, ..trusting(&certificates).tls };
+    let error = opened(nameless).unwrap().ping().await.unwrap_err();
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("shared_cert"));
     let none = TlsFiles { authorities: Some(certificates.client_key()), ..TlsFiles::default() };
     assert!(matches!(opened(none), Err(UrlError::NoCertificate)));
     let gone = TlsFiles { authorities: Some("/nowhere/ca.pem".into()), ..TlsFiles::default() };

@@ -10,8 +10,8 @@ use larder::stats::{Stats, StatsOptions};
 use larder::tier::breaker::BreakerOptions;
 use larder::tier::disk::{Disk, DiskOptions};
 use larder::tier::stack::FarOptions;
-use larder_shared::testing::S3Server;
-use larder_shared::{Options, open};
+use larder_shared::testing::{Certificates, S3Server};
+use larder_shared::{Options, TlsFiles, open};
 use tempfile::TempDir;
 
 /// How long a test waits for what has to come.
@@ -19,6 +19,16 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) fn options() -> Options {
     Options { s3: S3Server::options(), ..Options::new(Duration::from_secs(3600), Clock::system()) }
+}
+
+/// How a tier is opened whose server has a certificate of this authority, and asks for one.
+pub(crate) fn trusting(certificates: &Certificates) -> Options {
+    let tls = TlsFiles {
+        authorities: Some(certificates.authority()),
+        certificate: Some(certificates.client()),
+        key: Some(certificates.client_key()),
+    };
+    Options { tls, ..options() }
 }
 
 pub(crate) struct Node {
@@ -35,6 +45,12 @@ impl Node {
     }
 
     pub(crate) fn new(url: &str, patience: Duration) -> Self {
+        Self::with(url, patience, options())
+    }
+
+    pub(crate) fn with(url: &str, patience: Duration, options: Options) -> Self {
+        // An encrypted connection takes longer to make than a probe may take between short pauses.
+        let pause = Duration::from_millis(if options.tls.authorities.is_some() { 1000 } else { 100 });
         let folder = TempDir::new().unwrap();
         let clock = Clock::system();
         // What is packed would be too short to be cut.
@@ -43,10 +59,10 @@ impl Node {
         let mut larder = LarderOptions::new(clock.clone(), Stats::new(StatsOptions::default(), clock));
         larder.tiers = vec![std::sync::Arc::new(disk.clone())];
         let far = FarOptions { reads: true, writes: true, patience, waits: SOON, bytes_per_second: None };
-        larder.shared = Some((open(url, options()).unwrap(), far));
+        larder.shared = Some((open(url, options).unwrap(), far));
         // What nobody waits for is given up, and tried again, soon enough for a test.
         larder.tier_timeout = Duration::from_secs(5);
-        larder.breaker = BreakerOptions { pause: Duration::from_millis(100), ..BreakerOptions::default() };
+        larder.breaker = BreakerOptions { pause, ..BreakerOptions::default() };
         let larder = Larder::new(larder);
         let through = KindOptions { write: Write::Through, reach: Reach::Team, ..KindOptions::default() };
         let words = larder.kind(&Scope::new("lab").unwrap(), "word", 1, through).unwrap();

@@ -8,7 +8,7 @@ use larder::config::{Machine, Settings};
 use larder::engine::{Kind, KindOptions, Larder, Opened, Origin, Reach};
 use larder::key::{Scope, Selector};
 use larder::testing::{key, sealed};
-use larder::tier::{PutOutcome, Refusal};
+use larder::tier::{Epoch, PutOutcome, Refusal, Tier};
 use larder_shared::open;
 use larder_shared::testing::{Proxy, Server, Weather};
 use tempfile::TempDir;
@@ -47,6 +47,28 @@ pub(crate) async fn check_two_handles(url: &str) {
     let outcomes = other.put(vec![sealed(&key, b"old", &[], began)]).await.unwrap();
     assert_eq!(outcomes, [PutOutcome::Refused(Refusal::Revoked)]);
     assert_eq!(one.get(&key).await.unwrap(), None);
+}
+
+/// A log that `cut` cuts off at an epoch, or that each of `losses` loses, means that anything may have been invalidated.
+pub(crate) async fn check_lost(tier: &dyn Tier, cut: impl Fn(Epoch), losses: &[&dyn Fn()]) {
+    let start = tier.epoch().await.unwrap();
+    let mut last = start;
+    for n in 0..3 {
+        last = tier.invalidate(&Selector::key(&key("cut", &format!("k@1/{n}")))).await.unwrap().epoch;
+    }
+    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors().map(|all| all.len()), Some(3));
+    cut(start);
+    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors(), None);
+    assert_eq!(tier.invalidated_since(last).await.unwrap().selectors(), Some(Vec::new()));
+    for (nth, lose) in losses.iter().enumerate() {
+        let before = tier.invalidated_since(last).await.unwrap().epoch;
+        lose();
+        let after = tier.invalidated_since(before).await.unwrap();
+        assert_eq!(after.selectors(), None, "loss {nth}");
+        assert!(after.epoch > before, "loss {nth}: no epoch comes twice");
+        let again = tier.invalidated_since(after.epoch).await.unwrap();
+        assert_eq!(again.selectors(), Some(Vec::new()), "loss {nth}: it is a log again");
+    }
 }
 
 /// An invalidation reaches the memory of another machine that only listens.

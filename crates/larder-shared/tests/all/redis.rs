@@ -5,12 +5,14 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use larder::key::Selector;
-use larder::testing::{check_blobs, check_leases, check_tier, key, sealed};
+use larder::testing::{key, sealed};
 use larder::tier::{PutOutcome, Tier as _};
 use larder_shared::testing::{Certificates, RedisServer, Server as _};
-use larder_shared::{Options, Redis, TlsFiles, UrlError, open};
+use larder_shared::{Redis, open};
 
-use crate::lab::{SOON, options};
+use crate::conformance::check_encrypted;
+use crate::lab::{SOON, options, trusting};
+use crate::log::check_lost;
 
 fn tier(server: &RedisServer) -> Redis {
     Redis::open(&server.url(), options()).unwrap()
@@ -19,25 +21,11 @@ fn tier(server: &RedisServer) -> Redis {
 #[tokio::test]
 async fn a_log_that_was_cut_or_lost_means_that_anything_may_have_been_invalidated() {
     let server = RedisServer::start();
-    let tier = tier(&server);
-    let start = tier.epoch().await.unwrap();
-    let mut last = start;
-    for n in 0..3 {
-        last = tier.invalidate(&Selector::key(&key("cut", &format!("k@1/{n}")))).await.unwrap().epoch;
-    }
-    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors().map(|all| all.len()), Some(3));
-    server.ask(&["xtrim", "{larder1}:log", "maxlen", "1"]);
-    assert_eq!(tier.invalidated_since(start).await.unwrap().selectors(), None);
-    assert_eq!(tier.invalidated_since(last).await.unwrap().selectors(), Some(Vec::new()));
-    for lost in [&["del", "{larder1}:log"][..], &["del", "{larder1}:epoch"], &["flushall"]] {
-        let before = tier.invalidated_since(last).await.unwrap().epoch;
-        server.ask(lost);
-        let after = tier.invalidated_since(before).await.unwrap();
-        assert_eq!(after.selectors(), None, "{lost:?}");
-        assert!(after.epoch > before, "{lost:?}: no epoch comes twice");
-        let again = tier.invalidated_since(after.epoch).await.unwrap();
-        assert_eq!(again.selectors(), Some(Vec::new()), "{lost:?}: it is a log again");
-    }
+    let ask = |words: &[&str]| drop(server.ask(words));
+    let losses: [&dyn Fn(); 3] =
+        [&|| ask(&["del", "{larder1}:log"]), &|| ask(&["del", "{larder1}:epoch"]), &|| ask(&["flushall"])];
+    let cut = |_| ask(&["xtrim", "{larder1}:log", "maxlen", "1"]);
+    check_lost(&tier(&server), cut, &losses).await;
 }
 
 #[tokio::test]
@@ -98,34 +86,14 @@ async fn entries_end_after_their_time_and_what_holds_less_long_sooner() {
 
 #[tokio::test]
 async fn encrypted_connections_are_made_to_whom_the_authority_vouches_for_and_to_nobody_else() {
-    let (certificates, others) = (Certificates::make(), Certificates::make());
+    let certificates = Certificates::make();
     let server = RedisServer::encrypted(&certificates);
-    let trusting = |certificates: &Certificates| TlsFiles {
-        authorities: Some(certificates.authority()),
-        certificate: Some(certificates.client()),
-        key: Some(certificates.client_key()),
-    };
-    let opened = |tls| open(&server.encrypted_url(), Options { tls, ..options() });
-    let tier = opened(trusting(&certificates)).unwrap();
-    check_tier(&*tier).await;
-    check_blobs(&*tier).await;
-    check_leases(&*tier).await;
+    check_encrypted(&server.encrypted_url(), &certificates).await;
     let valkeys = server.encrypted_url().replace("rediss", "valkeys");
-    open(&valkeys, Options { tls: trusting(&certificates), ..options() }).unwrap().ping().await.unwrap();
-    let why = |error: larder::tier::TierError| std::error::Error::source(&error).unwrap().to_string();
-    for tls in
-        [TlsFiles::default(), TlsFiles { authorities: Some(others.authority()), ..trusting(&certificates) }]
-    {
-        let error = opened(tls).unwrap().ping().await.unwrap_err();
-        assert!(why(error).starts_with("its certificate is not trusted here"));
-    }
-    let nameless = TlsFiles { certificate: None, key: None, ..trusting(&certificates) };
-    assert!(opened(nameless).unwrap().ping().await.is_err(), "who shows no certificate is let in");
-    let half = TlsFiles { certificate: None, ..trusting(&certificates) };
-    assert!(matches!(opened(half), Err(UrlError::HalfIdentity)));
+    open(&valkeys, trusting(&certificates)).unwrap().ping().await.unwrap();
     // What speaks no TLS is not spoken to without.
     let plain = server.url().replace("redis://", "rediss://");
-    let plain = open(&plain, Options { tls: trusting(&certificates), ..options() }).unwrap();
+    let plain = open(&plain, trusting(&certificates)).unwrap();
     assert!(plain.ping().await.is_err());
 }
 

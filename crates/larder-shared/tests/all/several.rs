@@ -1,4 +1,4 @@
-//! Redis on several servers, of which one dies and another takes its place.
+//! Redis and etcd on several servers, of which one dies and another takes its place.
 
 use std::time::Duration;
 
@@ -7,16 +7,21 @@ use larder::key::{Key, Selector};
 use larder::stats::Place;
 use larder::testing::{key, sealed};
 use larder::tier::{Epoch, Tier};
-use larder_shared::open;
-use larder_shared::testing::{RedisCluster, WatchedRedis};
+use larder_shared::testing::{Certificates, EtcdCluster, RedisCluster, WatchedRedis};
+use larder_shared::{Options, open};
 
 use crate::faults::is_back;
-use crate::lab::{Node, SOON, options};
+use crate::lab::{Node, SOON, options, trusting};
 use crate::{conformance, log};
 
 /// Machines that ask before, while and after another server takes the place of one that died.
 async fn check_takeover(url: &str, kill: impl FnOnce()) {
-    let (a, b) = (Node::patient(url), Node::patient(url));
+    check_takeover_with(url, options, kill).await;
+}
+
+/// The same, where the tier is opened in some way.
+async fn check_takeover_with(url: &str, options: impl Fn() -> Options, kill: impl FnOnce()) {
+    let [a, b] = [(), ()].map(|()| Node::with(url, SOON, options()));
     a.ask("before").await;
     a.larder.close().await;
     assert_eq!(b.ask("before").await, Origin::Kept(Place::Shared));
@@ -131,5 +136,50 @@ async fn what_was_invalidated_before_a_watched_server_died_stays_so() {
     let mut watched = WatchedRedis::start();
     let gone = Gone::invalidated(&watched.url()).await;
     watched.kill_master();
+    gone.is_heard_of().await;
+}
+
+#[tokio::test]
+async fn a_cluster_may_speak_encrypted_only_also_when_another_takes_the_place_of_one_that_died() {
+    let certificates = Certificates::make();
+    let mut cluster = RedisCluster::encrypted(&certificates);
+    let url = cluster.url();
+    conformance::check_encrypted(&url, &certificates).await;
+    let kill = || _ = cluster.kill_who_has("{larder1}:log");
+    check_takeover_with(&url, || trusting(&certificates), kill).await;
+}
+
+#[tokio::test]
+async fn watched_servers_may_speak_encrypted_only_also_when_another_takes_the_place_of_one_that_died() {
+    let certificates = Certificates::make();
+    let mut watched = WatchedRedis::encrypted(&certificates);
+    let url = watched.url();
+    conformance::check_encrypted(&url, &certificates).await;
+    check_takeover_with(&url, || trusting(&certificates), || _ = watched.kill_master()).await;
+}
+
+#[tokio::test]
+async fn three_etcd_pass_the_suites_of_all_tiers() {
+    let cluster = EtcdCluster::start();
+    conformance::check(&cluster.url()).await;
+    log::check_two_handles(&cluster.url()).await;
+    log::check_memory(&cluster.url()).await;
+}
+
+#[tokio::test]
+async fn whichever_of_three_etcd_dies_in_mid_run_the_others_go_on() {
+    let mut cluster = EtcdCluster::start();
+    let url = cluster.url();
+    let mut nth = 0;
+    check_takeover(&url, || nth = cluster.kill_leader()).await;
+    cluster.restart(nth);
+    check_takeover(&url, || cluster.kill((nth + 1) % 3)).await;
+}
+
+#[tokio::test]
+async fn what_was_invalidated_before_an_etcd_died_stays_so() {
+    let mut cluster = EtcdCluster::start();
+    let gone = Gone::invalidated(&cluster.url()).await;
+    cluster.kill_leader();
     gone.is_heard_of().await;
 }
