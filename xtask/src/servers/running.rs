@@ -59,13 +59,31 @@ impl Running {
             .stderr(Stdio::null())
             .spawn()
             .context("cannot start nginx")?;
-        let running = Self { child, address };
+        Self { child, address }.begun("nginx")
+    }
+
+    /// A buildbox-casd that keeps what it has in a directory.
+    pub(super) fn casd(program: &Path, directory: &Path) -> Result<Self> {
+        super::fresh(directory)?;
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let child = Command::new(program)
+            .args(["--bind", &address.to_string()])
+            .arg(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start buildbox-casd")?;
+        Self { child, address }.begun("buildbox-casd")
+    }
+
+    fn begun(self, name: &str) -> Result<Self> {
         let until = Instant::now() + BEGINS;
-        while TcpStream::connect(address).is_err() {
-            ensure!(Instant::now() < until, "nginx does not begin");
+        while TcpStream::connect(self.address).is_err() {
+            ensure!(Instant::now() < until, "{name} does not begin");
             thread::sleep(Duration::from_millis(20));
         }
-        Ok(running)
+        Ok(self)
     }
 
     /// What it takes of memory now, and the most that it took.

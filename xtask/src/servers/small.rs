@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::client::{Client, bytes};
+use super::rates::Rates;
 use super::running::Running;
 use crate::tools;
 use crate::workspace::Workspace;
@@ -33,32 +34,17 @@ pub(super) fn compare(
     }
     println!("small: {LENGTH} bytes, requests a second: median / best of {rounds} rounds");
     for clients in [1, 32] {
-        let mut reads = [Vec::new(), Vec::new()];
-        let mut writes = [Vec::new(), Vec::new()];
+        let (mut reads, mut writes) = (Rates::against("nginx"), Rates::against("nginx"));
         for round in 0..rounds {
-            for nth in 0..2 {
-                // In turn, and each first as often as the other.
-                let which = (nth + round) % 2;
-                let server = if which == 0 { &nginx } else { larder };
-                reads[which].push(per_second(server, clients, &get)?);
-                let from = CONTENTS + round as u64 * ASKED + clients * 1_000_000;
-                writes[which]
-                    .push(per_second(server, clients, &move |client, number| put(client, from + number))?);
-            }
+            let read = |server| per_second(server, clients, &get);
+            reads.round(round, || read(&nginx), || read(larder))?;
+            let from = CONTENTS + round as u64 * ASKED + clients * 1_000_000;
+            let write =
+                |server| per_second(server, clients, &move |client, number| put(client, from + number));
+            writes.round(round, || write(&nginx), || write(larder))?;
         }
-        for (what, rates) in [("reads", &mut reads), ("writes", &mut writes)] {
-            let [nginx, larder] = rates;
-            let (nginx, larder) = (middle_and_best(nginx), middle_and_best(larder));
-            println!(
-                "small: {what}, {clients:2} clients: nginx {:.0} / {:.0}, larder {:.0} / {:.0}, ratio {:.2} / {:.2}",
-                nginx.0,
-                nginx.1,
-                larder.0,
-                larder.1,
-                larder.0 / nginx.0,
-                larder.1 / nginx.1
-            );
-        }
+        println!("small: reads, {clients:2} clients: {}", reads.told());
+        println!("small: writes, {clients:2} clients: {}", writes.told());
     }
     Ok(())
 }
@@ -99,9 +85,4 @@ fn per_second(
     })?;
     let took = began.elapsed().max(Duration::from_nanos(1));
     Ok((share * clients) as f64 / took.as_secs_f64())
-}
-
-fn middle_and_best(rates: &mut [f64]) -> (f64, f64) {
-    rates.sort_by(f64::total_cmp);
-    (rates[rates.len() / 2], rates[rates.len() - 1])
 }
