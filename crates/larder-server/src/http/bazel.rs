@@ -13,6 +13,7 @@ use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use larder::key::Digest;
+use larder::tier::Brief;
 use prost::Message;
 
 use super::HttpError;
@@ -56,7 +57,7 @@ async fn put_content(
     asker.may(Deed::WriteContent)?;
     let id = id(&hash)?;
     let upload = receive(&store, id.function, &headers, body).await?;
-    store.keep(&asker.scope, id, upload, asker.name()).await?;
+    store.keep(&asker.scope, id, (upload, Brief::InPlace), asker.name()).await?;
     Ok(StatusCode::OK)
 }
 

@@ -4,12 +4,16 @@ use bazel_remote_apis::google::bytestream;
 use bazel_remote_apis::google::bytestream::byte_stream_server::ByteStream;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use larder::tier::Brief;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::names::{self, Resource};
 use super::{Rpc, failed, gave, wrote};
 use crate::guard::{Deed, Outcome};
 use crate::store::{Coding, Upload};
+
+/// What is no longer than this is taken without a look whether it is there.
+const SMALL_BYTES: usize = 16 << 10;
 
 #[async_trait]
 impl ByteStream for Rpc {
@@ -57,7 +61,9 @@ impl ByteStream for Rpc {
         let resource = names::to_write(&first.resource_name).ok_or_else(|| unknown(&first.resource_name))?;
         let head = Request::from_parts(metadata, extensions, ());
         let asker = self.asker(resource.instance, &head, Deed::WriteContent)?;
-        if self.store.holds(&asker.scope, resource.id).await.map_err(failed)? {
+        // Where all of it is here by now, taking it costs no more than looking whether it is there.
+        let came_whole = first.finish_write && first.data.len() <= SMALL_BYTES;
+        if !came_whole && self.store.holds(&asker.scope, resource.id).await.map_err(failed)? {
             // It came another way. How much of this stream was taken does not matter then.
             let committed_size = match resource.coding {
                 Coding::Identity => resource.bytes as i64,
@@ -77,7 +83,7 @@ impl ByteStream for Rpc {
             }
         };
         let came = upload.came();
-        let kept = self.store.keep(&asker.scope, resource.id, upload, asker.name()).await;
+        let kept = self.store.keep(&asker.scope, resource.id, (upload, Brief::InPlace), asker.name()).await;
         tell(wrote(&kept));
         kept.map_err(failed)?;
         Ok(Response::new(bytestream::WriteResponse { committed_size: came as i64 }))

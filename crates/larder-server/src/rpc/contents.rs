@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use larder::entry::compress::Level;
 use larder::key::Scope;
+use larder::tier::Brief;
 use prost::Message;
 use reapi::{batch_read_blobs_response, batch_update_blobs_request, batch_update_blobs_response, compressor};
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
@@ -55,11 +56,13 @@ impl ContentAddressableStorage for Rpc {
         let sizes = asked.requests.iter().filter_map(|one| one.digest.as_ref());
         check_batch(sizes)?;
         let rpc = self.clone();
+        // What comes together is stored together.
+        let place = if asked.requests.len() == 1 { Brief::InPlace } else { Brief::Aside };
         let updates = asked.requests.into_iter().map(move |one| {
             let (rpc, asker) = (rpc.clone(), asker.clone());
             async move {
                 let digest = one.digest.clone();
-                let updated = rpc.update(function, one, &asker).await;
+                let updated = rpc.update(function, one, place, &asker).await;
                 tell(&asker, Deed::WriteContent, digest.as_ref(), updated.as_ref().err());
                 let status = updated.err().map(|status| told(&status)).unwrap_or_default();
                 batch_update_blobs_response::Response { digest, status: Some(status) }
@@ -170,6 +173,7 @@ impl Rpc {
         &self,
         function: Function,
         one: batch_update_blobs_request::Request,
+        place: Brief,
         asker: &Asker,
     ) -> Result<(), Status> {
         let (id, bytes) = content_id(function, one.digest.as_ref())?;
@@ -180,7 +184,7 @@ impl Rpc {
             _ => return Err(Status::invalid_argument("contents are taken as they are or packed with zstd")),
         }
         upload.write(&one.data).await.map_err(failed)?;
-        self.store.keep(&asker.scope, id, upload, asker.name()).await.map_err(failed)?;
+        self.store.keep(&asker.scope, id, (upload, place), asker.name()).await.map_err(failed)?;
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, future};
 use larder::engine::{Afar, Computed, Entry, Kind, Value};
 use larder::key::{Digest, Key, Scope};
 use larder::stats::Place;
+use larder::tier::Brief;
 use serde::{Deserialize, Serialize};
 
 use super::download::Download;
@@ -196,12 +197,13 @@ impl Store {
         Upload::begin(self.inner.disk.clone(), function, announced, self.largest_bytes())
     }
 
-    /// Ends taking a content, which is then there under `id` if that is its name. Says how long it is.
+    /// Ends taking a content, which is then there under `id` if that is its name. Says how long it is. One that comes
+    /// alone may be stored in place.
     pub async fn keep(
         &self,
         scope: &Scope,
         id: ContentId,
-        upload: Upload,
+        (upload, place): (Upload, Brief),
         by: &Arc<str>,
     ) -> Result<u64, StoreError> {
         let shelf = self.shelf(scope)?;
@@ -214,8 +216,15 @@ impl Store {
             return Ok(bytes);
         }
         let blob = body.blob();
-        let computed = Computed::new(StoredContent { body }).naming(blob).made_by(Arc::clone(by));
-        acknowledged(shelf.contents.put(&shelf.content_key(id)?, computed, Duration::ZERO).await)?;
+        let computed =
+            || Computed::new(StoredContent { body: body.clone() }).naming(blob).made_by(Arc::clone(by));
+        let (key, contents) = (shelf.content_key(id)?, &shelf.contents);
+        let kept = match contents.put_new(&key, computed(), Duration::ZERO, place).await {
+            Ok(kept) => kept,
+            // What is there may have been damaged since.
+            Err(_) => contents.put(&key, computed(), Duration::ZERO).await,
+        };
+        acknowledged(kept)?;
         Ok(bytes)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use larder::engine::{Afar, Computed, Kept, Kind, NotKept, Value};
 use larder::key::{Key, Selector};
-use larder::tier::Refusal;
+use larder::tier::{Brief, Refusal};
 
 use super::{Store, StoreError, acknowledged};
 
@@ -24,23 +24,26 @@ impl Store {
         (value, entry): (T, impl Fn(T) -> Computed<T>),
         cost: Duration,
     ) -> Result<(), StoreError> {
-        if let Some(before) = kind.kept(key).await {
-            let afar = match before.value == value {
-                true => kind.afar(key, |there| *there == value).await,
-                false => Afar::Other,
-            };
-            match afar {
-                Afar::Settled => {
-                    self.inner.uses.note(key);
-                    return Ok(());
+        let mut kept = match kind.put_new(key, entry(value.clone()), cost, Brief::InPlace).await {
+            Ok(kept) => kept,
+            Err(before) => {
+                let afar = match before.value == value {
+                    true => kind.afar(key, |there| *there == value).await,
+                    false => Afar::Other,
+                };
+                match afar {
+                    Afar::Settled => {
+                        self.inner.uses.note(key);
+                        return Ok(());
+                    }
+                    // A tier that can't be told now is told before it is asked again.
+                    Afar::Other => drop(self.inner.opened.larder.invalidate(&Selector::key(key)).await),
+                    // It failed when this came the last time.
+                    Afar::Nothing => {}
                 }
-                // A tier that can't be told now is told before it is asked again.
-                Afar::Other => drop(self.inner.opened.larder.invalidate(&Selector::key(key)).await),
-                // It failed when this came the last time.
-                Afar::Nothing => {}
+                kind.put(key, entry(value.clone()), cost).await
             }
-        }
-        let mut kept = kind.put(key, entry(value.clone()), cost).await;
+        };
         for _ in 1..ATTEMPTS {
             // Somebody removed what was there just then, or that was heard of once more. This comes after it.
             let (Kept::No(why) | Kept::InMemoryOnly(why)) = &kept else { break };

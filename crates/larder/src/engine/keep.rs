@@ -17,7 +17,7 @@ use crate::key::{Key, Selector};
 use crate::stats::{EvictionCause, Place, RefusalCause, Series};
 use crate::tier::memory::{self, Keeping, Memory, Terms};
 use crate::tier::stack::Guarded;
-use crate::tier::{Brief, Epoch, Lease, PutOutcome, Refusal, Sealed};
+use crate::tier::{Brief, Epoch, Lease, PutOutcome, Refusal, Sealed, TierError};
 
 /// How many entries go to a tier at once.
 const BATCH: usize = 256;
@@ -65,24 +65,15 @@ pub(super) struct Outgoing {
     pub(super) series: Arc<Series>,
 }
 
-impl<T: Value> Kind<T> {
-    /// Keeps a value that was not computed through the engine, as if computing it had taken `cost`. A computation
-    /// of the same key that is under way keeps its callers and loses its right to store.
-    pub async fn put(&self, key: &Key, value: impl Into<Computed<T>>, cost: Duration) -> Kept {
-        let shared = &self.larder.shared;
-        shared.flights.revoke(&Selector::key(key));
-        let began = self.began().await;
-        loop {
-            // A flight of its own, so that an invalidation in between finds something to revoke.
-            match shared.flights.board(key) {
-                super::flight::Seat::Lead(lead) => {
-                    return self.keep(key, lead.flight(), value.into(), cost, &began).await.kept;
-                }
-                super::flight::Seat::Follow(_) => shared.flights.revoke(&Selector::key(key)),
-            }
-        }
-    }
+/// A value that is to be kept, as memory and as the tiers take it.
+#[derive(Debug)]
+pub(super) struct Ready<T> {
+    pub(super) entry: Arc<Entry<T>>,
+    pub(super) payload: Vec<u8>,
+    pub(super) footprint: Footprint,
+}
 
+impl<T: Value> Kind<T> {
     /// Makes an entry of what was computed, and puts it where it belongs.
     pub(super) async fn keep(
         &self,
@@ -92,6 +83,21 @@ impl<T: Value> Kind<T> {
         took: Duration,
         began: &Began,
     ) -> Answer<T> {
+        match self.ready(computed, took) {
+            Ok(ready) => {
+                let kept = self.keep_ready(key, flight, &ready, began).await;
+                self.computed(ready.entry, kept)
+            }
+            Err((entry, why_not)) => self.computed(entry, Kept::No(why_not)),
+        }
+    }
+
+    /// Makes an entry of what was computed; or tells why that is not to be kept.
+    pub(super) fn ready(
+        &self,
+        computed: Computed<T>,
+        took: Duration,
+    ) -> Result<Ready<T>, (Arc<Entry<T>>, NotKept)> {
         let shared = &self.larder.shared;
         let Computed { value, unkept, mut tags, blobs, cost, producer } = computed;
         tags.sort_unstable();
@@ -111,35 +117,48 @@ impl<T: Value> Kind<T> {
         };
         let why_not = unkept.map(NotKept::ByChoice).or((!shared.mode.writes()).then_some(NotKept::ReadOnly));
         if let Some(why_not) = why_not {
-            return self.computed(Arc::new(Entry { value, record, fresh_until }), Kept::No(why_not));
+            return Err((Arc::new(Entry { value, record, fresh_until }), why_not));
         }
         let payload = match postcard::to_stdvec(&value) {
             Ok(payload) => payload,
             Err(error) => {
                 let why_not = NotKept::Encoding(error.to_string());
-                return self.computed(Arc::new(Entry { value, record, fresh_until }), Kept::No(why_not));
+                return Err((Arc::new(Entry { value, record, fresh_until }), why_not));
             }
         };
         let weight = self.options.weigh.map_or(payload.len() as u64, |weigh| weigh(&value));
         let entry = Arc::new(Entry { value, record, fresh_until });
         let footprint = Footprint { weight, encoded_bytes: payload.len() as u64, lifetime };
-        let held = flight.unless_revoked(|| self.hold(key, &entry, footprint));
+        Ok(Ready { entry, payload, footprint })
+    }
+
+    /// Puts an entry where it belongs.
+    pub(super) async fn keep_ready(
+        &self,
+        key: &Key,
+        flight: &Arc<Flight>,
+        ready: &Ready<T>,
+        began: &Began,
+    ) -> Kept {
+        let shared = &self.larder.shared;
+        let Ready { entry, payload, footprint } = ready;
+        let held = flight.unless_revoked(|| self.hold(key, entry, *footprint));
         let Some(held) = held else {
             self.series.refused(Place::Memory, RefusalCause::Revoked);
-            return self.computed(entry, Kept::No(NotKept::Revoked));
+            return Kept::No(NotKept::Revoked);
         };
         let kept = if shared.tiers.is_empty() {
-            self.send_far(key, &entry.record, &payload, began);
+            self.send_far(key, &entry.record, payload, began);
             held.map_or_else(Kept::No, |()| Kept::Yes)
         } else {
-            match (self.send_down(key, &entry.record, &payload, began).await, held) {
+            match (self.send_down(key, &entry.record, payload, began).await, held) {
                 (Ok(()), _) => Kept::Yes,
                 (Err(why_not), Ok(())) => Kept::InMemoryOnly(why_not),
                 (Err(why_not), Err(_)) => Kept::No(why_not),
             }
         };
         tracing::debug!(%key, bytes = payload.len(), ?kept, "keeping");
-        self.computed(entry, kept)
+        kept
     }
 
     /// Puts a value into memory, or tells why it is not there.
@@ -346,34 +365,43 @@ impl Shared {
             let began = self.clock.now();
             let put = guarded.put(sealed).await;
             let took = self.clock.now().since(began);
-            let place = guarded.place();
             for (nth_sent, at) in sent.into_iter().enumerate() {
                 let series = &batch[at].series;
-                outcomes[at] = match put.as_ref().map(|put| &put[nth_sent]) {
-                    Ok(kept @ (PutOutcome::Kept | PutOutcome::Replaced { .. })) => {
-                        if let PutOutcome::Replaced { bytes } = *kept {
-                            series.evicted(place, EvictionCause::Replaced, bytes);
-                        }
-                        series.put(
-                            place,
-                            batch[at].encoded_bytes,
-                            batch[at].envelope.len() as u64,
-                            Some(took),
-                        );
-                        None
-                    }
-                    Ok(PutOutcome::Refused(refusal)) => {
-                        series.refused(place, cause(refusal));
-                        Some(NotKept::Tier(guarded.name(), refusal.clone()))
-                    }
-                    Err(_) => {
-                        series.failed(place);
-                        Some(NotKept::TierFailed(guarded.name()))
-                    }
-                };
+                let sizes = (batch[at].encoded_bytes, batch[at].envelope.len() as u64);
+                let put = put.as_ref().map(|put| &put[nth_sent]);
+                outcomes[at] = count_put(guarded, series, put, sizes, took);
             }
         }
         outcomes
+    }
+}
+
+/// Counts what became of an entry that a tier was given, of so many bytes encoded and in its envelope; why the tier does
+/// not have it, if so.
+pub(super) fn count_put(
+    guarded: &Guarded,
+    series: &Series,
+    put: Result<&PutOutcome, &TierError>,
+    (encoded, stored): (u64, u64),
+    took: Duration,
+) -> Option<NotKept> {
+    let place = guarded.place();
+    match put {
+        Ok(kept @ (PutOutcome::Kept | PutOutcome::Replaced { .. })) => {
+            if let PutOutcome::Replaced { bytes } = *kept {
+                series.evicted(place, EvictionCause::Replaced, bytes);
+            }
+            series.put(place, encoded, stored, Some(took));
+            None
+        }
+        Ok(PutOutcome::Refused(refusal)) => {
+            series.refused(place, cause(refusal));
+            Some(NotKept::Tier(guarded.name(), refusal.clone()))
+        }
+        Err(_) => {
+            series.failed(place);
+            Some(NotKept::TierFailed(guarded.name()))
+        }
     }
 }
 

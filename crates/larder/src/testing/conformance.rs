@@ -12,13 +12,14 @@ use crate::clock::Timestamp;
 use crate::entry::compress::Level;
 use crate::entry::{Codec, Record, open, seal};
 use crate::key::{Key, Selector};
-use crate::tier::{Epoch, PutOutcome, Refusal, Sealed, Tier};
+use crate::tier::{Brief, Epoch, NewEntry, PutOutcome, Refusal, Sealed, Tier};
 
 /// Runs the whole suite.
 pub async fn check_tier(tier: &dyn Tier) {
     what_is_put_comes_back_byte_for_byte(tier).await;
     what_was_never_put_is_a_miss(tier).await;
     a_later_put_replaces_an_earlier_one(tier).await;
+    what_is_to_be_new_is_stored_where_nothing_is_and_nowhere_else(tier).await;
     each_part_of_a_key_tells_entries_apart(tier).await;
     an_invalidation_removes_what_its_selector_matches_and_nothing_else(tier).await;
     what_began_before_an_invalidation_is_refused_and_what_began_after_is_kept(tier).await;
@@ -92,6 +93,24 @@ pub async fn a_later_put_replaces_an_earlier_one(tier: &dyn Tier) {
         assert!(put(tier, &key, next, &["a", "b"]).await.is_kept());
         assert_eq!(value(tier, &key).await.as_deref(), Some(next));
     }
+}
+
+/// What is to be new is stored where nothing is, and leaves what is there. An invalidation from before it, however old,
+/// does not revoke it.
+pub async fn what_is_to_be_new_is_stored_where_nothing_is_and_nowhere_else(tier: &dyn Tier) {
+    let key = key("new", "k@1/x");
+    let new = |bytes| {
+        let Sealed { key, record, envelope, .. } = sealed(&key, bytes, &[], Epoch(0));
+        NewEntry { key, record, envelope }
+    };
+    assert!(put(tier, &key, b"before", &[]).await.is_kept());
+    tier.invalidate(&Selector::key(&key)).await.expect("invalidate");
+    assert_eq!(tier.put_new(new(b"first"), Brief::Aside).await.expect("put_new"), Some(PutOutcome::Kept));
+    assert_eq!(tier.put_new(new(b"second"), Brief::Aside).await.expect("put_new"), None);
+    assert_eq!(value(tier, &key).await.as_deref(), Some(b"first".as_slice()));
+    tier.invalidate(&Selector::key(&key)).await.expect("invalidate");
+    assert_eq!(tier.put_new(new(b"third"), Brief::InPlace).await.expect("put_new"), Some(PutOutcome::Kept));
+    assert_eq!(value(tier, &key).await.as_deref(), Some(b"third".as_slice()));
 }
 
 /// Scope, kind, version and id each tell entries apart, and a batch stores each under its own key.

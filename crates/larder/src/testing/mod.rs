@@ -18,6 +18,7 @@ pub use conformance::{
     callers_side_by_side_see_whole_entries, check_leases, check_tier, each_part_of_a_key_tells_entries_apart,
     invalidations_are_told_in_order_to_whoever_asks, key, sealed,
     what_began_before_an_invalidation_is_refused_and_what_began_after_is_kept,
-    what_is_put_comes_back_byte_for_byte, what_was_never_put_is_a_miss,
+    what_is_put_comes_back_byte_for_byte, what_is_to_be_new_is_stored_where_nothing_is_and_nowhere_else,
+    what_was_never_put_is_a_miss,
 };
 pub use faulty::{Fault, Faulty};

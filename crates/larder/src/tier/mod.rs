@@ -45,6 +45,17 @@ pub struct Sealed {
     pub began: Epoch,
 }
 
+/// An entry that nobody computed here, and that is stored only where nothing else is.
+#[derive(Debug, Clone)]
+pub struct NewEntry {
+    /// What it is filed under.
+    pub key: Key,
+    /// What is known about it; the same as inside the envelope.
+    pub record: Record,
+    /// The envelope that [`seal`](crate::entry::seal) made for this key and record.
+    pub envelope: Vec<u8>,
+}
+
 /// What became of an entry that a tier was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PutOutcome {
@@ -208,6 +219,21 @@ pub trait Tier: fmt::Debug + Send + Sync + 'static {
 
     /// Stores entries, each wholly or not at all; an outcome for each, in order.
     fn put(&self, entries: Vec<Sealed>) -> Answer<'_, Vec<PutOutcome>>;
+
+    /// Stores an entry whose key has none, or says `None`. No invalidation from before it is stored revokes it. A tier
+    /// that does not do that in one step may replace what comes in between. It may be done in the task that asks, where
+    /// that is so said; whoever stores several at once does not say so, as they would not go together.
+    fn put_new(&self, entry: NewEntry, place: Brief) -> Answer<'_, Option<PutOutcome>> {
+        let _ = place;
+        Box::pin(async move {
+            let NewEntry { key, record, envelope } = entry;
+            let began = self.epoch().await?;
+            if self.get(&key).await?.is_some() {
+                return Ok(None);
+            }
+            Ok(self.put(vec![Sealed { key, record, envelope, began }]).await?.pop())
+        })
+    }
 
     /// Removes what `selector` selects, and makes it known to whoever shares the tier. Nothing that was computed
     /// from before is stored afterwards.

@@ -22,8 +22,8 @@ use super::breaker::{Admission, Breaker, BreakerOptions, Tripped};
 use super::own::{Own, Telling};
 use super::patience::Patience;
 use super::{
-    Answer, BlobSink, BlobSource, Epoch, Invalidated, Invalidations, Lease, PutOutcome, Sealed, Tier,
-    TierError,
+    Answer, BlobSink, BlobSource, Brief, Epoch, Invalidated, Invalidations, Lease, NewEntry, PutOutcome,
+    Sealed, Tier, TierError,
 };
 use crate::clock::Clock;
 use crate::key::{Key, Selector};
@@ -254,6 +254,12 @@ impl Guarded {
             bandwidth.take(entries.iter().map(|entry| entry.envelope.len() as u64).sum()).await;
         }
         self.run_for(self.behind(), self.tier.put(entries)).await
+    }
+
+    /// Stores an entry whose key has none, in a tier that is near; `None` if it has one.
+    pub async fn put_new(&self, entry: NewEntry, place: Brief) -> Result<Option<PutOutcome>, TierError> {
+        self.settle().await;
+        self.run(self.tier.put_new(entry, place)).await
     }
 
     /// Reads a piece of a blob that comes from this tier.

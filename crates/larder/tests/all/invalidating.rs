@@ -4,11 +4,13 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use larder::clock::{Clock, Timestamp};
 use larder::config::{Machine, Settings};
-use larder::engine::{Computed, Kind, KindOptions, Larder, Opened, Write};
+use larder::engine::{Computed, Kept, Kind, KindOptions, Larder, Opened, Write};
 use larder::key::{Scope, Selector};
+use larder::tier::Brief;
 use proptest::prelude::*;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -26,6 +28,8 @@ enum Step {
     Begin { node: usize, id: usize },
     /// Lets the oldest slow computation end.
     End,
+    /// Puts the truth where nothing is kept.
+    Put { node: usize, id: usize },
     /// Closes an engine and opens it anew.
     Restart { node: usize },
     /// Makes memory so small that everything leaves it, and large again.
@@ -46,7 +50,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (node.clone(), id.clone()).prop_map(|(node, id)| Step::Ask { node, id }),
         3 => (id.clone(), node.clone(), form).prop_map(|(id, by, form)| Step::Change { id, by, form }),
-        2 => (node.clone(), id).prop_map(|(node, id)| Step::Begin { node, id }),
+        2 => (node.clone(), id.clone()).prop_map(|(node, id)| Step::Begin { node, id }),
+        2 => (node.clone(), id).prop_map(|(node, id)| Step::Put { node, id }),
         2 => Just(Step::End),
         1 => node.clone().prop_map(|node| Step::Restart { node }),
         1 => node.prop_map(|node| Step::Squeeze { node }),
@@ -92,6 +97,7 @@ impl Lab {
             Step::Ask { node, id } => self.ask(node, id).await,
             Step::Change { id, by, form } => self.change(id, by, form).await,
             Step::Begin { node, id } => self.begin(node, id).await,
+            Step::Put { node, id } => self.put(node, id).await,
             Step::End => {
                 if !self.slow.is_empty() {
                     let slow = self.slow.remove(0);
@@ -152,6 +158,19 @@ impl Lab {
         }
         let all = matches!(form, Form::Tag | Form::All);
         self.slow.iter_mut().for_each(|slow| slow.overtaken |= all || slow.id == id);
+    }
+
+    async fn put(&mut self, node: usize, id: usize) {
+        let truth = self.truth[id].load(Ordering::SeqCst);
+        let value = Computed::new(truth).tagged("t");
+        let put = self.nodes[node].1.put_new(&self.key(id), value, Duration::ZERO, Brief::Aside).await;
+        match put {
+            Ok(kept) => {
+                assert!(!matches!(kept, Kept::No(_)), "node {node}, id {id}, {kept:?}");
+                self.slow.iter_mut().for_each(|slow| slow.overtaken |= (slow.node, slow.id) == (node, id));
+            }
+            Err(there) => assert_eq!(there.value, truth, "node {node}, id {id}"),
+        }
     }
 
     async fn begin(&mut self, node: usize, id: usize) {

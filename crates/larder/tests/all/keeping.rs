@@ -13,7 +13,7 @@ use larder::engine::{
 };
 use larder::key::{Scope, Selector};
 use larder::stats::{EvictionCause, Place, Resolution};
-use larder::tier::disk;
+use larder::tier::{Brief, disk};
 
 const DISK: Origin = Origin::Kept(Place::Disk);
 const MEMORY: Origin = Origin::Kept(Place::Memory);
@@ -101,6 +101,47 @@ async fn an_invalidation_by_another_process_revokes_a_computation_under_way() {
     assert!(matches!(&answer.kept, Kept::InMemoryOnly(NotKept::Tier("disk", _))), "{:?}", answer.kept);
     other.check("a", "new", ("new", Origin::Computed)).await;
     one.opened.larder.catch_up().await;
+}
+
+#[tokio::test]
+async fn what_is_put_as_new_leaves_what_is_kept_and_says_what_that_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let kind = || KindOptions { write: Write::Through, ..KindOptions::default() };
+    let put = async |node: &Node, value: &str| {
+        let put = node
+            .words
+            .put_new(&node.words.key("a").unwrap(), value.to_owned(), Duration::ZERO, Brief::Aside)
+            .await;
+        put.map_err(|there| there.value.clone())
+    };
+    let (one, other) = (Node::with(dir.path(), kind(), |_| {}), Node::with(dir.path(), kind(), |_| {}));
+    assert_eq!(put(&one, "one").await, Ok(Kept::Yes));
+    one.check("a", "two", ("one", MEMORY)).await;
+    assert_eq!(put(&one, "two").await, Err("one".to_owned()), "memory has it");
+    assert_eq!(put(&other, "two").await, Err("one".to_owned()), "the disk has it");
+    other.check("a", "two", ("one", MEMORY)).await;
+    other.opened.larder.invalidate(&Selector::all()).await;
+    assert_eq!(put(&other, "two").await, Ok(Kept::Yes), "what was invalidated is not there");
+    one.opened.larder.catch_up().await;
+    one.check("a", "three", ("two", DISK)).await;
+}
+
+#[tokio::test]
+async fn what_is_put_as_new_replaces_what_no_longer_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let validity = Validity::Expiring { fresh: Duration::from_secs(10), stale: Duration::ZERO };
+    let node = Node::with(
+        dir.path(),
+        KindOptions { write: Write::Through, validity, ..KindOptions::default() },
+        |_| {},
+    );
+    let key = node.words.key("a").unwrap();
+    for value in ["one", "two"] {
+        let put = node.words.put_new(&key, value.to_owned(), Duration::ZERO, Brief::InPlace).await;
+        assert!(matches!(put, Ok(Kept::Yes)));
+        node.check("a", "none", (value, MEMORY)).await;
+        node.clock.advance(Duration::from_secs(11));
+    }
 }
 
 #[tokio::test]

@@ -3,10 +3,13 @@
 
 use tokio::task::JoinError;
 
+use super::gather::Stores;
 use super::open::Disk;
 use crate::key::{Digest, Key, Selector};
 use crate::stats::Place;
-use crate::tier::{Answer, BlobForm, BlobSink, BlobSource, Epoch, Lease, LeftAlone, Sealed, Tier, TierError};
+use crate::tier::{
+    Answer, BlobForm, BlobSink, BlobSource, Brief, Epoch, Lease, LeftAlone, NewEntry, Sealed, Tier, TierError,
+};
 
 /// Runs `look` where the options say.
 async fn brief<T: Send + 'static>(
@@ -42,7 +45,20 @@ impl Tier for Disk {
     }
 
     fn put(&self, entries: Vec<Sealed>) -> Answer<'_, Vec<crate::tier::PutOutcome>> {
-        Box::pin(self.gathered(entries))
+        Box::pin(async {
+            // Each of these has an outcome.
+            Ok(self.gathered(Stores::These(entries)).await?.into_iter().flatten().collect())
+        })
+    }
+
+    fn put_new(&self, entry: NewEntry, place: Brief) -> Answer<'_, Option<crate::tier::PutOutcome>> {
+        Box::pin(async move {
+            let stored = match place {
+                Brief::InPlace => self.stored_in_place(Stores::New(entry)).await,
+                Brief::Aside => self.gathered(Stores::New(entry)).await,
+            };
+            Ok(stored?.pop().flatten())
+        })
     }
 
     fn invalidate<'a>(&'a self, selector: &'a Selector) -> Answer<'a, crate::tier::Invalidated> {

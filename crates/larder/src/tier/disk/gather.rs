@@ -2,7 +2,8 @@
 //!
 //! A look-up takes a few microseconds; handing it to a blocking thread and its answer back takes ten times as long.
 //! So those that come while a thread is on its way, or busy, are left to it. Another one is sent for when more than
-//! [`BATCH`] of them wait. Storing has one thread, as the index has one writer.
+//! [`BATCH`] of them wait. Storing has one thread, as the index has one writer; what is stored alone may do without, and
+//! is then the one.
 //!
 //! Invariants: no more threads are busy than there are to be; whoever waits is answered, with an error if the thread
 //! that was to do it does not come to that.
@@ -13,8 +14,9 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::open::Disk;
+use super::put::Put;
 use crate::key::Key;
-use crate::tier::{Brief, PutOutcome, Sealed, TierError};
+use crate::tier::{Brief, NewEntry, PutOutcome, Sealed, TierError};
 
 /// How many wait before another thread is sent for.
 const BATCH: usize = 32;
@@ -33,6 +35,11 @@ pub(super) trait Ask: Sized + Send + 'static {
 
     /// Does some together; an answer for each, in order.
     fn answer(disk: &Disk, asked: Vec<Self>) -> Vec<Result<Self::Answer, TierError>>;
+
+    /// Takes note that so many were answered.
+    fn answered(disk: &Disk, count: usize) {
+        let _ = (disk, count);
+    }
 }
 
 impl Ask for Key {
@@ -48,8 +55,24 @@ impl Ask for Key {
     }
 }
 
-impl Ask for Vec<Sealed> {
-    type Answer = Vec<PutOutcome>;
+/// What somebody wants stored.
+pub(super) enum Stores {
+    These(Vec<Sealed>),
+    New(NewEntry),
+}
+
+impl Stores {
+    fn puts(&self) -> impl Iterator<Item = Put<'_>> {
+        let (these, new) = match self {
+            Self::These(entries) => (&entries[..], None),
+            Self::New(entry) => (&[][..], Some(entry)),
+        };
+        these.iter().map(Put::from).chain(new.map(Put::from))
+    }
+}
+
+impl Ask for Stores {
+    type Answer = Vec<Option<PutOutcome>>;
     const THREADS: usize = 1;
 
     fn waiting(disk: &Disk) -> &Gathered<Self> {
@@ -57,9 +80,9 @@ impl Ask for Vec<Sealed> {
     }
 
     fn answer(disk: &Disk, asked: Vec<Self>) -> Vec<Result<Self::Answer, TierError>> {
-        let counts: Vec<usize> = asked.iter().map(Vec::len).collect();
-        let together: Vec<Sealed> = asked.into_iter().flatten().collect();
-        if let Ok(outcomes) = disk.blocking_put(&together) {
+        let counts: Vec<usize> = asked.iter().map(|one| one.puts().count()).collect();
+        let together: Vec<Put<'_>> = asked.iter().flat_map(Self::puts).collect();
+        if let Ok(outcomes) = disk.store_all(&together) {
             let mut outcomes = outcomes.into_iter();
             return counts.iter().map(|&count| Ok(outcomes.by_ref().take(count).collect())).collect();
         }
@@ -68,9 +91,13 @@ impl Ask for Vec<Sealed> {
         let mut alone = |&count: &usize| {
             let (these, others) = rest.split_at(count);
             rest = others;
-            disk.blocking_put(these)
+            disk.store_all(these)
         };
         counts.iter().map(&mut alone).collect()
+    }
+
+    fn answered(disk: &Disk, count: usize) {
+        disk.note_stored(count);
     }
 }
 
@@ -118,6 +145,20 @@ impl Disk {
         }
         answer.await.unwrap_or_else(|gone| Err(TierError::Index(Box::new(gone))))
     }
+
+    /// Stores in the task that asks, if nobody stores now and the runtime has other threads for other tasks: nothing of
+    /// what its own thread has to do goes on meanwhile, unless they take it over. What comes then is left to a blocking
+    /// thread.
+    pub(super) async fn stored_in_place(&self, ask: Stores) -> Result<<Stores as Ask>::Answer, TierError> {
+        let others =
+            tokio::runtime::Handle::try_current().is_ok_and(|runtime| runtime.metrics().num_workers() > 1);
+        let thread = if others && !self.writer().is_locked() { Thread::<Stores>::alone(self) } else { None };
+        let Some(thread) = thread else { return self.gathered(ask).await };
+        let answer = Stores::answer(self, vec![ask]).pop();
+        Stores::answered(self, 1);
+        thread.go_on();
+        answer.unwrap_or_else(|| Ok(Vec::new()))
+    }
 }
 
 /// A thread that does what is asked, from when it is sent for.
@@ -129,15 +170,38 @@ struct Thread<A: Ask> {
 }
 
 impl<A: Ask> Thread<A> {
+    /// The thread that calls, if there is no other and nothing waits.
+    fn alone(disk: &Disk) -> Option<Self> {
+        let mut waiting = A::waiting(disk).0.lock();
+        let is_alone = waiting.threads == 0 && waiting.asked.is_empty();
+        is_alone.then(|| {
+            waiting.threads = 1;
+            Self { disk: disk.clone(), ended: false, asks: std::marker::PhantomData }
+        })
+    }
+
+    /// Ends it, or leaves to a blocking thread what came meanwhile.
+    fn go_on(mut self) {
+        let mut waiting = A::waiting(&self.disk).0.lock();
+        self.ended = waiting.asked.is_empty();
+        waiting.threads -= usize::from(self.ended);
+        drop(waiting);
+        if !self.ended {
+            drop(tokio::task::spawn_blocking(move || self.work()));
+        }
+    }
+
     fn work(mut self) {
         while let Some(asked) = self.next() {
             let wanted = asked.into_iter().filter(|(_, sender)| !sender.is_closed());
             let (asked, senders): (Vec<A>, Vec<Sender<A>>) = wanted.unzip();
+            let count = asked.len();
             // Answered together, so that whoever waits is woken once.
             for (answer, sender) in A::answer(&self.disk, asked).into_iter().zip(senders) {
                 // Whoever asked may have gone since.
                 let _ = sender.send(answer);
             }
+            A::answered(&self.disk, count);
         }
     }
 

@@ -14,15 +14,16 @@ use parking_lot::{Mutex, RwLock};
 
 use super::content::Checked;
 use super::fault::Fault;
-use super::gather::Gathered;
+use super::gather::{Gathered, Stores};
 use super::lock::Locked;
 use super::pin::Pins;
+use super::ready::Stored;
 use super::schema::{self, Access, FORMAT, Found};
 use super::store::{Identity, Store, identity_of};
 use crate::clock::Clock;
 use crate::entry::compress::Level;
 use crate::key::Key;
-use crate::tier::{Brief, Sealed, TierError};
+use crate::tier::{Brief, TierError};
 
 /// A log that has grown beyond this is written back when the tier is closed. Reading a smaller one at the next
 /// opening takes less time than waiting for the disk now.
@@ -73,7 +74,8 @@ struct Inner {
     pins: Pins,
     checked: Checked,
     gathered_gets: Gathered<Key>,
-    gathered_puts: Gathered<Vec<Sealed>>,
+    gathered_puts: Gathered<Stores>,
+    stored: Stored,
     written: AtomicBool,
     quarantined: AtomicU64,
 }
@@ -101,6 +103,7 @@ impl Disk {
             checked: Checked::default(),
             gathered_gets: Gathered::default(),
             gathered_puts: Gathered::default(),
+            stored: Stored::default(),
             written: AtomicBool::new(false),
             quarantined: AtomicU64::new(0),
         }));
@@ -151,8 +154,12 @@ impl Disk {
         &self.0.gathered_gets
     }
 
-    pub(super) fn gathered_puts(&self) -> &Gathered<Vec<Sealed>> {
+    pub(super) fn gathered_puts(&self) -> &Gathered<Stores> {
         &self.0.gathered_puts
+    }
+
+    pub(super) fn stored(&self) -> &Stored {
+        &self.0.stored
     }
 
     pub(super) fn note_written(&self) {

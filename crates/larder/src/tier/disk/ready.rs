@@ -1,7 +1,11 @@
 //! What is made ready while nobody waits, so that storing an entry takes less when somebody does.
+//!
+//! Invariant: of a tier's logs one is written back at a time, by those who store here.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::fault::Fault;
@@ -12,11 +16,39 @@ use super::{invalidate, meta, put, store};
 /// How much of the log whoever opens the tier next may have to read.
 const SHORT_LOG_FRAMES: i64 = 32;
 
+/// After how many times of storing the log is written back: with an entry of some kilobytes each time, it has about a
+/// thousand pages by then. Whoever makes it four times as long writes it back, and waits for that.
+const TIMES: u64 = 128;
+
+/// How often something was stored, and whether the log is being written back for that.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    times: AtomicU64,
+    under_way: Mutex<()>,
+}
+
 impl Disk {
     /// Makes ready for an entry that will be stored before long: compiles what that asks of the index. Blocks.
     pub fn get_ready(&self) {
         // What fails here fails again where it matters, and is told there.
         let _ = self.read(|connection, _| compile(connection));
+    }
+
+    /// Counts how often something was stored, and has the log written back on a blocking thread where that is due: else
+    /// whoever stores waits for the disk at times.
+    pub(super) fn note_stored(&self, times: usize) {
+        let times = times as u64;
+        let before = self.stored().times.fetch_add(times, Ordering::Relaxed);
+        if before / TIMES == (before + times) / TIMES {
+            return;
+        }
+        let disk = self.clone();
+        drop(tokio::task::spawn_blocking(move || {
+            // One that takes long writes back what comes meanwhile.
+            if let Some(_only) = disk.stored().under_way.try_lock() {
+                LongLog(disk.store()).write_back();
+            }
+        }));
     }
 
     /// The index's log if it has grown: whoever opens the tier next has to read it. Blocks, for some microseconds.

@@ -37,6 +37,9 @@ CREATE TABLE meta(namespace TEXT NOT NULL, name TEXT NOT NULL, bytes BLOB NOT NU
   PRIMARY KEY(namespace, name));
 ";
 
+/// How many pages the log has when whoever commits writes it back. Before that it is done aside (`ready`).
+const LOG_PAGES: i64 = 4000;
+
 /// What a file that should be an index is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
@@ -84,6 +87,9 @@ pub(super) fn connect(path: &Path, access: Access) -> Result<(Connection, Found)
     // to whoever finds the log grown.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.set_prepared_statement_cache_capacity(64);
+    if access == Access::Write {
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    }
     // One transaction, or an index that another process makes between the two looks would seem to be damaged.
     let look = connection.transaction()?;
     let version: i64 = look.query_row("PRAGMA user_version", [], |row| row.get(0))?;

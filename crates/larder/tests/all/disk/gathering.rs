@@ -5,7 +5,7 @@ use std::sync::Arc;
 use larder::entry::Record;
 use larder::key::{Digest, Selector};
 use larder::tier::disk::Disk;
-use larder::tier::{Brief, PutOutcome, Refusal, Sealed, Tier};
+use larder::tier::{Brief, NewEntry, PutOutcome, Refusal, Sealed, Tier};
 
 use super::{Lab, entry, keep, key, noise, run, value};
 
@@ -79,6 +79,41 @@ fn each_of_many_that_are_stored_together_is_judged_by_itself() {
     for n in 0..200 {
         assert_eq!(value(&disk, &format!("{n} a")), Some(noise(100, n)));
     }
+}
+
+#[test]
+fn of_many_that_put_something_new_at_once_one_does_and_the_log_is_written_back_meanwhile() {
+    let lab = Lab::new();
+    let disk = lab.open();
+    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    threads.block_on(async {
+        for n in 0..100 {
+            let puts: Vec<_> = (0..8)
+                .map(|by| {
+                    let sealed = entry(&disk, &format!("{n}"), &noise(5_000, by), |_| ());
+                    let Sealed { key, record, envelope, .. } = sealed;
+                    let disk = disk.clone();
+                    tokio::spawn(async move {
+                        let place = if by < 2 { Brief::InPlace } else { Brief::Aside };
+                        disk.put_new(NewEntry { key, record, envelope }, place).await.unwrap()
+                    })
+                })
+                .collect();
+            let mut kept = Vec::new();
+            for (by, put) in puts.into_iter().enumerate() {
+                match put.await.unwrap() {
+                    Some(PutOutcome::Kept) => kept.push(by as u64),
+                    there => assert_eq!(there, None),
+                }
+            }
+            let [by] = kept[..] else { panic!("{kept:?} put {n}") };
+            assert_eq!(value(&disk, &format!("{n}")), Some(noise(5_000, by)));
+        }
+    });
+    // What was begun of writing back ends with the runtime.
+    drop(threads);
+    let index = std::fs::metadata(lab.cache().join("v1/index.sqlite")).unwrap().len();
+    assert!(index > 300_000, "{index} bytes in the index, all else in its log");
 }
 
 #[test]
