@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use larder::engine::{Derived, Kind, KindOptions, Larder, Outside, Queries, RegisterError, Session};
 use larder::key::{Key, Scope};
-use larder::query::{ExplainedOutcome, Explanation, Why};
+use larder::query::{ExplainedOutcome, ExplainedQuery, Explanation, Why};
 
 use serde::Serialize;
 
@@ -123,7 +123,15 @@ impl View {
 
     /// Why the plan is answered as it is: what was verified, what was computed and which change made it so.
     pub async fn explain(&self, request: &PlanRequest) -> Result<Explanation, Problem> {
-        self.session.explain(request.clone()).await.map_err(query::problem)
+        let explanation = self.session.explain(request.clone()).await.map_err(query::problem)?;
+        let is_made = |asked: &ExplainedQuery| matches!(asked.outcome, ExplainedOutcome::Computed(_));
+        if explanation.asked().is_some_and(is_made)
+            && let Ok(packed) = self.session.get(request.clone()).await
+        {
+            // Whoever wants the plan too has taken it by now.
+            packed.forget_made();
+        }
+        Ok(explanation)
     }
 }
 

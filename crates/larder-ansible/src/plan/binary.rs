@@ -4,6 +4,7 @@
 //!
 //! Not here: JSON, which the types have by themselves.
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ExecutionPlan, FORMAT};
@@ -43,33 +44,59 @@ pub fn decode(bytes: &[u8]) -> Result<ExecutionPlan, BinaryError> {
 
 /// A plan's bytes, as an answer that is kept.
 #[derive(Debug)]
-pub struct Packed(Box<[u8]>);
+pub struct Packed {
+    bytes: Box<[u8]>,
+    /// The plan that they were made of, for the one who had it made.
+    made: Mutex<Option<Box<ExecutionPlan>>>,
+}
 
 impl Packed {
     /// A plan's bytes.
     pub fn new(plan: &ExecutionPlan) -> Self {
-        Self(encode(plan).into())
+        Self::of(encode(plan), None)
     }
 
-    /// The plan of these bytes.
+    /// The bytes of a plan that has just been made, and whose plays have the encoding `plays`.
+    pub(crate) fn made(plan: ExecutionPlan, plays: &[u8]) -> Self {
+        let ExecutionPlan { format, metadata, plays: _, totals } = &plan;
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(FORMAT.to_le_bytes());
+        // One field after the other, as postcard has them.
+        bytes = postcard::to_extend(&(format, metadata), bytes).expect("plans encode");
+        bytes.extend(plays);
+        bytes = postcard::to_extend(totals, bytes).expect("plans encode");
+        Self::of(bytes, Some(Box::new(plan)))
+    }
+
+    fn of(bytes: Vec<u8>, made: Option<Box<ExecutionPlan>>) -> Self {
+        Self { bytes: bytes.into(), made: Mutex::new(made) }
+    }
+
+    /// The plan of these bytes. The first time it is the one that they were made of, if it has just been made.
     pub fn plan(&self) -> Result<ExecutionPlan, BinaryError> {
-        decode(&self.0)
+        let made = self.made.lock().take();
+        made.map_or_else(|| decode(&self.bytes), |made| Ok(*made))
+    }
+
+    /// Keeps the bytes alone.
+    pub(crate) fn forget_made(&self) {
+        drop(self.made.lock().take());
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.bytes.len()
     }
 }
 
 impl Serialize for Packed {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+        serializer.serialize_bytes(&self.bytes)
     }
 }
 
 impl<'de> Deserialize<'de> for Packed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <&[u8]>::deserialize(deserializer).map(|bytes| Self(bytes.into()))
+        <&[u8]>::deserialize(deserializer).map(|bytes| Self::of(bytes.to_vec(), None))
     }
 }

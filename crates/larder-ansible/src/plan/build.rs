@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use larder::key::Digest;
 
+use super::binary::Packed;
 use super::graph::{self, Circle};
 use super::modes::Modes;
 use super::module;
@@ -218,13 +219,13 @@ pub(crate) fn whole(
     inventory: Vec<String>,
     options: BTreeMap<String, Plain>,
     forks: usize,
-) -> ExecutionPlan {
+) -> Packed {
     let bytes = postcard::to_stdvec(&plays).expect("plans encode");
     let digest = Digest::of(&bytes).to_string();
     let totals = totals(&plays, forks);
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let metadata = Metadata { version, playbooks, inventory, options, digest };
-    ExecutionPlan { format: FORMAT, metadata, plays, totals }
+    Packed::made(ExecutionPlan { format: FORMAT, metadata, plays, totals }, &bytes)
 }
 
 fn totals(plays: &[PlayPlan], forks: usize) -> Totals {

@@ -152,7 +152,7 @@ impl Query for PlanRequest {
         }
         let done = self.scheduled(cx, plans, done).await?;
         let (playbooks, inventory) = (self.playbooks.clone(), self.named_inventory());
-        Ok(Packed::new(&build::whole(done, playbooks, inventory, self.said(), self.forks)))
+        Ok(build::whole(done, playbooks, inventory, self.said(), self.forks))
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 
 use expect_test::expect;
 use larder_ansible::inventory::{Limit, Source};
-use larder_ansible::plan::ExecutionPlan;
+use larder_ansible::plan::{ExecutionPlan, binary};
 use larder_ansible::query::{Modes, PlanRequest};
 use larder_ansible::tags::TagSelection;
 use tempfile::TempDir;
@@ -39,6 +39,16 @@ fn depends(plan: &ExecutionPlan) -> Vec<String> {
         format!("{} <- {}", task.name, on.join(", "))
     };
     all.iter().map(line).collect()
+}
+
+#[test]
+fn a_plan_that_was_just_made_is_the_one_that_its_bytes_say() {
+    let view = planner().view(playbooks());
+    let packed = wait(async { view.session().get(request("plays.yml")).await }).unwrap();
+    let (made, read) = (packed.plan().unwrap(), packed.plan().unwrap());
+    assert!(made.totals.tasks > 0);
+    assert_eq!(made, read);
+    assert!(postcard::to_stdvec(&*packed).unwrap().ends_with(&binary::encode(&made)));
 }
 
 #[test]
