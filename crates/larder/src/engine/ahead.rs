@@ -54,8 +54,10 @@ impl View {
             return false;
         }
         let Some((root, wanted)) = self.to_look_at(observations, from) else { return false };
-        let Ok(place) = self.place(root).await else { return false };
         let (mut parts, mut is_right) = (Vec::new(), true);
+        // What a glob has looked at leaves nothing to be remembered.
+        let place = if wanted.is_empty() { self.bare_place(root).await } else { self.place(root).await };
+        let Ok(place) = place else { return false };
         if self.brief() == Brief::InPlace && wanted.len() < WORTH_A_THREAD {
             parts.push((0, place.right_until(observations, &wanted)));
             is_right = parts[0].1 == wanted.len();
@@ -132,7 +134,7 @@ impl View {
             return None;
         }
         let root = observations.iter().find_map(|seen| root_of(&seen.source).ok()?)?;
-        self.place(root).await.ok()
+        self.bare_place(root).await.ok()
     }
 
     /// Looks at those files and listings that the session has not looked at, all in one go, and returns what stands for

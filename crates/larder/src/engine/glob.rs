@@ -24,7 +24,7 @@ impl View {
         let Some(root) = self.outside.directory(name.as_deref()).map(Path::to_owned) else {
             return Err(LookError::UnknownRoot(name.unwrap_or_default()));
         };
-        let place = self.place(name.as_deref()).await?;
+        let place = self.bare_place(name.as_deref()).await?;
         // A snapshot is of one root: those of several clones do not take each other's place.
         let id = Canonical::new().digest(&(id_of(&root), &patterns));
         let id = id.expect("a digest and a list of strings have a canonical form");

@@ -90,9 +90,10 @@ impl Session {
         }
         let (grounds, traces) = (&self.registry().grounds, &asked.kind.traces);
         let watch = traces.watch();
-        let since = self.since().await;
         let key = key_of(grounds, &asked.key);
-        let (entry, place) = grounds.peek(&key).await?;
+        // At once: if something is invalidated in between, the ground is from before.
+        let (since, kept) = tokio::join!(self.since(), grounds.peek(&key));
+        let (entry, place) = kept?;
         let Ground { trace, kinds, epochs, generation } = &entry.value;
         let told = since.epochs.as_ref()?.iter().map(|epoch| epoch.0);
         let holds = grounds.freshness(&key, &entry) == Freshness::Fresh

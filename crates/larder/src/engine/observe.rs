@@ -103,16 +103,23 @@ impl View {
         *self.counts.lock()
     }
 
+    /// A root, and what is remembered of the files below it.
     pub(super) async fn place(&self, root: Option<&str>) -> Result<Arc<Place>, LookError> {
+        let place = self.bare_place(root).await?;
+        if let Some(table) = &place.table {
+            self.snapshots.larder.load_stat_table(table).await;
+        }
+        Ok(place)
+    }
+
+    /// A root, for whoever has no use for what is remembered of single files.
+    pub(super) async fn bare_place(&self, root: Option<&str>) -> Result<Arc<Place>, LookError> {
         let Some(directory) = self.outside.directory(root) else {
             return Err(LookError::UnknownRoot(root.unwrap_or_default().into()));
         };
         let make = || async {
             let larder = &self.snapshots.larder;
-            let table = match larder.mode().reads() {
-                true => Some(larder.stat_table(&self.scope, directory).await),
-                false => None,
-            };
+            let table = larder.mode().reads().then(|| larder.stat_table(&self.scope, directory));
             let carry = self.outside.watch.as_ref().filter(|_| larder.mode().reads());
             let carry = carry.map(|watch| watch.carry(directory));
             let caught_up = match &carry {
@@ -173,7 +180,7 @@ impl View {
         F: Future<Output = Result<(Seen, Option<Vigil>), LookError>>,
     {
         let carry = match root_of(source)? {
-            Some(root) => self.place(root).await?.carry.clone(),
+            Some(root) => self.bare_place(root).await?.carry.clone(),
             None => None,
         };
         if let Some(seen) = carry.as_ref().and_then(|carry| self.carried(carry, source)) {

@@ -1,5 +1,5 @@
-//! Stat tables: one for each scope and root, read when the first session looks there, written when the engine is
-//! closed or attended.
+//! Stat tables: one for each scope and root, read when somebody looks there who may make use of it, written when the
+//! engine is closed or attended.
 //!
 //! A table that is lost costs reading files again and nothing else. So it is kept as a whole, by whoever writes it
 //! last; what others have written since is taken in before, but nobody waits for anybody.
@@ -39,32 +39,30 @@ pub(super) struct Table {
 }
 
 impl Larder {
-    /// The table of a root, as the tiers have it where this process has not asked for it before.
-    pub(super) async fn stat_table(&self, scope: &Scope, root: &Path) -> Arc<Table> {
-        let kind = self.stat_tables(scope);
-        let key = kind.key_of_digest(id_of(root));
-        let table = {
-            let mut tables = self.shared.tables.0.lock();
-            match tables.iter().find(|table| table.key == key) {
-                Some(table) => Arc::clone(table),
-                None => {
-                    if tables.len() >= MAX_TABLES {
-                        tables.remove(0);
-                    }
-                    let rows = Arc::default();
-                    let table = Arc::new(Table { key: key.clone(), loaded: OnceCell::new(), rows });
-                    tables.push(Arc::clone(&table));
-                    table
-                }
-            }
-        };
+    /// The table of a root, with what this process has noted there and [loaded](Self::load_stat_table).
+    pub(super) fn stat_table(&self, scope: &Scope, root: &Path) -> Arc<Table> {
+        let key = self.stat_tables(scope).key_of_digest(id_of(root));
+        let mut tables = self.shared.tables.0.lock();
+        if let Some(table) = tables.iter().find(|table| table.key == key) {
+            return Arc::clone(table);
+        }
+        if tables.len() >= MAX_TABLES {
+            tables.remove(0);
+        }
+        let table = Arc::new(Table { key, loaded: OnceCell::new(), rows: Arc::default() });
+        tables.push(Arc::clone(&table));
+        table
+    }
+
+    /// Takes in the table as the tiers have it, unless this process has.
+    pub(super) async fn load_stat_table(&self, table: &Table) {
         let load = || async {
-            if let Some(stored) = kind.stored_table(&key).await {
+            let kind = self.stat_tables(table.key.scope());
+            if let Some(stored) = kind.stored_table(&table.key).await {
                 table.rows.absorb(&stored, self.shared.clock.wall());
             }
         };
         table.loaded.get_or_init(load).await;
-        table
     }
 
     /// Keeps what was learned about files since the last time.

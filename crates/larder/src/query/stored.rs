@@ -96,12 +96,13 @@ fn restore(stored: StoredTrace<'_>) -> Option<Trace> {
             }
         })
     };
-    let fingerprint = |stored: Option<Digest>| stored.map_or(Fingerprint::Absent, Fingerprint::Is);
-    let observations = stored.observations.into_iter().map(|(seen, fingerprinted, together)| {
-        Some(Observation { source: source(seen)?, fingerprint: fingerprint(fingerprinted), together })
-    });
+    let mut observations = Vec::with_capacity(stored.observations.len());
+    for (seen, fingerprint, together) in stored.observations {
+        let fingerprint = fingerprint.map_or(Fingerprint::Absent, Fingerprint::Is);
+        observations.push(Observation { source: source(seen)?, fingerprint, together });
+    }
     let at = Timestamp::from_millis(stored.at_millis);
-    Some(Trace { observations: observations.collect::<Option<_>>()?, value: stored.value, at })
+    Some(Trace { observations: observations.into(), value: stored.value, at })
 }
 
 #[derive(Serialize, Deserialize)]
