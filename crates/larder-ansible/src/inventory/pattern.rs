@@ -267,6 +267,13 @@ enum Names {
 impl Names {
     fn new(pattern: &str) -> Result<Self, Problem> {
         let Some(expression) = pattern.strip_prefix('~') else { return Ok(Self::Glob(Glob::new(pattern))) };
+        let refused = |reason: &str| {
+            Problem::nowhere(format!("host pattern `{pattern}` is no regular expression: {reason}"))
+                .remedy("what follows `~` is a regular expression of Python's")
+        };
+        if calls_itself(expression) {
+            return Err(refused("bad escape \\g"));
+        }
         // Python matches from the start, and not to the end.
         let anchored = format!(r"\A(?:{expression})");
         let regex = RegexBuilder::new(&anchored)
@@ -277,9 +284,7 @@ impl Names {
         let regex = regex.map_err(|error| {
             // Its position counts what stands around the pattern.
             let reason = error.to_string();
-            let reason = reason.rsplit(": ").next().unwrap_or_default().to_lowercase();
-            Problem::nowhere(format!("host pattern `{pattern}` is no regular expression: {reason}"))
-                .remedy("what follows `~` is a regular expression of Python's")
+            refused(&reason.rsplit(": ").next().unwrap_or_default().to_lowercase())
         })?;
         Ok(Self::Regex(Box::new(regex)))
     }
@@ -293,6 +298,18 @@ impl Names {
             }),
         }
     }
+}
+
+/// Whether `\g` stands in an expression. Python has no such thing; here it would stand for a part of the expression, or
+/// for all of it, which may be built without end.
+fn calls_itself(expression: &str) -> bool {
+    let mut chars = expression.chars();
+    while let Some(c) = chars.next() {
+        if c == '\\' && chars.next() == Some('g') {
+            return true;
+        }
+    }
+    false
 }
 
 impl Inventory {

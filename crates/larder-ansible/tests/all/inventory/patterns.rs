@@ -24,6 +24,14 @@ fn a_pattern_that_does_not_read_is_named_with_a_remedy() {
         "#]],
     );
     check(
+        r"~(a\g0)b\g0)*+\",
+        None,
+        expect![[r#"
+            host pattern `~(a\g0)b\g0)*+\` is no regular expression: bad escape \g
+             = help: what follows `~` is a regular expression of Python's
+        "#]],
+    );
+    check(
         "web[7]",
         None,
         expect![[r#"
