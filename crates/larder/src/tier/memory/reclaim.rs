@@ -28,7 +28,7 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         gone: &mut Gone<K, V>,
     ) -> bool {
         for _ in 0..Self::BATCH {
-            self.draw(shard, weight);
+            self.draw(shard, weight, 1);
             if shard.slack_bytes >= weight && shard.slack_entries >= 1 {
                 shard.slack_bytes -= weight;
                 shard.slack_entries -= 1;
@@ -126,7 +126,7 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
 
     /// Takes what is missing from the shard's slack and from the pool.
     fn take_room(&self, shard: &mut Shard<K, V>, claim: &mut Claim) {
-        self.draw(shard, claim.weight.saturating_sub(claim.bytes));
+        self.draw(shard, claim.weight.saturating_sub(claim.bytes), 1u64.saturating_sub(claim.entries));
         self.take_slack(shard, claim);
     }
 
@@ -140,14 +140,14 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         claim.entries += entries;
     }
 
-    /// Fetches from the pool what the shard's slack lacks for so many bytes and an entry, and a little more.
+    /// Fetches from the pool what the shard's slack lacks for so many bytes and entries, and a little more.
     #[inline]
-    fn draw(&self, shard: &mut Shard<K, V>, bytes: u64) {
+    fn draw(&self, shard: &mut Shard<K, V>, bytes: u64, entries: u64) {
         if shard.slack_bytes < bytes {
             shard.slack_bytes += self.bytes.take(bytes - shard.slack_bytes + self.bytes.chunk());
         }
-        if shard.slack_entries == 0 {
-            shard.slack_entries = self.entries.take(1 + self.entries.chunk());
+        if shard.slack_entries < entries {
+            shard.slack_entries += self.entries.take(entries - shard.slack_entries + self.entries.chunk());
         }
     }
 
