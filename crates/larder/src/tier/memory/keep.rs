@@ -74,7 +74,9 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
             let newcomer = self.newcomer(key, value, arrival, &terms, now);
             return self.keep_new(cell, shard, newcomer);
         };
-        if terms.are_endless() && shard.renew(slot, &mut value, arrival, [terms.scope, terms.kind]) {
+        // Limits may have been lowered since it came.
+        let may_stay = terms.are_endless() && self.is_light_enough(arrival.weight);
+        if may_stay && shard.renew(slot, &mut value, arrival, [terms.scope, terms.kind]) {
             drop(shard);
             let Terms { scope, kind, .. } = terms;
             let old = Departed { key, value, weight: arrival.weight, scope, kind, cause: Cause::Replaced };
@@ -98,7 +100,7 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         let mut gone = Gone::default();
         // Mostly this shard alone can make room.
         let has_room = !shard.has_quotas()
-            && weight <= Limits::bytes(self.bytes.limit()).heaviest()
+            && self.is_light_enough(weight)
             && self.take_room_at_home(&mut shard, weight, &mut gone);
         if !has_room {
             cell.tell(&shard);
@@ -109,6 +111,12 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         self.free(&mut shard, 0, 0);
         cell.tell(&shard);
         Put { keeping: Keeping::Kept, gone }
+    }
+
+    /// Whether no more than half of what there may be.
+    #[inline]
+    fn is_light_enough(&self, weight: u64) -> bool {
+        weight <= Limits::bytes(self.bytes.limit()).heaviest()
     }
 
     #[inline]
@@ -130,7 +138,7 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     fn keep(&self, newcomer: Newcomer<K, V>, gone: Gone<K, V>) -> Put<K, V> {
         let Newcomer { arrival: Arrival { hash, weight, .. }, groups, .. } = newcomer;
         let mut put = Put { keeping: Keeping::Kept, gone };
-        if weight > Limits::bytes(self.bytes.limit()).heaviest() {
+        if !self.is_light_enough(weight) {
             self.refuse(hash, &newcomer.key, Refusal::TooLarge, &mut put);
             return put;
         }

@@ -245,9 +245,7 @@ impl<K, V> Shard<K, V> {
         let facts = &self.entries.facts;
         self.table.insert_unique(hash, slot, |&slot| facts[slot as usize].hash);
         self.add(weight, bulk);
-        if timing == Timing::Timed {
-            self.time(slot, times);
-        }
+        self.time(slot, times);
         for (axis, number) in AXES.into_iter().zip(groups) {
             self.join(axis, number, slot, weight);
         }

@@ -376,6 +376,18 @@ fn a_value_of_half_the_budget_is_kept_and_takes_a_little_from_each_shard() {
 }
 
 #[test]
+fn what_is_put_again_is_refused_where_limits_were_lowered_to_less_than_twice_of_it() {
+    let memory = memory(PolicyName::Cost, 1, Limits::bytes(300));
+    let terms = Terms { weight: 100, ..Terms::default() };
+    assert_eq!(memory.put(1, 1, terms, never).keeping, Keeping::Kept);
+    memory.resize(Limits::bytes(150), |_| panic!("it fits"));
+    assert_eq!(memory.get(&1, never), Lookup::Hit(1));
+    assert_eq!(memory.put(1, 2, terms, never).keeping, Keeping::Refused(Refusal::TooLarge));
+    assert_eq!(memory.get(&1, never), Lookup::Miss);
+    memory.audit();
+}
+
+#[test]
 fn what_was_dear_to_compute_outlasts_what_was_cheap() {
     let memory = memory(PolicyName::Cost, 4, Limits::bytes(20_000));
     for key in 0..20_000u64 {
