@@ -9,6 +9,7 @@
 //! Not here: how plans are made (`query`), in which bytes they are kept (`plan::binary`).
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use larder::engine::{
@@ -144,8 +145,7 @@ pub struct KeptPlans {
 impl KeptPlans {
     /// Plans that are kept in `larder` under `scope`.
     pub fn new(larder: &Larder, scope: &Scope) -> Self {
-        let options =
-            KindOptions { weigh: Some(|plan: &Checked| plan.0.len() as u64), ..KindOptions::default() };
+        let options = KindOptions { weigh: Some(|plan: &Checked| plan.0.weight()), ..KindOptions::default() };
         let plans = larder.kind(scope, "ansible.kept", FORMAT, options).expect("the name is well formed");
         Self { larder: larder.clone(), plans }
     }
@@ -205,7 +205,8 @@ struct Checked(Packed);
 
 impl Checked {
     fn plan(&self) -> ExecutionPlan {
-        self.0.plan().expect("read once before it was taken in")
+        let plan = self.0.plan().expect("read once before it was taken in");
+        Arc::unwrap_or_clone(plan)
     }
 }
 

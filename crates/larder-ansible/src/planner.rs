@@ -105,7 +105,7 @@ impl View {
             _ => Reuse::Whole,
         };
         let saved = self.saved(request, &reuse, took).await;
-        Ok(Planned { plan: Arc::new(plan), reuse, took, saved })
+        Ok(Planned { plan, reuse, took, saved })
     }
 
     /// How much longer making the plan took when it was made of more, as far as that is known.

@@ -4,10 +4,11 @@
 //! Not here: which dependencies there are (`graph`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use larder::key::Digest;
+use larder::key::{Algorithm, Hasher};
 
-use super::binary::Packed;
+use super::binary::{EncodedPlay, Packed};
 use super::graph::{self, Circle};
 use super::modes::Modes;
 use super::module;
@@ -214,21 +215,26 @@ fn batch_size(size: &Plain, hosts: usize) -> usize {
 
 /// The whole of several plays.
 pub(crate) fn whole(
-    plays: Vec<PlayPlan>,
+    encoded: Vec<EncodedPlay>,
     playbooks: Vec<String>,
     inventory: Vec<String>,
     options: BTreeMap<String, Plain>,
     forks: usize,
 ) -> Packed {
-    let bytes = postcard::to_stdvec(&plays).expect("plans encode");
-    let digest = Digest::of(&bytes).to_string();
+    let (plays, bytes): (Vec<Arc<PlayPlan>>, Vec<Arc<[u8]>>) =
+        encoded.into_iter().map(|EncodedPlay { play, bytes }| (play, bytes)).unzip();
+    // A list has its length before it.
+    let mut hasher = Hasher::new(Algorithm::Blake3);
+    hasher.update(&postcard::to_stdvec(&plays.len()).expect("a number encodes"));
+    bytes.iter().for_each(|play| hasher.update(play));
+    let digest = hasher.finish().to_string();
     let totals = totals(&plays, forks);
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let metadata = Metadata { version, playbooks, inventory, options, digest };
-    Packed::made(ExecutionPlan { format: FORMAT, metadata, plays, totals }, &bytes)
+    Packed::made(ExecutionPlan { format: FORMAT, metadata, plays, totals }, bytes)
 }
 
-fn totals(plays: &[PlayPlan], forks: usize) -> Totals {
+fn totals(plays: &[Arc<PlayPlan>], forks: usize) -> Totals {
     let forks = forks.max(1);
     let mut totals = Totals { plays: plays.len(), ..Totals::default() };
     let mut hosts: BTreeSet<&str> = BTreeSet::new();

@@ -22,6 +22,7 @@ pub mod ship;
 pub mod text;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +43,7 @@ pub struct ExecutionPlan {
     /// What it was made of.
     pub metadata: Metadata,
     /// Plays in the order in which they would run.
-    pub plays: Vec<PlayPlan>,
+    pub plays: Vec<Arc<PlayPlan>>,
     /// Sums and scores over all plays.
     pub totals: Totals,
 }

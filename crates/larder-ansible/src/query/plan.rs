@@ -3,6 +3,7 @@
 //! An inventory that changes leaves orders as they are; an edit of one play leaves the others' plans as they are.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use larder::engine::{Context, Query};
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use super::{Compile, Modes, Options};
 use crate::inventory::{HostsOf, InventoryError, Limit, Source, Sources};
 use crate::plain::Plain;
 use crate::plan::PlayPlan;
-use crate::plan::binary::Packed;
+use crate::plan::binary::{BinaryError, EncodedPlay, Packed, PackedPlay};
 use crate::plan::build;
 use crate::plan::graph::Circle;
 use crate::plan::schedule::Strategy;
@@ -63,18 +64,20 @@ pub(crate) struct PlanPlay {
     pub(crate) order: Order,
     pub(crate) sources: Sources,
     pub(crate) limit: Option<Vec<Limit>>,
+    /// How hosts go through the tasks, where the play does not decide that.
+    pub(crate) strategy: Option<Strategy>,
     /// How many hosts are rolled at a time where the play does not say.
     pub(crate) roll: Option<usize>,
 }
 
 impl Query for PlanPlay {
-    type Output = PlayPlan;
+    type Output = PackedPlay;
     type Error = Problem;
     const KIND: &'static str = "ansible.play";
-    const VERSION: u32 = 5;
-    const WEIGH: Option<fn(&Self::Output) -> u64> = Some(weight);
+    const VERSION: u32 = 6;
+    const WEIGH: Option<fn(&Self::Output) -> u64> = Some(PackedPlay::weight);
 
-    async fn compute(&self, cx: &Context) -> Result<PlayPlan, Problem> {
+    async fn compute(&self, cx: &Context) -> Result<PackedPlay, Problem> {
         let Order { play, options, .. } = &self.order;
         let compile = Compile { play: play.clone(), options: options.clone() };
         let compiled = cx.get(compile).await.map_err(problem)?;
@@ -85,7 +88,8 @@ impl Query for PlanPlay {
             limit: self.limit.clone(),
         };
         let chosen = cx.get(hosts).await.map_err(|error| inventory_problem(InventoryError::from(error)))?;
-        Ok(build::on_hosts(&order.value, &compiled.value, &chosen.value, self.roll))
+        let play = build::on_hosts(&order.value, &compiled.value, &chosen.value, self.roll);
+        Ok(PackedPlay::made(build::scheduled(play, self.strategy, None)))
     }
 }
 
@@ -95,6 +99,12 @@ pub(super) fn inventory_problem(error: InventoryError) -> Problem {
         InventoryError::Wrong(problem) => problem,
         other => Problem::nowhere(super::document::described(&other)),
     }
+}
+
+/// What is kept of a play does not read back.
+pub(super) fn damaged(error: BinaryError) -> Problem {
+    Problem::nowhere(format!("what is kept of a play is {error}"))
+        .remedy("`larder cache verify` looks for damage")
 }
 
 /// What a plan is asked for. All of it is part of what the plan is kept under. Paths are relative to the root.
@@ -126,6 +136,7 @@ impl Query for PlanRequest {
     type Error = Problem;
     const KIND: &'static str = "ansible.plan";
     const VERSION: u32 = 6;
+    const WEIGH: Option<fn(&Self::Output) -> u64> = Some(Packed::weight);
 
     async fn compute(&self, cx: &Context) -> Result<Packed, Problem> {
         let mut plays: Vec<PlayRef> = Vec::new();
@@ -143,14 +154,15 @@ impl Query for PlanRequest {
             },
             sources: self.inventory.clone(),
             limit: self.limit.clone(),
+            strategy: self.strategy,
             roll: (self.strategy == Some(Strategy::Rolling)).then_some(self.forks),
         });
         let plans: Vec<PlanPlay> = plans.collect();
         let mut done = Vec::new();
         for plan in cx.get_all(plans.iter().cloned()).await {
-            done.push(plan.map_err(problem)?.value.clone());
+            done.push(plan.map_err(problem)?.unpack().map_err(damaged)?);
         }
-        let done = self.scheduled(cx, plans, done).await?;
+        let done = self.shipped(cx, plans, done).await?;
         let (playbooks, inventory) = (self.playbooks.clone(), self.named_inventory());
         Ok(build::whole(done, playbooks, inventory, self.said(), self.forks))
     }
@@ -172,29 +184,26 @@ impl PlanRequest {
         }
     }
 
-    /// The plays by their strategy, with what can be shipped.
-    async fn scheduled(
+    /// The plays with what can be shipped of them, if that is asked for.
+    async fn shipped(
         &self,
         cx: &Context,
         plans: Vec<PlanPlay>,
-        plays: Vec<PlayPlan>,
-    ) -> Result<Vec<PlayPlan>, Problem> {
+        plays: Vec<EncodedPlay>,
+    ) -> Result<Vec<EncodedPlay>, Problem> {
         let is_whole = self.strategy == Some(Strategy::BinaryOnly);
         let options = match (self.ship.clone(), self.strategy) {
             (Some(options), _) => Some(options),
             (None, Some(strategy)) if strategy.ships() => Some(ShipOptions::default()),
             (None, _) => None,
         };
-        let Some(mut options) = options else {
-            let scheduled = |play| build::scheduled(play, self.strategy, None);
-            return Ok(plays.into_iter().map(scheduled).collect());
-        };
+        let Some(mut options) = options else { return Ok(plays) };
         if is_whole {
             options.force.get_or_insert(Force::Binary);
         }
         let ships = plans.into_iter().map(|play| Ship { play, options: options.clone() });
-        let mut scheduled = Vec::with_capacity(plays.len());
-        for (play, shipping) in plays.into_iter().zip(cx.get_all(ships).await) {
+        let mut shipped = Vec::with_capacity(plays.len());
+        for (EncodedPlay { play, .. }, shipping) in plays.into_iter().zip(cx.get_all(ships).await) {
             let shipping = shipping.map_err(problem)?.value.clone();
             if let Some(reason) = super::ship::left(&play, &shipping).filter(|_| is_whole) {
                 let problem =
@@ -203,9 +212,10 @@ impl PlanRequest {
                     problem.remedy("the strategy `hybrid` ships what can be, and does the rest by ssh")
                 );
             }
-            scheduled.push(build::scheduled(play, self.strategy, Some(shipping)));
+            let play = Arc::unwrap_or_clone(play);
+            shipped.push(EncodedPlay::new(build::scheduled(play, self.strategy, Some(shipping))));
         }
-        Ok(scheduled)
+        Ok(shipped)
     }
 
     /// The play to begin with, and the task in it.

@@ -8,7 +8,7 @@ use larder::engine::{Context, Query};
 use serde::{Deserialize, Serialize};
 
 use super::document::problem;
-use super::plan::{PlanPlay, inventory_problem};
+use super::plan::{PlanPlay, damaged, inventory_problem};
 use super::{Compile, ShipOptions};
 use crate::inventory::{InventoryError, Sources, Value, VariablesOf};
 use crate::place::{join, parent};
@@ -35,15 +35,15 @@ impl Query for Ship {
         let order = &self.play.order;
         let compile = Compile { play: order.play.clone(), options: order.options.clone() };
         let compiled = cx.get(compile).await.map_err(problem)?;
-        let play = cx.get(self.play.clone()).await.map_err(problem)?;
+        let play = cx.get(self.play.clone()).await.map_err(problem)?.play().map_err(damaged)?;
         let roles: BTreeMap<&str, &str> =
             compiled.roles.iter().map(|role| (role.name.as_str(), role.path.as_str())).collect();
-        let mut findings = Findings { targets: self.targets(cx, &play.value).await?, ..Findings::default() };
+        let mut findings = Findings { targets: self.targets(cx, &play).await?, ..Findings::default() };
         for task in &play.tasks {
             let role = task.role.as_deref().and_then(|role| roles.get(role).copied());
             Files { cx, directory: parent(&order.play.path), role }.of(task, &mut findings).await;
         }
-        Ok(ship::binaries(&play.value, &findings, &self.options))
+        Ok(ship::binaries(&play, &findings, &self.options))
     }
 }
 

@@ -309,7 +309,7 @@ fn a_line_above_and_a_comment_change_nothing_that_is_built_on_them() {
         (part.kept, part.computed)
     };
     assert_eq!(
-        (of("ansible.play@5"), of("ansible.order@5"), of("ansible.compile@3")),
+        (of("ansible.play@6"), of("ansible.order@5"), of("ansible.compile@3")),
         ((1, 1), (1, 1), (1, 1))
     );
 }

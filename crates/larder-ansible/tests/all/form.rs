@@ -70,7 +70,7 @@ fn variables_of_all_plays_give_way_to_those_of_a_play() {
         .unwrap()
         .plays
         .into_iter()
-        .map(|play| play.name)
+        .map(|play| play.name.clone())
         .collect();
     assert_eq!(names, ["all own", "all"]);
 }

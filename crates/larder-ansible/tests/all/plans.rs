@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::Arc;
 
 use expect_test::expect;
 use larder_ansible::inventory::{Limit, Source};
@@ -45,10 +46,37 @@ fn depends(plan: &ExecutionPlan) -> Vec<String> {
 fn a_plan_that_was_just_made_is_the_one_that_its_bytes_say() {
     let view = planner().view(playbooks());
     let packed = wait(async { view.session().get(request("plays.yml")).await }).unwrap();
-    let (made, read) = (packed.plan().unwrap(), packed.plan().unwrap());
+    let made = packed.plan().unwrap();
     assert!(made.totals.tasks > 0);
-    assert_eq!(made, read);
+    assert!(Arc::ptr_eq(&made, &packed.plan().unwrap()), "as long as somebody has it, it is given to others");
     assert!(postcard::to_stdvec(&*packed).unwrap().ends_with(&binary::encode(&made)));
+    let plan = Arc::unwrap_or_clone(made);
+    assert_eq!(*packed.plan().unwrap(), plan, "read from the bytes");
+}
+
+#[test]
+fn a_plan_shares_what_has_not_changed_with_the_last_one_that_somebody_has() {
+    let root = TempDir::new().unwrap();
+    let write = |task: &str| {
+        let play = |name: &str, task: &str| {
+            format!("- hosts: all\n  name: {name}\n  tasks: [{{name: {task}, ping: }}]\n")
+        };
+        fs::write(root.path().join("site.yml"), play("one", "stays") + &play("two", task)).unwrap();
+    };
+    let planner = planner();
+    let plan = || {
+        let request = PlanRequest::new("site.yml", vec![Source::Hosts("web1,".to_owned())]);
+        wait(async { planner.view(root.path()).plan(&request).await }).unwrap().plan
+    };
+    write("a");
+    let first = plan();
+    write("b");
+    let second = plan();
+    let is_shared = |n: usize| Arc::ptr_eq(&first.plays[n], &second.plays[n]);
+    assert_eq!((is_shared(0), is_shared(1)), (true, false));
+    assert_eq!(second.plays[1].tasks[0].name, "b");
+    drop(first);
+    assert_eq!(*plan(), *second);
 }
 
 #[test]

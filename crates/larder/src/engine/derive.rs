@@ -100,22 +100,23 @@ impl Session {
             Some(why) => Err(Arc::new(why)),
             None => Box::pin(self.look_again(&observations)).await,
         };
-        let holds = steady.and_then(|()| digest_of(&value));
-        let answer = match &holds {
-            Ok(digest) => {
-                let observations = Arc::clone(&observations);
-                let trace = Trace { observations, value: *digest, at: began_at };
-                Box::pin(self.keep(asked, flight, value, trace, cost, &began)).await
+        let (holds, answer) = match steady.and_then(|()| encoded(&value)) {
+            Ok(encoded) => {
+                let digest = Digest::of(&encoded);
+                let trace = Trace { observations: Arc::clone(&observations), value: digest, at: began_at };
+                let keep = self.keep(asked, flight, (value, encoded), trace, cost, &began);
+                (Ok(digest), Box::pin(keep).await)
             }
             Err(why) => {
                 tracing::debug!(key = %asked.key, %why, "not kept");
-                if let Unsteady::Changed(_) = **why {
+                if let Unsteady::Changed(_) = *why {
                     traces.series.refused(stats::Place::Memory, RefusalCause::InputsChanged);
                 }
                 let computed = Computed::new(value).unkept(why.to_string());
                 let keep = asked.kind.values.keep(&asked.key, flight, computed, cost, &began);
                 let answer = Box::pin(keep).await;
-                Answer { kept: Kept::No(NotKept::Unsteady(Arc::clone(why))), ..answer }
+                let kept = Kept::No(NotKept::Unsteady(Arc::clone(&why)));
+                (Err(why), Answer { kept, ..answer })
             }
         };
         let why = Arc::new(Why::Computed(miss.missed));
@@ -144,19 +145,20 @@ impl Session {
         Ok(())
     }
 
-    /// Keeps a value by its digest, and then the trace that names it.
+    /// Keeps a value, which comes with its encoding, by its digest, and then the trace that names it.
     async fn keep<Q: Query>(
         &self,
         asked: &Asked<Q>,
         flight: &Arc<Flight>,
-        value: Q::Output,
+        (value, encoded): (Q::Output, Vec<u8>),
         trace: Trace,
         cost: Duration,
         began: &Began,
     ) -> Answer<Q::Output> {
         let values = &asked.kind.values;
         let key = values.key_of_digest(trace.value);
-        let answer = values.keep(&key, flight, value.into(), cost, began).await;
+        let ready = values.ready_as(value.into(), |_| Ok(encoded), cost);
+        let answer = values.keep_if_ready(&key, flight, ready, began).await;
         if let Kept::No(_) = answer.kept {
             return answer;
         }
@@ -194,12 +196,9 @@ impl Session {
     }
 }
 
-/// The digest of a value, encoded as it is kept.
-fn digest_of<T: Value>(value: &T) -> Result<Digest, Arc<Unsteady>> {
-    match postcard::to_stdvec(value) {
-        Ok(bytes) => Ok(Digest::of(&bytes)),
-        Err(error) => Err(Arc::new(Unsteady::Unencodable(error.to_string()))),
-    }
+/// A value as it is kept.
+fn encoded<T: Value>(value: &T) -> Result<Vec<u8>, Arc<Unsteady>> {
+    postcard::to_stdvec(value).map_err(|error| Arc::new(Unsteady::Unencodable(error.to_string())))
 }
 
 /// A place among the computations under way; dropping it gives it back.

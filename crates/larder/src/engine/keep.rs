@@ -83,7 +83,19 @@ impl<T: Value> Kind<T> {
         took: Duration,
         began: &Began,
     ) -> Answer<T> {
-        match self.ready(computed, took) {
+        let ready = self.ready(computed, took);
+        self.keep_if_ready(key, flight, ready, began).await
+    }
+
+    /// Puts an entry where it belongs, if it is to be kept.
+    pub(super) async fn keep_if_ready(
+        &self,
+        key: &Key,
+        flight: &Arc<Flight>,
+        ready: Result<Ready<T>, (Arc<Entry<T>>, NotKept)>,
+        began: &Began,
+    ) -> Answer<T> {
+        match ready {
             Ok(ready) => {
                 let kept = self.keep_ready(key, flight, &ready, began).await;
                 self.computed(ready.entry, kept)
@@ -96,6 +108,16 @@ impl<T: Value> Kind<T> {
     pub(super) fn ready(
         &self,
         computed: Computed<T>,
+        took: Duration,
+    ) -> Result<Ready<T>, (Arc<Entry<T>>, NotKept)> {
+        self.ready_as(computed, postcard::to_stdvec, took)
+    }
+
+    /// The same of a value whose encoding is at hand, or fails.
+    pub(super) fn ready_as(
+        &self,
+        computed: Computed<T>,
+        encode: impl FnOnce(&T) -> Result<Vec<u8>, postcard::Error>,
         took: Duration,
     ) -> Result<Ready<T>, (Arc<Entry<T>>, NotKept)> {
         let shared = &self.larder.shared;
@@ -119,7 +141,7 @@ impl<T: Value> Kind<T> {
         if let Some(why_not) = why_not {
             return Err((Arc::new(Entry { value, record, fresh_until }), why_not));
         }
-        let payload = match postcard::to_stdvec(&value) {
+        let payload = match encode(&value) {
             Ok(payload) => payload,
             Err(error) => {
                 let why_not = NotKept::Encoding(error.to_string());

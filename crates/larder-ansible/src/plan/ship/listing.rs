@@ -3,6 +3,7 @@
 //! Not here: what is shipped (`group`).
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -44,7 +45,7 @@ pub struct PlayListing {
 
 /// Lists what can be shipped of a plan.
 pub fn listing(plan: &ExecutionPlan) -> Listing {
-    let of_play = |play: &PlayPlan| {
+    let of_play = |play: &Arc<PlayPlan>| {
         let shipping = play.shipping.clone()?;
         let lines = play.tasks.iter().map(described).collect();
         Some(PlayListing { name: play.name.clone(), shipping, lines, batches: play.batches.len() })

@@ -7,10 +7,12 @@ mod place;
 mod shipping;
 mod watch;
 
+use std::cell::Cell;
 use std::fs;
 use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
@@ -22,7 +24,7 @@ use larder_ansible::extra::ExtraVars;
 use larder_ansible::inventory::{Chosen, InventoryError};
 use larder_ansible::listing::{self, Listed};
 use larder_ansible::plain::Mapping;
-use larder_ansible::plan;
+use larder_ansible::plan::{self, ExecutionPlan};
 use larder_ansible::planner::{Planner, View};
 use larder_ansible::problem::Problem;
 use larder_ansible::query::{Modes, Options, PlanRequest};
@@ -154,7 +156,9 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     if let Some(outputs) = &outputs {
         outside = inventory::with_outputs(outside, outputs)?;
     }
-    let asking = Asking { arguments, place: &place, outputs: outputs.as_ref(), planner: &planner, console };
+    let outputs = outputs.as_ref();
+    let asking =
+        Asking { arguments, place: &place, outputs, planner: &planner, console, last: Cell::default() };
     if arguments.watch {
         return store::block_on(watch::run(&asking, outside, opened))?;
     }
@@ -182,6 +186,8 @@ struct Asking<'a> {
     outputs: Option<&'a TempDir>,
     planner: &'a Planner,
     console: Console,
+    /// The plan that was printed last, for the next one to share what has not changed.
+    last: Cell<Option<Arc<ExecutionPlan>>>,
 }
 
 impl Asking<'_> {
@@ -200,7 +206,7 @@ impl Asking<'_> {
         } else if is_listing {
             Ok(listings(arguments, place, &asked, &view, console).await?.into_bytes())
         } else {
-            planned(arguments, place, &asked, &view, console).await
+            planned(arguments, place, &asked, &view, console, &self.last).await
         }
     }
 }
@@ -222,6 +228,7 @@ async fn planned(
     asked: &Asked<'_>,
     view: &View,
     console: Console,
+    last: &Cell<Option<Arc<ExecutionPlan>>>,
 ) -> Result<Vec<u8>, Failure> {
     asked.check_limit(view).await?;
     let request = &PlanRequest {
@@ -240,6 +247,7 @@ async fn planned(
         return Ok(if console.json { as_json(&explanation)? } else { explanation.to_string().into_bytes() });
     }
     let planned = view.plan(request).await.map_err(|problem| wrong(&problem))?;
+    last.set(Some(Arc::clone(&planned.plan)));
     outcome::tell(&planned, console)?;
     let plan = &*planned.plan;
     inventory::warn_unmatched(plan.plays.iter().flat_map(|play| &play.unmatched), console);
