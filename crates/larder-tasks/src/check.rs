@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobMatcher;
+use larder::glob;
 
 use crate::path::{Pattern, RelPath};
 use crate::place::Located;
@@ -50,8 +51,7 @@ impl Check {
         }
         let Some(glob) = pattern.glob() else { return true };
         let matcher = self.globs.entry(glob.into()).or_insert_with(|| {
-            let glob = GlobBuilder::new(glob).literal_separator(true).backslash_escape(true).build();
-            glob.expect("a pattern holds a glob that parses").compile_matcher()
+            glob::of_paths(glob).expect("a pattern holds a glob that parses").compile_matcher()
         });
         matcher.is_match(path.as_str()[pattern.base().as_str().len()..].trim_start_matches('/'))
     }

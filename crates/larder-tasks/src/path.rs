@@ -8,7 +8,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobMatcher;
+use larder::glob;
 
 /// Why a path cannot stand inside the workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -128,17 +129,12 @@ fn is_wild(segment: &str) -> bool {
     segment.contains(['*', '?', '[', '{', '\\'])
 }
 
-fn compile(glob: &str) -> Result<GlobMatcher, PatternError> {
-    let glob = GlobBuilder::new(glob).literal_separator(true).backslash_escape(true).build();
-    glob.map(|glob| glob.compile_matcher()).map_err(|error| PatternError::Glob(error.kind().to_string()))
-}
-
 impl Pattern {
     /// Checks that `written` could be a pattern, wherever it will start; for templates.
     pub fn check(written: &str) -> Result<(), PatternError> {
         let text = written.strip_prefix('!').unwrap_or(written);
         match text.split_once(['*', '?', '[', '{', '\\']) {
-            Some(_) => compile(text).map(drop),
+            Some(_) => glob::of_paths(text).map(drop).map_err(|error| PatternError::Glob(error.to_string())),
             None if text.is_empty() => Err(PatternError::Glob("it is empty".into())),
             None => Ok(()),
         }
@@ -150,7 +146,7 @@ impl Pattern {
         Self::of_checked(from, written)
     }
 
-    /// As [`Pattern::new`], for a text that has passed [`Pattern::check`]: compiling a template's globs again for
+    /// As [`Pattern::new`], for a text that has passed [`Pattern::check`]: parsing a template's globs again for
     /// each package would cost more than all the rest of reading a workspace.
     pub(crate) fn of_checked(from: &RelPath, written: &str) -> Result<Self, PatternError> {
         let (negated, text) = match written.strip_prefix('!') {
@@ -205,7 +201,7 @@ impl Pattern {
     /// Makes it ready to match.
     pub fn matcher(&self) -> Matcher {
         let glob = (!self.glob.is_empty())
-            .then(|| compile(&self.glob).expect("a pattern has been compiled before it was made"));
+            .then(|| glob::of_paths(&self.glob).expect("it was read before it was made").compile_matcher());
         Matcher { base: self.base.clone(), glob }
     }
 }
@@ -254,7 +250,7 @@ mod tests {
     fn globs_stay_within_names_and_start_at_their_literal_directory() {
         let check = |written: &str, hits: &[&str], misses: &[&str]| {
             let pattern = Pattern::new(&path("odd[1]/web"), written).unwrap();
-            let whole = compile(&pattern.to_glob()).unwrap();
+            let whole = glob::of_paths(&pattern.to_glob()).unwrap().compile_matcher();
             for hit in hits {
                 assert!(pattern.matcher().matches(&path(hit)), "{written} {hit}");
                 assert!(pattern.glob().is_none() || whole.is_match(hit), "{written} {hit}");

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod entry;
+pub mod glob;
 pub mod key;
 pub mod policy;
 pub mod query;

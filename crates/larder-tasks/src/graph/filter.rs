@@ -1,6 +1,6 @@
 //! Filters: which packages a bare task name means.
 
-use globset::GlobBuilder;
+use larder::glob;
 
 use crate::path::{Pattern, RelPath};
 use crate::problem::{Fault, Problem, Problems};
@@ -64,8 +64,7 @@ fn parse(workspace: &Workspace, text: &str, cwd: &RelPath) -> Result<Filter, Pro
             positions(workspace, |package| matcher.matches(package.dir()))
         }
         None => {
-            let glob = GlobBuilder::new(rest).build().map_err(|error| refuse(&error.kind().to_string()))?;
-            let glob = glob.compile_matcher();
+            let glob = glob::of_names(rest).map_err(|error| refuse(&error.to_string()))?.compile_matcher();
             let mut packages = positions(workspace, |package| glob.is_match(package.name()));
             packages.extend(workspace.package(rest).filter(|_| packages.is_empty()));
             packages

@@ -5,7 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobMatcher;
+use larder::glob::{self, GlobError};
 
 use super::WorkspaceError;
 use crate::path::{Pattern, RelPath};
@@ -85,12 +86,12 @@ impl Walk<'_> {
             .map(|segment| match segment {
                 "**" => Ok(Step::Any),
                 name if !name.contains(['*', '?', '[', '{', '\\']) => Ok(Step::Name(name.to_owned())),
-                wild => GlobBuilder::new(wild).build().map(|glob| Step::Wild(glob.compile_matcher())),
+                wild => glob::of_names(wild).map(|glob| Step::Wild(glob.compile_matcher())),
             })
             .collect::<Result<_, _>>()
-            .or_else(|error: globset::Error| {
+            .or_else(|error: GlobError| {
                 // A glob whose braces span names is a whole one only when it is not cut at the slashes.
-                let fault = Fault::Glob { glob: self.glob.value.clone(), reason: error.kind().to_string() };
+                let fault = Fault::Glob { glob: self.glob.value.clone(), reason: error.to_string() };
                 self.problems.push(Problem::at(&self.glob.place, fault));
                 Ok::<_, WorkspaceError>(Vec::new())
             })?;

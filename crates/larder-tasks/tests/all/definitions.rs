@@ -232,6 +232,17 @@ cwd = ".."
 }
 
 #[test]
+fn globs_that_would_end_the_process_are_refused() {
+    let complaint = |glob: &str| {
+        let manifest = format!("[tasks.a]\ncommand = \"x\"\ninputs = [\"{glob}\"]\n");
+        Lab::of(&[("larder.toml", manifest.as_str())]).complaint()
+    };
+    assert!(complaint(&"?".repeat(400_000)).contains("is not valid: it is longer than 16384 bytes"));
+    let nested = "{".repeat(300) + "a" + &"}".repeat(300);
+    assert!(complaint(&nested).contains("is not valid: its braces are nested more than 32 deep"));
+}
+
+#[test]
 fn wishes_that_exclude_each_other_are_refused() {
     check_complaint(
         r#"[tasks.dev]

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobMatcher;
 
 use super::{Key, KeyError, KindName, Scope};
 use crate::clock::Timestamp;
@@ -126,12 +126,9 @@ impl Selector {
 
     /// Only ids that `glob` matches: `*` within one segment, `**` any number of segments.
     pub fn with_glob(self, glob: &str) -> Result<Self, SelectorError> {
-        let built = GlobBuilder::new(glob).literal_separator(true).backslash_escape(true).build();
-        match built {
+        match crate::glob::of_paths(glob) {
             Ok(built) => Ok(Self { id: IdPattern::Glob(glob.into(), built.compile_matcher()), ..self }),
-            Err(error) => {
-                Err(SelectorError::Glob { glob: glob.to_owned(), reason: error.kind().to_string() })
-            }
+            Err(error) => Err(SelectorError::Glob { glob: glob.to_owned(), reason: error.to_string() }),
         }
     }
 

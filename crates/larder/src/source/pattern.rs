@@ -15,7 +15,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::GlobMatcher;
+
+use crate::glob::{self, GlobError};
 
 /// A pattern cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,9 +37,9 @@ pub enum PatternError {
     /// Its braces stand for too many patterns.
     #[error("its braces stand for more than {MAX_ALTERNATIVES} patterns")]
     Alternatives,
-    /// A character class or an escape is not well formed.
-    #[error("{0}")]
-    Syntax(globset::ErrorKind),
+    /// It is too long or too deep, or a character class or an escape is not well formed.
+    #[error(transparent)]
+    Glob(#[from] GlobError),
 }
 
 /// How many patterns the braces of one pattern may stand for.
@@ -161,6 +163,7 @@ impl Rules {
 
     /// Adds the patterns that `text` stands for, behind all others.
     pub(super) fn add(&mut self, text: &str, origin: usize, reading: Reading) -> Result<(), PatternError> {
+        glob::check_bounds(text)?;
         let mut texts = Vec::new();
         if reading.braces {
             expand(text, &mut texts)?;
@@ -400,9 +403,7 @@ fn parse_component(part: &str, braces: bool) -> Result<Component, PatternError> 
     if !plain {
         // Where braces are ordinary characters, globset has to be told so.
         let part = if braces { part.to_owned() } else { part.replace('{', "[{]").replace('}', "[}]") };
-        let glob = GlobBuilder::new(&part).literal_separator(true).backslash_escape(true).build();
-        let glob = glob.map_err(|error| PatternError::Syntax(error.kind().clone()))?;
-        return Ok(Component::Glob(Box::new(glob.compile_matcher())));
+        return Ok(Component::Glob(Box::new(glob::of_paths(&part)?.compile_matcher())));
     }
     let mut pieces: Vec<Box<[u8]>> = pieces.into_iter().map(Into::into).collect();
     Ok(match pieces.len() {

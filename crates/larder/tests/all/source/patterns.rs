@@ -152,6 +152,11 @@ fn a_pattern_that_is_not_well_formed_is_refused_by_name() {
         "{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}",
         expect!["its braces stand for more than 256 patterns"],
     );
+    check(&"{".repeat(100_000), expect!["it is longer than 16384 bytes"]);
+    check(
+        &format!("{}a{}", "{".repeat(300), "}".repeat(300)),
+        expect!["its braces are nested more than 32 deep"],
+    );
     let error = FileSet::outputs("/").excludes(["{"]).build().unwrap_err();
     assert!(matches!(error, SourceError::Pattern { source: PatternError::Braces, .. }));
 }
