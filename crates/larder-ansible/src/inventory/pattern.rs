@@ -286,6 +286,15 @@ impl Names {
             let reason = error.to_string();
             refused(&reason.rsplit(": ").next().unwrap_or_default().to_lowercase())
         })?;
+        for group in conditions(expression) {
+            let is_number = group.bytes().all(|byte| byte.is_ascii_digit());
+            let is_there = group.parse().is_ok_and(|number| (1..regex.captures_len()).contains(&number));
+            if !is_number {
+                return Err(refused(&format!("bad character in group name '{group}'")));
+            } else if !is_there {
+                return Err(refused(&format!("invalid group reference {group}")));
+            }
+        }
         Ok(Self::Regex(Box::new(regex)))
     }
 
@@ -310,6 +319,17 @@ fn calls_itself(expression: &str) -> bool {
         }
     }
     false
+}
+
+/// The groups that conditions like `(?(1)yes|no)` ask for, but those by name. The engine trusts that they are there, and
+/// has other ways to write them, which Python has not.
+fn conditions(expression: &str) -> impl Iterator<Item = &str> {
+    expression.match_indices("(?(").filter_map(|(at, start)| {
+        let escapes = expression[..at].bytes().rev().take_while(|byte| *byte == b'\\').count();
+        let (group, _) = expression[at + start.len()..].split_once(')')?;
+        let is_group = group.starts_with(|c: char| c.is_ascii_digit() || "+-<'".contains(c));
+        (escapes % 2 == 0 && is_group).then_some(group)
+    })
 }
 
 impl Inventory {

@@ -32,6 +32,22 @@ fn a_pattern_that_does_not_read_is_named_with_a_remedy() {
         "#]],
     );
     check(
+        "~(?(9)~()(x)D()~+#.)a$",
+        None,
+        expect![[r#"
+            host pattern `~(?(9)~()(x)D()~+#.)a$` is no regular expression: invalid group reference 9
+             = help: what follows `~` is a regular expression of Python's
+        "#]],
+    );
+    check(
+        "~(w)(?(+9)eb|x)",
+        None,
+        expect![[r#"
+            host pattern `~(w)(?(+9)eb|x)` is no regular expression: bad character in group name '+9'
+             = help: what follows `~` is a regular expression of Python's
+        "#]],
+    );
+    check(
         "web[7]",
         None,
         expect![[r#"
@@ -66,6 +82,12 @@ fn a_regular_expression_that_takes_too_long_is_given_up() {
         host pattern `~(w+w+)+\1$` takes too long to match `wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwx`
          = help: write it without nested repetitions
     "#]].assert_eq(&problem.render());
+}
+
+#[test]
+fn a_condition_asks_for_a_group_that_is_there() {
+    assert_eq!(lab().hosts(&["hosts"], r"~(w)?(?(1)eb1|db)", None).unwrap(), ["db1", "web1"]);
+    assert_eq!(lab().hosts(&["hosts"], r"~web\(?(1)?", None).unwrap(), ["web1", "web2", "web3"]);
 }
 
 #[test]
