@@ -1,8 +1,9 @@
 //! How much one client may ask for.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
 use tonic::Code;
 
 use super::{Answer, LARGEST_BYTES, Lab, guard, hash_of, until};
@@ -27,6 +28,9 @@ limits = { concurrent = 1 }
 secret = "free-free-free-free"
 role = "write"
 "#;
+
+/// What a client is told that waits with its body.
+const GO_ON: [u8; 25] = *b"HTTP/1.1 100 Continue\r\n\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_over_the_rate_are_turned_away_with_the_time_to_come_back_and_others_are_not() {
@@ -81,12 +85,16 @@ async fn one_client_has_so_many_requests_at_once() {
     let mut stream = lab.connect().await;
     let head = format!(
         "PUT {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\
-         Content-Length: 7\r\n\r\ncont",
+         Expect: 100-continue\r\nContent-Length: 7\r\n\r\n",
         one.unwrap()
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    until("the first request", async || lab.get(&path, one).await.status == 429).await;
-    stream.write_all(b"ent").await.unwrap();
+    // It has the place when it is asked for its body. Whoever looked before might take that place.
+    let mut asked = [0; GO_ON.len()];
+    timeout(Duration::from_secs(60), stream.read_exact(&mut asked)).await.unwrap().unwrap();
+    assert_eq!(asked, GO_ON, "{}", String::from_utf8_lossy(&asked));
+    assert_eq!(lab.get(&path, one).await.status, 429);
+    stream.write_all(b"content").await.unwrap();
     assert_eq!(Answer::read(&mut stream).await.status, 200);
     until("its end", async || lab.get(&path, one).await.status == 200).await;
 }
