@@ -69,7 +69,7 @@ pub(crate) fn shared(settings: &Settings) -> Result<Option<Arc<dyn Tier>>, Failu
             certificate: shared.cert.clone(),
             key: shared.key.clone(),
         },
-        s3: s3_options(),
+        s3: s3_options(Surroundings::look()?.home.as_deref()),
         ..larder_shared::Options::new(shared.max_age, Clock::system())
     };
     let open = |url: &str| larder_shared::open(url, options.clone()).map_err(not_a_tier);
@@ -83,7 +83,9 @@ pub(crate) fn shared(settings: &Settings) -> Result<Option<Arc<dyn Tier>>, Failu
 /// Says how a URL is written, or what else a tier needs.
 fn not_a_tier(error: larder_shared::UrlError) -> Failure {
     let hint = match error {
-        larder_shared::UrlError::NoAccessKey => "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        larder_shared::UrlError::NoAccessKey | larder_shared::UrlError::AccessKey => {
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; docs/shared.md tells where else one may come from"
+        }
         _ => {
             "write it as redis://HOST:PORT, etcd://HOST:PORT, grpc://HOST:PORT or s3://BUCKET/PREFIX; \
              `larder config show --origin` tells where it stands"

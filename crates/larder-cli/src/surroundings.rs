@@ -3,11 +3,11 @@
 //! Read here and nowhere else; everything below gets it as a parameter.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use larder::config::{Secret, Settings};
-use larder_shared::{AccessKey, S3Options};
+use larder_shared::{AccessKey, Container, ContainerToken, Profile, S3Options, WebIdentity};
 
 /// Directories that the user's account has.
 #[derive(Debug, Clone)]
@@ -57,15 +57,47 @@ pub(crate) fn producer(settings: &Settings) -> String {
     }
 }
 
-/// What the variables of tools for S3 say, for a shared tier there.
-pub(crate) fn s3_options() -> S3Options {
+/// What the variables of tools for S3 say, for a shared tier there, and where those tools keep their files.
+pub(crate) fn s3_options(home: Option<&Path>) -> S3Options {
     let variable =
         |names: &[&str]| names.iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
     let secret = |name| variable(&[name]).map(Secret::new);
-    let (id, secret, session_token) =
+    let path = |name| variable(&[name]).map(PathBuf::from);
+    let (id, secret_key, session_token) =
         (variable(&["AWS_ACCESS_KEY_ID"]), secret("AWS_SECRET_ACCESS_KEY"), secret("AWS_SESSION_TOKEN"));
+    let web_identity = path("AWS_WEB_IDENTITY_TOKEN_FILE").zip(variable(&["AWS_ROLE_ARN"]));
+    let chosen = variable(&["AWS_PROFILE"]);
+    let below_home = |name| home.map(|home| home.join(".aws").join(name));
+    let credentials = path("AWS_SHARED_CREDENTIALS_FILE").or_else(|| below_home("credentials"));
+    let config = path("AWS_CONFIG_FILE").or_else(|| below_home("config"));
+    let files = credentials
+        .zip(config)
+        .filter(|(credentials, config)| chosen.is_some() || credentials.exists() || config.exists());
+    let token = secret("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(ContainerToken::Value);
+    let token = path("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").map(ContainerToken::File).or(token);
+    let container =
+        variable(&["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"]);
+    let says = |name, word: &str| variable(&[name]).is_some_and(|value| value.eq_ignore_ascii_case(word));
+    let instance = variable(&["AWS_EC2_METADATA_SERVICE_ENDPOINT"]).unwrap_or_else(|| {
+        let is_ipv6 = says("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ipv6");
+        (if is_ipv6 { "http://[fd00:ec2::254]" } else { "http://169.254.169.254" }).to_owned()
+    });
     S3Options {
-        access_key: id.zip(secret).map(|(id, secret)| AccessKey { id, secret, session_token }),
+        access_key: id.zip(secret_key).map(|(id, secret)| AccessKey { id, secret, session_token }),
+        web_identity: web_identity.map(|(token, role)| WebIdentity {
+            token,
+            role,
+            session: variable(&["AWS_ROLE_SESSION_NAME"]),
+        }),
+        profile: files.map(|(credentials, config)| Profile {
+            is_chosen: chosen.is_some(),
+            name: chosen.unwrap_or_else(|| "default".to_owned()),
+            credentials,
+            config,
+        }),
+        container: container.map(|url| Container::new(&url, token)),
+        instance: (!says("AWS_EC2_METADATA_DISABLED", "true")).then_some(instance),
+        token_service: variable(&["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]),
         region: variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
         endpoint: variable(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
     }

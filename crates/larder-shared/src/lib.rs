@@ -39,7 +39,7 @@ pub use redis::Redis;
 #[cfg(feature = "remote-execution")]
 pub use remote_execution::RemoteExecution;
 #[cfg(feature = "s3")]
-pub use s3::{AccessKey, S3, S3Options};
+pub use s3::{AccessKey, Container, ContainerToken, Profile, S3, S3Options, WebIdentity};
 pub use split::Split;
 pub use tls::TlsFiles;
 pub use url::{Options, UrlError, open};

@@ -55,9 +55,12 @@ pub enum UrlError {
     /// The token is no text that can be sent.
     #[error("the shared tier's token has characters that no token has")]
     Token,
-    /// It names a bucket, and nobody gave a key for that.
+    /// It names a bucket, and nobody says where there is a key for that.
     #[error("there is no access key for s3://")]
     NoAccessKey,
+    /// No request can be signed with the key.
+    #[error("the access key for s3:// has characters that no key has")]
+    AccessKey,
     /// The rest of it is not well formed.
     #[error("the shared tier's URL is not well formed")]
     Malformed(#[source] Box<dyn std::error::Error + Send + Sync>),

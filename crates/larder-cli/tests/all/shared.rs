@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::time::Duration;
 
 use expect_test::expect;
-use larder_shared::testing::{Certificates, EtcdServer, RedisServer, S3Server, Server};
+use larder::clock::Clock;
+use larder_shared::testing::{Certificates, EtcdServer, KeyServer, Lender, RedisServer, S3Server, Server};
 
 use crate::lab::Lab;
 
@@ -420,15 +422,58 @@ fn entries_on_one_server_and_blobs_on_another_are_one_tier() {
 }
 
 #[test]
+fn keys_for_a_bucket_come_from_where_the_tools_for_aws_have_them() {
+    let server = S3Server::start();
+    let keys = KeyServer::start(&server, &Clock::system(), Duration::from_secs(3600));
+    let (identity, role) = KeyServer::identity();
+    let key = S3Server::options().access_key.unwrap();
+    let file =
+        format!("[ci]\naws_access_key_id = {}\naws_secret_access_key = {}\n", key.id, key.secret.reveal());
+    let (url, container) = (keys.url(), keys.container_url());
+    let off = ("AWS_EC2_METADATA_DISABLED", "true");
+    let mut is_first = true;
+    let mut check = |name: &str, variables: &[(&str, &str)], asked: &[Lender]| {
+        let mut lab = machine(&server, name);
+        lab.without_variable("AWS_ACCESS_KEY_ID").without_variable("AWS_SECRET_ACCESS_KEY");
+        lab.write("home/.aws/credentials", &file).write("project/identity", identity);
+        for (name, value) in variables {
+            lab.variable(name, value);
+        }
+        let before = keys.asked().len();
+        let (ends, from) = (run(&lab, &[]).ends(), if is_first { "ran" } else { "from shared" });
+        assert_eq!(ends, format!("build {from}, count {from}"), "{name}");
+        assert_eq!(keys.asked()[before..], *asked, "{name}");
+        is_first = false;
+    };
+    check(
+        "role",
+        &[
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "identity"),
+            ("AWS_ROLE_ARN", role),
+            ("AWS_ENDPOINT_URL_STS", &url),
+        ],
+        &[Lender::TokenService],
+    );
+    check("profile", &[("AWS_PROFILE", "ci"), off], &[]);
+    let token = ("AWS_CONTAINER_AUTHORIZATION_TOKEN", KeyServer::container_token());
+    check(
+        "container",
+        &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container), token, off],
+        &[Lender::Container],
+    );
+    check("instance", &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", &url)], &[Lender::Instance]);
+}
+
+#[test]
 fn what_a_shared_tier_needs_beside_its_url_is_asked_for() {
     let mut lab = Lab::new();
     lab.write("project/larder.toml", "[tasks.build]\ncommand = \"true\"\noutputs = [\"a\"]\n");
-    lab.variable("LARDER_SHARED", "s3://cache");
+    lab.variable("LARDER_SHARED", "s3://cache").variable("AWS_EC2_METADATA_DISABLED", "true");
     lab.check(
         &["run", "build"],
         expect![[r#"
             ! error: there is no access key for s3://
-            ! hint: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+            ! hint: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; docs/shared.md tells where else one may come from
             exit code 2
         "#]],
     );

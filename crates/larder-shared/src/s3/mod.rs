@@ -65,9 +65,11 @@
 //! - A claim beside the entry, which is then copied: a copy that has begun comes to its end though the claim goes.
 
 mod blob;
+mod code;
 mod face;
 mod form;
 mod head;
+mod keys;
 mod lease;
 mod log;
 mod names;
@@ -82,6 +84,8 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use self::keys::Keys;
+pub use self::keys::{Container, ContainerToken, Profile, WebIdentity};
 use self::lease::Watched;
 use self::log::Seen;
 use self::names::Names;
@@ -118,11 +122,11 @@ impl S3 {
     /// nothing yet.
     pub fn open(url: &str, options: Options) -> Result<Self, UrlError> {
         let place = Place::parse(url, &options.s3)?;
-        let Some(key) = &options.s3.access_key else { return Err(UrlError::NoAccessKey) };
+        let keys = Keys::new(&options.s3, &place, &options.tls, &options.clock)?;
         let names = Names::new(&place.prefix);
         Ok(Self {
             inner: Arc::new(Inner {
-                store: Store::new(&place, key, &options.tls, names.probe())?,
+                store: Store::new(&place, keys, &options.tls, names.probe())?,
                 names,
                 log: place.name(),
                 options,

@@ -3,6 +3,7 @@
 use larder::config::Secret;
 use percent_encoding::percent_decode_str;
 
+use super::keys::{Container, Profile, WebIdentity};
 use crate::url::UrlError;
 
 /// Where requests are signed for, if nobody says otherwise.
@@ -22,8 +23,18 @@ pub struct AccessKey {
 /// What the surroundings say of S3 where a URL does not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct S3Options {
-    /// The key; without one no bucket is opened.
+    /// The key, which goes before all places where another may be had. Where there is none of them no bucket is opened.
     pub access_key: Option<AccessKey>,
+    /// A role whose keys are had for a token.
+    pub web_identity: Option<WebIdentity>,
+    /// Files with keys.
+    pub profile: Option<Profile>,
+    /// Where a container has its keys.
+    pub container: Option<Container>,
+    /// The URL of the instance metadata service.
+    pub instance: Option<String>,
+    /// The URL of the security token service; without one it is the region's at AWS.
+    pub token_service: Option<String>,
     /// The region.
     pub region: Option<String>,
     /// The server's URL; without one it is the region's at AWS.

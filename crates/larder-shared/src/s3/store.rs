@@ -6,6 +6,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use larder::clock::Timestamp;
 use larder::tier::TierError;
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpConnector, HttpError};
 use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 use object_store::path::Path;
@@ -23,7 +24,9 @@ use object_store::{
 };
 use tokio::sync::OnceCell;
 
-use super::place::{AccessKey, Place};
+use super::code::Code;
+use super::keys::{KeyError, Keys};
+use super::place::Place;
 use crate::http;
 use crate::tls::{self, Tls, TlsFiles};
 use crate::url::UrlError;
@@ -80,31 +83,6 @@ enum Failure {
     Heedless,
 }
 
-/// The code of an answer that is an error, for people.
-#[derive(Debug)]
-struct Code(Option<String>);
-
-impl std::fmt::Display for Code {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.as_ref().map_or(Ok(()), |code| write!(f, ": {code}"))
-    }
-}
-
-impl Code {
-    /// Finds `<Code>Word</Code>` in an answer, or its status.
-    fn of(error: &Error) -> Self {
-        let text = error.to_string();
-        let between = |before: &str, after: &str| {
-            let (_, rest) = text.split_once(before)?;
-            let (word, _) = rest.split_once(after)?;
-            let good =
-                (1..=64).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
-            good.then(|| word.to_owned())
-        };
-        Self(between("<Code>", "</Code>").or_else(|| between("status code: ", " ")))
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Store {
     /// For what may be done twice.
@@ -129,21 +107,16 @@ impl HttpConnector for Connections {
 
 impl Store {
     /// Connects to nothing yet.
-    pub(super) fn new(
-        place: &Place,
-        key: &AccessKey,
-        tls: &TlsFiles,
-        probe: String,
-    ) -> Result<Self, UrlError> {
+    pub(super) fn new(place: &Place, keys: Keys, tls: &TlsFiles, probe: String) -> Result<Self, UrlError> {
         let tls = if place.is_plain() { None } else { Some(Tls::read(tls)?) };
         let client = http::client(tls.as_ref(), CONNECT)?.read_timeout(SILENCE).build();
         let connections = Connections(client.map_err(|error| UrlError::Malformed(Box::new(error)))?);
+        let keys: AwsCredentialProvider = Arc::new(keys);
         let build = |retries| {
             let mut builder = AmazonS3Builder::new()
                 .with_bucket_name(&place.bucket)
                 .with_region(&place.region)
-                .with_access_key_id(&key.id)
-                .with_secret_access_key(key.secret.reveal())
+                .with_credentials(Arc::clone(&keys))
                 .with_allow_http(place.is_plain())
                 .with_virtual_hosted_style_request(!place.path_style)
                 .with_http_connector(connections.clone())
@@ -154,9 +127,6 @@ impl Store {
                 });
             if let Some(endpoint) = &place.endpoint {
                 builder = builder.with_endpoint(endpoint);
-            }
-            if let Some(token) = &key.session_token {
-                builder = builder.with_token(token.reveal());
             }
             builder.build().map_err(|error| UrlError::Malformed(Box::new(error)))
         };
@@ -346,8 +316,11 @@ pub(super) fn failed(error: Error) -> TierError {
     if let Some(refused) = tls::refused(first) {
         return TierError::Io(io::Error::other(refused));
     }
-    let mut causes = std::iter::successors(Some(first), |error| error.source());
-    if let Some(http) = causes.find_map(|cause| cause.downcast_ref::<HttpError>()) {
+    let causes = || std::iter::successors(Some(first), |error| error.source());
+    if let Some(no_key) = causes().find_map(|cause| cause.downcast_ref::<Arc<KeyError>>()) {
+        return TierError::Index(Box::new(Arc::clone(no_key)));
+    }
+    if let Some(http) = causes().find_map(|cause| cause.downcast_ref::<HttpError>()) {
         return TierError::Io(io::Error::other(Failure::Unreachable(unreachable(http))));
     }
     TierError::Index(Box::new(match &error {

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use hyper::body::{Body, Incoming};
+use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
 use larder::config::Secret;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use s3s::auth::SimpleAuth;
-use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,9 +23,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::bucket::{Bucket, Faults};
 use super::certificates::Certificates;
+use super::known::Known;
 use super::port::{again, on_free_ports};
 use super::server::Server;
 use crate::{AccessKey, S3Options};
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 const BUCKET: &str = "cache";
 const PREFIX: &str = "team";
@@ -38,6 +42,7 @@ pub struct S3Server {
     address: SocketAddr,
     directory: TempDir,
     faults: Arc<Faults>,
+    known: Known,
     tls: Option<TlsAcceptor>,
 }
 
@@ -69,7 +74,9 @@ impl Server for S3Server {
 
     fn restart(&mut self) {
         self.kill();
-        let running = again(|| serve(self.directory.path(), self.address, &self.faults, self.tls.as_ref()));
+        let running = again(|| {
+            serve(self.directory.path(), self.address, (&self.faults, &self.known), self.tls.as_ref())
+        });
         self.running = Some(running);
     }
 }
@@ -92,19 +99,23 @@ impl S3Server {
     }
 
     fn start_with(faults: Faults, tls: Option<TlsAcceptor>) -> Self {
-        let faults = Arc::new(faults);
+        let (faults, known) = (Arc::new(faults), Known::default());
+        known.add(key());
         let directory = tempfile::Builder::new().prefix("s3").tempdir().expect("a temporary directory");
         std::fs::create_dir(directory.path().join(BUCKET)).expect("a directory for the bucket");
         let (running, address) = on_free_ports(|[address]| {
-            Some((serve(directory.path(), address, &faults, tls.as_ref())?, address))
+            Some((serve(directory.path(), address, (&faults, &known), tls.as_ref())?, address))
         });
-        Self { running: Some(running), address, directory, faults, tls }
+        Self { running: Some(running), address, directory, faults, known, tls }
     }
 
     /// What its bucket is opened with.
     pub fn options() -> S3Options {
-        let access_key = AccessKey { id: KEY.0.to_owned(), secret: Secret::new(KEY.1), session_token: None };
-        S3Options { access_key: Some(access_key), ..S3Options::default() }
+        S3Options { access_key: Some(key()), ..S3Options::default() }
+    }
+
+    pub(super) fn known(&self) -> &Known {
+        &self.known
     }
 
     /// Denies lists from now on, or no longer.
@@ -134,25 +145,34 @@ impl Drop for S3Server {
     }
 }
 
+fn key() -> AccessKey {
+    AccessKey { id: KEY.0.to_owned(), secret: Secret::new(KEY.1), session_token: None }
+}
+
 /// Starts a server; `None` if its port is taken.
 fn serve(
     directory: &Path,
     address: SocketAddr,
-    faults: &Arc<Faults>,
+    (faults, known): (&Arc<Faults>, &Known),
     tls: Option<&TlsAcceptor>,
 ) -> Option<Runtime> {
     let listener = std::net::TcpListener::bind(address).ok()?;
     listener.set_nonblocking(true).expect("a listener that does not block");
     let files = FileSystem::new(directory).expect("a directory for a server");
     let mut service = S3ServiceBuilder::new(Bucket::new(files, Arc::clone(faults)));
-    service.set_auth(SimpleAuth::from_single(KEY.0, KEY.1));
+    service.set_auth(known.clone());
+    service.set_access(known.clone());
     let running = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let running = running.expect("a runtime");
     running.spawn(accept(listener, service.build(), tls.cloned()));
     Some(running)
 }
 
-async fn accept(listener: std::net::TcpListener, service: S3Service, tls: Option<TlsAcceptor>) {
+pub(super) async fn accept<S, B>(listener: std::net::TcpListener, service: S, tls: Option<TlsAcceptor>)
+where
+    S: HttpService<Incoming, ResBody = B, Future: Send, Error: Into<Failed>> + Clone + Send + 'static,
+    B: Body<Data: Send, Error: Into<Failed>> + Send + 'static,
+{
     let listener = TcpListener::from_std(listener).expect("a listener of this runtime");
     while let Ok((connection, _)) = listener.accept().await {
         let (service, tls) = (service.clone(), tls.clone());
@@ -169,14 +189,18 @@ async fn accept(listener: std::net::TcpListener, service: S3Service, tls: Option
     }
 }
 
-async fn answer(connection: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, service: S3Service) {
+async fn answer<S, B>(connection: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, service: S)
+where
+    S: HttpService<Incoming, ResBody = B, Error: Into<Failed>>,
+    B: Body<Error: Into<Failed>> + 'static,
+{
     let http = hyper::server::conn::http1::Builder::new();
     // A connection that breaks is what tests are about.
     let _ = http.serve_connection(TokioIo::new(connection), service).await;
 }
 
 /// What a server shows who it is with.
-fn acceptor(certificates: &Certificates) -> TlsAcceptor {
+pub(super) fn acceptor(certificates: &Certificates) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let chain = CertificateDer::pem_file_iter(certificates.server()).expect("a file of certificates");

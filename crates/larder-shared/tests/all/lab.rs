@@ -31,6 +31,15 @@ pub(crate) fn trusting(certificates: &Certificates) -> Options {
     Options { tls, ..options() }
 }
 
+pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let waits = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, waits).await.unwrap_or_else(|_| panic!("{what}"));
+}
+
 pub(crate) struct Node {
     pub(crate) larder: Larder,
     words: Kind<String>,

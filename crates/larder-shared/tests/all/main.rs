@@ -39,5 +39,6 @@ mod log;
 mod redis;
 mod remote_execution;
 mod s3;
+mod s3_keys;
 mod several;
 mod split;

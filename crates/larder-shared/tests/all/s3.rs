@@ -14,7 +14,7 @@ use larder::tier::{BlobForm, Epoch, PutOutcome, Refusal, Tier};
 use larder_shared::testing::{Certificates, S3Server, Server};
 use larder_shared::{AccessKey, Options, S3Options, TlsFiles, UrlError, open};
 
-use crate::lab::{SOON, options};
+use crate::lab::{options, until};
 
 fn tier(server: &S3Server) -> Arc<dyn Tier> {
     open(&server.url(), options()).unwrap()
@@ -29,15 +29,6 @@ fn object(server: &S3Server, key: &Key) -> PathBuf {
 async fn put(tier: &dyn Tier, key: &Key, tags: &[&str], began: Epoch) -> PutOutcome {
     let outcomes = tier.put(vec![sealed(key, b"value", tags, began)]).await.unwrap();
     outcomes.into_iter().next().unwrap()
-}
-
-async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
-    let waits = async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(SOON, waits).await.unwrap_or_else(|_| panic!("{what}"));
 }
 
 #[tokio::test]
