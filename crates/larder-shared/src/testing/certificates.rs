@@ -26,11 +26,13 @@ impl Certificates {
             params.distinguished_name.push(DnType::CommonName, name);
             params
         };
-        let mut params = named("authority");
+        // Who trusts several looks them up by their names.
+        let mut params = named(&format!("authority {}", directory.path().display()));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, key()).expect("an authority");
         let certificates = Self { directory };
         certificates.write("authority", &authority.pem());
+        certificates.write("trusted", &authority.pem());
         for name in ["server", "client"] {
             let mut params = named(name);
             params.subject_alt_names = vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))];
@@ -53,6 +55,20 @@ impl Certificates {
     /// The authority's certificate.
     pub fn authority(&self) -> PathBuf {
         self.path("authority")
+    }
+
+    /// Whom servers trust: the authority, and those of [`trust`](Self::trust).
+    pub fn trusted(&self) -> PathBuf {
+        self.path("trusted")
+    }
+
+    /// Has servers that are started from now on trust another authority, too.
+    ///
+    /// # Panics
+    /// If the files cannot be read and written.
+    pub fn trust(&self, others: &Self) {
+        let all = [self.trusted(), others.authority()].map(|path| fs::read_to_string(path).expect("a file"));
+        self.write("trusted", &all.concat());
     }
 
     /// The server's certificate.

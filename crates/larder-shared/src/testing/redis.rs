@@ -119,7 +119,7 @@ pub(super) fn tls(certificates: Option<&Certificates>) -> Vec<String> {
         [
             ("--tls-cert-file", certificates.server()),
             ("--tls-key-file", certificates.server_key()),
-            ("--tls-ca-cert-file", certificates.authority()),
+            ("--tls-ca-cert-file", certificates.trusted()),
         ]
     };
     let files = certificates.map(files).into_iter().flatten();

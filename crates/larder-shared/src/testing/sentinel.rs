@@ -37,7 +37,7 @@ impl WatchedRedis {
     /// # Panics
     /// If there is no `redis-server` or `redis-sentinel`, or if they do not start.
     pub fn start() -> Self {
-        Self::with(None)
+        Self::with(None, None)
     }
 
     /// The same, where all connections are encrypted, also those among the servers.
@@ -45,15 +45,24 @@ impl WatchedRedis {
     /// # Panics
     /// As [`start`](Self::start) does.
     pub fn encrypted(certificates: &Certificates) -> Self {
-        Self::with(Some(certificates))
+        Self::with(Some(certificates), Some(certificates))
     }
 
-    fn with(certificates: Option<&Certificates>) -> Self {
+    /// The same, where the sentinels' certificates are of one authority and the servers' of another. Each has to trust
+    /// both.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start) does.
+    pub fn encrypted_apart(sentinels: &Certificates, servers: &Certificates) -> Self {
+        Self::with(Some(sentinels), Some(servers))
+    }
+
+    fn with(watching: Option<&Certificates>, certificates: Option<&Certificates>) -> Self {
         let first = RedisServer::followed(certificates);
         let master = if certificates.is_some() { first.encrypted_address() } else { first.address() };
         let second = RedisServer::following(master, certificates);
         wait_until("following", || second.ask(&["info", "replication"]).contains("master_link_status:up"));
-        let sentinels = (0..3).map(|_| Sentinel::watching(master, certificates)).collect();
+        let sentinels = (0..3).map(|_| Sentinel::watching(master, watching)).collect();
         let watched = Self { servers: vec![first, second], sentinels, encrypted: certificates.is_some() };
         wait_until("watching", || watched.sentinels.iter().all(Sentinel::knows_all));
         watched

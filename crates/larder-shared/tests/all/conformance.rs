@@ -60,6 +60,10 @@ pub(crate) async fn check_encrypted(url: &str, certificates: &Certificates) {
         let why = std::error::Error::source(&error).unwrap().to_string();
         assert!(why.starts_with("its certificate is not trusted here"), "{why}");
     }
+    // The certificates are for loopback's number, and not for its name.
+    let named = open(&url.replace("127.0.0.1", "localhost"), trusting(certificates)).unwrap();
+    let why = std::error::Error::source(&named.ping().await.unwrap_err()).unwrap().to_string();
+    assert!(why.starts_with("its certificate is not trusted here"), "{why}");
     let nameless = TlsFiles { certificate: None, key: None, ..trusting(certificates).tls };
     let nameless = open(url, Options { tls: nameless, ..options() }).unwrap();
     assert!(nameless.ping().await.is_err(), "who shows no certificate is let in");

@@ -8,7 +8,7 @@ use larder::stats::Place;
 use larder::testing::{key, sealed};
 use larder::tier::{Epoch, Tier};
 use larder_shared::testing::{Certificates, EtcdCluster, RedisCluster, WatchedRedis};
-use larder_shared::{Options, open};
+use larder_shared::{Options, TlsFiles, open};
 
 use crate::faults::is_back;
 use crate::lab::{Node, SOON, options, trusting};
@@ -156,6 +156,23 @@ async fn watched_servers_may_speak_encrypted_only_also_when_another_takes_the_pl
     let url = watched.url();
     conformance::check_encrypted(&url, &certificates).await;
     check_takeover_with(&url, || trusting(&certificates), || _ = watched.kill_master()).await;
+}
+
+#[tokio::test]
+async fn what_sentinels_tell_of_is_trusted_no_more_than_they_are() {
+    let (sentinels, servers) = (Certificates::make(), Certificates::make());
+    sentinels.trust(&servers);
+    servers.trust(&sentinels);
+    let watched = WatchedRedis::encrypted_apart(&sentinels, &servers);
+    let ping = async |authorities| {
+        let tls = TlsFiles { authorities: Some(authorities), ..trusting(&sentinels).tls };
+        open(&watched.url(), Options { tls, ..options() }).unwrap().ping().await
+    };
+    assert!(ping(sentinels.trusted()).await.is_ok());
+    for strange in [sentinels.authority(), servers.authority()] {
+        let why = std::error::Error::source(&ping(strange).await.unwrap_err()).unwrap().to_string();
+        assert!(why.starts_with("its certificate is not trusted here"), "{why}");
+    }
 }
 
 #[tokio::test]
