@@ -152,7 +152,18 @@ fn check_killed(labs: &[Lab; 2]) {
 #[test]
 fn what_is_overwritten_is_soon_gone_from_each_server_and_the_new_stays() {
     let redis = RedisServer::start();
-    let labs = [machine(&redis), machine(&redis), machine(&redis)];
+    check_overwritten(&[(); 3].map(|()| machine(&redis)));
+}
+
+#[test]
+fn so_it_is_with_what_is_overwritten_where_blobs_are_in_a_bucket() {
+    let (redis, bucket) = (RedisServer::start(), S3Server::start());
+    check_overwritten(&[(); 3].map(|()| machine_with(&redis, &bucket)));
+    assert!(bucket.objects().join("b").exists(), "blobs are in the bucket");
+}
+
+/// Writes over what is there, by one server and by another, and reads by all.
+fn check_overwritten(labs: &[Lab; 3]) {
     let [one, other, third] = labs.each_ref().map(|lab| Server::start(lab, &[]));
     let versions = [content(1, 300).0, content(2, 60_000).0, content(3, 300).0];
     for path in ["/ccache/ab/c", "/v8/artifacts/00ff", "/gradle/12ab"] {
