@@ -280,7 +280,7 @@ async fn what_was_tried_is_told_and_no_secret() {
     let nobody = "http://127.0.0.1:1";
     lab.write(
         "credentials",
-        "[half]\naws_access_key_id = id\n[bad]\naws_access_key_id = id\naws_secret_access_key = hush hush\n",
+        "[half]\naws_access_key_id = id\n[bad]\naws_access_key_id = i d\naws_secret_access_key = hush hush\n",
     );
     lab.write("config", "[profile process]\ncredential_process = hush\n[profile sso]\nsso_session = hush\n");
     let files = format!("{} and {}", path(&lab, "credentials"), path(&lab, "config"));
