@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Patience;
+use super::continued::Continued;
 use super::front::Front;
 use super::lobby::Lobby;
 use super::patient::Patient;
@@ -82,7 +83,7 @@ impl Reception {
         let stream = TokioIo::new(Patient::new(stream, stall));
         let builder = self.builder();
         let connection = watcher.watch(builder.serve_connection(stream, front).into_owned());
-        tokio::pin!(connection);
+        let mut connection = Continued::new(connection);
         let mut looks = interval((stall / 4).clamp(Duration::from_millis(50), Duration::from_secs(15)));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

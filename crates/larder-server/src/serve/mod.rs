@@ -9,6 +9,7 @@
 
 mod account;
 mod connection;
+mod continued;
 mod counts;
 mod flow;
 mod front;
