@@ -29,13 +29,11 @@ fn each_hit(keys: &[Key], mut work: impl FnMut(&Key)) {
     }
 }
 
-fn hits_at(level: Level, series: Arc<Series>, clock: Clock) -> (String, Work) {
+fn hits_at(level: Level, series: Arc<Series>) -> (String, Work) {
     let work = move |keys: &[Key]| {
         each_hit(keys, |key| {
-            let series = black_box(&*series);
-            let began = series.sample().then(|| clock.now());
-            let took = began.map(|began| clock.now().since(began));
-            series.hit(Place::Memory, key, black_box(Duration::from_millis(3)), took);
+            let request = black_box(&*series).begin();
+            request.hit(key, black_box(Duration::from_millis(3)));
         });
     };
     (format!("level {level}"), Box::new(work))
@@ -110,9 +108,8 @@ fn main() {
 
     let mut works: Vec<(String, Work)> = vec![("empty loop".into(), Box::new(|keys| each_hit(keys, |_| ())))];
     for level in Level::ALL {
-        let clock = Clock::system();
-        let stats = Stats::new(StatsOptions { level, ..StatsOptions::default() }, clock.clone());
-        works.push(hits_at(level, stats.series(keys[0].scope(), keys[0].kind()), clock));
+        let stats = Stats::new(StatsOptions { level, ..StatsOptions::default() }, Clock::system());
+        works.push(hits_at(level, stats.series(keys[0].scope(), keys[0].kind())));
     }
     works.push((
         "two shared atomics".into(),

@@ -1,6 +1,7 @@
 //! The caches, behind one trait.
 //!
-//! Weights are 1 KiB an entry where a cache weighs, so that all hold the same number of entries.
+//! Weights are 1 KiB an entry where a cache weighs, so that all hold the same number of entries. All are inlined, so that
+//! none pays for a call that the compiler spares another.
 
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,12 +61,12 @@ impl<V: Value> Contender<V> for LarderBare<V> {
         Self(Memory::new(Config::new(Limits::bytes(entries as u64 * WEIGHT), threads, 1)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: u64) -> Option<V> {
         self.0.get(&key, Instant::default).hit()
     }
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, key: u64, value: V) {
         let terms = Terms { weight: WEIGHT, cost: Duration::from_millis(1), ..Terms::default() };
         drop(self.0.put(key, value, terms, Instant::default));
@@ -90,13 +91,12 @@ impl<V: Value> Contender<V> for LarderCounting<V> {
         Self { bare: LarderBare::new(entries), series, key }
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: u64) -> Option<V> {
-        let sampled = self.series.sample().then(std::time::Instant::now);
+        let request = self.series.begin();
         match self.bare.0.get(&key, Instant::default) {
             Lookup::Hit(value) => {
-                let took = sampled.map(|began| began.elapsed());
-                self.series.hit(Place::Memory, &self.key, Duration::from_millis(1), took);
+                request.hit(&self.key, Duration::from_millis(1));
                 Some(value)
             }
             Lookup::Miss | Lookup::Lapsed(_) => {
@@ -106,7 +106,7 @@ impl<V: Value> Contender<V> for LarderCounting<V> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, key: u64, value: V) {
         self.series.put(Place::Memory, WEIGHT, WEIGHT, None);
         self.bare.put(key, value);
@@ -123,12 +123,12 @@ impl<V: Value> Contender<V> for Quick<V> {
         Self(quick_cache::sync::Cache::new(entries))
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: u64) -> Option<V> {
         self.0.get(&key)
     }
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, key: u64, value: V) {
         self.0.insert(key, value);
     }
@@ -152,12 +152,12 @@ impl<V: Value> Contender<V> for Moka<V> {
         Self(moka::sync::Cache::new(entries as u64))
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: u64) -> Option<V> {
         self.0.get(&key)
     }
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, key: u64, value: V) {
         self.0.insert(key, value);
     }
@@ -178,12 +178,12 @@ impl<V: Value> Contender<V> for FoyerLru<V> {
         Self(foyer_memory::CacheBuilder::new(entries).build())
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: u64) -> Option<V> {
         self.0.get(&key).map(|entry| entry.value().clone())
     }
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, key: u64, value: V) {
         self.0.insert(key, value);
     }
@@ -199,12 +199,12 @@ impl<V: Value> Contender<V> for LruMutex<V> {
         Self(Mutex::new(lru::LruCache::new(NonZero::new(entries).unwrap_or(NonZero::<usize>::MIN))))
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, key: u64) -> Option<V> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
     }
 
-    #[inline]
+    #[inline(always)]
     fn put(&self, key: u64, value: V) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).put(key, value);
     }

@@ -93,21 +93,22 @@ impl<T: Value> Kind<T> {
         C: FnOnce(Option<R>) -> F + Send + 'static,
     {
         if self.larder.shared.mode.reads() {
-            let watch = self.watch_memory();
+            let request = self.series.begin();
             match self.in_memory(key) {
                 InMemory::Fresh(entry) => {
-                    self.hit(Place::Memory, key, &entry, watch);
+                    self.hit_in_memory(key, &entry, request);
                     return Ok(self.answer(entry, Place::Memory));
                 }
                 InMemory::Stale(entry) => {
-                    self.stale(Place::Memory, key, watch);
+                    tracing::debug!(%key, place = %Place::Memory, "stale; refreshing");
+                    request.stale(key);
                     self.refresh_behind(key, when(ready, compute));
                     let answer = self.answer(entry, Place::Memory);
                     return Ok(Answer { freshness: Freshness::Stale, ..answer });
                 }
                 InMemory::Other(held) => {
                     if let Ok(kept) = downcast::<KeptError<E>>(held) {
-                        self.series.hit(Place::Memory, key, Duration::ZERO, watch.took(self));
+                        request.hit(key, Duration::ZERO);
                         return Err(kept.0.clone());
                     }
                 }

@@ -9,7 +9,7 @@ use super::{Answer, Entry, Freshness, Held, Kept, Kind, Origin, Value, downcast}
 use crate::clock::{Instant, Timestamp};
 use crate::entry::{self, Codec, Opened};
 use crate::key::{Key, Selector};
-use crate::stats::Place;
+use crate::stats::{Place, Request};
 use crate::tier::memory::Lookup;
 use crate::tier::stack::{Guarded, Waits};
 
@@ -36,10 +36,10 @@ impl<T: Value> Kind<T> {
         if !self.larder.shared.mode.reads() {
             return None;
         }
-        let watch = self.watch_memory();
+        let request = self.series.begin();
         match self.in_memory(key) {
             InMemory::Fresh(entry) => {
-                self.hit(Place::Memory, key, &entry, watch);
+                self.hit_in_memory(key, &entry, request);
                 return Some((entry, Place::Memory));
             }
             // Nobody offers to compute it anew here, so what is stale is no answer.
@@ -153,8 +153,14 @@ impl<T: Value> Kind<T> {
         }
     }
 
-    /// Counts and tells that a kept answer was given.
+    /// Counts and tells that an answer in memory was given.
     #[inline]
+    pub(super) fn hit_in_memory(&self, key: &Key, entry: &Entry<T>, request: Request<'_>) {
+        tracing::trace!(%key, place = %Place::Memory, "hit");
+        request.hit(key, entry.record.cost);
+    }
+
+    /// Counts and tells that a kept answer was given.
     pub(super) fn hit(&self, place: Place, key: &Key, entry: &Entry<T>, watch: Watch) {
         tracing::trace!(%key, %place, "hit");
         self.series.hit(place, key, entry.record.cost, watch.took(self));
@@ -172,13 +178,7 @@ impl<T: Value> Kind<T> {
         self.series.miss(key, watch.took(self));
     }
 
-    /// Begins to time a look into memory, if this is one of the few that are timed.
-    #[inline]
-    pub(super) fn watch_memory(&self) -> Watch {
-        Watch(self.series.sample().then(|| self.larder.shared.clock.now()))
-    }
-
-    /// Begins to time anything else, if that is timed at all.
+    /// Begins to time anything but a look into memory, if that is timed at all.
     pub(super) fn watch(&self) -> Watch {
         Watch(self.series.timed().then(|| self.larder.shared.clock.now()))
     }

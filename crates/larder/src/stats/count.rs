@@ -12,13 +12,18 @@ use super::event::{Computed, EvictionCause, Place, RefusalCause};
 pub(super) struct Count(u8);
 
 /// Numbers below this are counted in stripes.
-pub(super) const STRIPED: usize = 32;
+pub(super) const STRIPED: usize = 30;
 /// How many numbers there are.
 pub(super) const COUNTS: usize = 112;
 
 const PLACES: u8 = 16;
 const PER_PLACE: u8 = 32;
 const _: () = assert!(PLACES as usize + Place::ALL.len() * PER_PLACE as usize == COUNTS);
+const _: () = {
+    let causes = EvictionCause::ALL;
+    let last = Count::evicted(Place::Memory, causes[causes.len() - 1]);
+    assert!(last.number() < STRIPED, "what leaves memory is counted in stripes");
+};
 const _: () = assert!(EvictionCause::ALL.len() <= 8 && RefusalCause::ALL.len() <= 8);
 const _: () = assert!(Computed::ALL.len() <= 4);
 

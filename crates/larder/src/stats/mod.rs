@@ -19,9 +19,11 @@
 //!
 //! # A hit is counted in place
 //! A shared atomic counter costs a locked instruction, about 5 ns, and much more when two threads want it. Here
-//! each thread owns a stripe of each series while it lives, so that counting is an ordinary load and store. The
-//! rejected alternatives: a read log that is drained (moka: 286 ns a hit), per-CPU counters (restartable
-//! sequences need a system call and assembly), one atomic per shard (still locked).
+//! each thread owns a stripe of each series while it lives, so that counting is an ordinary load and store. A request
+//! that begins looks its stripe up once, and finds beside the counts that it will add to which hit is the next sample:
+//! a hit that is none takes neither a random number nor a countdown. The rejected alternatives: a read log that is
+//! drained (moka: 286 ns a hit), per-CPU counters (restartable sequences need a system call and assembly), one atomic
+//! per shard (still locked).
 
 mod count;
 mod event;
@@ -45,6 +47,6 @@ pub use report::{
     Figures, HotKeyFigure, HotKeyFigures, InvalidationFigures, Latency, Report, SeriesFigures, Sizes,
     TierFigures, TierUsage,
 };
-pub use series::Series;
+pub use series::{Request, Series};
 pub use snapshot::Snapshot;
 pub use stored::{StoredError, decode, encode, merge_into};

@@ -97,7 +97,7 @@ impl Stats {
     /// Statistics that begin now.
     pub fn new(options: StatsOptions, clock: Clock) -> Self {
         let heat = Arc::new(Heat::new(HOT_KEYS));
-        let other = Arc::new(Series::new(None, options.level, Arc::clone(&heat)));
+        let other = Arc::new(Series::new(None, options.level, clock.clone(), Arc::clone(&heat)));
         Self(Arc::new(Inner {
             options,
             clock,
@@ -134,7 +134,8 @@ impl Stats {
             return Arc::clone(&self.0.other);
         }
         let name = (scope.clone(), kind.clone());
-        let series = Series::new(Some(name.clone()), self.0.options.level, Arc::clone(&self.0.heat));
+        let Inner { options, clock, heat, .. } = &*self.0;
+        let series = Series::new(Some(name.clone()), options.level, clock.clone(), Arc::clone(heat));
         let series = Arc::new(series);
         all.insert(name, Arc::clone(&series));
         series

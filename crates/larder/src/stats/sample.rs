@@ -1,67 +1,66 @@
 //! Which events are measured: each with the same chance, whatever came before.
 //!
-//! A thread counts down to its next sample over all that it does, in whatever series, so that an event which is
-//! none costs a decrement. The distance is geometric: neither the first events of a thread nor a loop over keys
-//! are sampled more or less than others. A sample stands for as many events as the distance was drawn for on
-//! average, so that series of several levels on one thread are estimated right.
+//! Events are counted anyway, so which one is the next sample is told by its number: an event that is none costs a
+//! comparison with it. The distance to it is geometric: neither the first events of a thread nor a loop over keys
+//! are sampled more or less than others. A sample stands for as many events as the distance is long on average; as
+//! each counter has samples of its own, several levels on one thread are estimated right.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 thread_local! {
-    /// Events up to the next sample, that one included; 0 before the first distance was drawn.
-    static LEFT: Cell<u32> = const { Cell::new(0) };
-    /// How many events the next sample stands for.
-    static WEIGHT: Cell<u32> = const { Cell::new(0) };
     static RANDOM: Cell<u64> = const { Cell::new(0) };
-    /// Up to [`FEW`], how many requests this thread gave weights to.
+    /// Up to [`FEW`], how many requests this thread gave weights to; beyond it, how many come before the next one that
+    /// gets a weight.
     static ASKED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Whether this thread's next event is a sample, where one in `stride` is.
-#[inline]
-pub(super) fn is_next(stride: u32) -> bool {
-    LEFT.get() <= 1 && is_next_or_drawn(stride)
-}
+/// Which event of a counter is its next sample. Only the counter's owner asks and draws.
+#[derive(Debug)]
+pub(super) struct Due(AtomicU64);
 
-#[cold]
-fn is_next_or_drawn(stride: u32) -> bool {
-    if LEFT.get() == 0 {
-        draw(stride);
+impl Due {
+    /// Nothing is drawn yet.
+    pub(super) const fn new() -> Self {
+        Self(AtomicU64::new(0))
     }
-    LEFT.get() == 1
-}
 
-/// Counts an event. If it is a sample, returns how many events it stands for.
-#[inline]
-pub(super) fn count(stride: u32) -> Option<u32> {
-    match LEFT.get() {
-        left @ 2.. => {
-            LEFT.set(left - 1);
-            None
+    /// Whether the event that comes after `count` others is surely none. True of all but few.
+    #[inline]
+    pub(super) fn is_not_next(&self, count: u64) -> bool {
+        count + 1 < self.0.load(Relaxed)
+    }
+
+    /// Whether the event that comes after `count` others is a sample, where one in `stride` is, if any.
+    pub(super) fn is_next(&self, count: u64, stride: Option<u32>) -> bool {
+        if self.0.load(Relaxed) == 0 {
+            self.draw(count, stride);
         }
-        _ => count_last(stride),
+        !self.is_not_next(count)
+    }
+
+    /// The same, and if it is, draws which one is the next.
+    pub(super) fn takes(&self, count: u64, stride: Option<u32>) -> bool {
+        let is_next = self.is_next(count, stride);
+        if is_next {
+            self.draw(count + 1, stride);
+        }
+        is_next
+    }
+
+    /// Draws which one is the next sample after `count` events.
+    fn draw(&self, count: u64, stride: Option<u32>) {
+        let next = stride.map_or(u64::MAX, |stride| count.saturating_add(distance(stride)));
+        self.0.store(next, Relaxed);
     }
 }
 
-#[cold]
-fn count_last(stride: u32) -> Option<u32> {
-    if is_next_or_drawn(stride) {
-        let weight = WEIGHT.get();
-        draw(stride);
-        return Some(weight);
-    }
-    LEFT.set(LEFT.get() - 1);
-    None
-}
-
-/// Draws the distance to the next sample.
-fn draw(stride: u32) {
+/// How far the next sample is away, from 1 on, where one in `stride` events is one.
+fn distance(stride: u32) -> u64 {
     // Uniform over (0, 1].
     let uniform = ((random() >> 11) + 1) as f64 / (1u64 << 53) as f64;
     let pass = 1.0 - 1.0 / f64::from(stride);
-    LEFT.set(1 + (uniform.ln() / pass.ln()) as u32);
-    WEIGHT.set(stride);
+    1 + (uniform.ln() / pass.ln()) as u64
 }
 
 /// So many requests of a thread count for hot keys one by one.
@@ -72,26 +71,43 @@ const MANY: u32 = 64;
 /// How many requests outside memory the one at hand stands for among the hot keys, if it is chosen.
 ///
 /// Short runs are told exactly; on a busy thread counting each miss would cost as much as finding out that it is one.
+#[inline]
 pub(super) fn weight() -> Option<u32> {
     let asked = ASKED.get();
-    if asked < FEW {
-        ASKED.set(asked + 1);
-        return Some(1);
+    if asked > FEW {
+        ASKED.set(asked - 1);
+        return None;
     }
-    one_in(MANY).then_some(MANY)
+    Some(weight_of_one(asked))
 }
 
-/// Whether to measure one event in `stride`, without counting down.
+#[cold]
+fn weight_of_one(asked: u32) -> u32 {
+    if asked + 1 < FEW {
+        ASKED.set(asked + 1);
+    } else {
+        ASKED.set(FEW + (distance(MANY) - 1) as u32);
+    }
+    if asked < FEW { 1 } else { MANY }
+}
+
+/// Whether to measure an event of which nobody keeps count, where one in `stride` is.
+#[inline]
 pub(super) fn one_in(stride: u32) -> bool {
-    stride == 1 || random().is_multiple_of(stride.into())
+    stride == 1 || one_in_several(stride)
+}
+
+fn one_in_several(stride: u32) -> bool {
+    random().is_multiple_of(stride.into())
 }
 
 /// A random number, different in each thread; not for secrets.
+#[inline(never)]
 fn random() -> u64 {
     static SEED: AtomicU64 = AtomicU64::new(0x9E37_79B9_7F4A_7C15);
     let mut x = RANDOM.get();
     if x == 0 {
-        x = SEED.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed) | 1;
+        x = SEED.fetch_add(0x9E37_79B9_7F4A_7C15, Relaxed) | 1;
     }
     // xorshift64*, Vigna 2016.
     x ^= x >> 12;
@@ -107,13 +123,37 @@ mod tests {
 
     use super::*;
 
+    /// Events of one owner, as a stripe counts them.
+    struct Counter {
+        count: Cell<u64>,
+        due: Due,
+        stride: u32,
+    }
+
+    impl Counter {
+        fn of(stride: u32) -> Self {
+            Self { count: Cell::new(0), due: Due::new(), stride }
+        }
+
+        fn is_next(&self) -> bool {
+            self.due.is_next(self.count.get(), Some(self.stride))
+        }
+
+        /// Counts an event, and tells whether it was a sample.
+        fn event(&self) -> bool {
+            let count = self.count.replace(self.count.get() + 1);
+            !self.due.is_not_next(count) && self.due.takes(count, Some(self.stride))
+        }
+    }
+
     #[test]
     fn samples_come_at_the_stated_rate_and_not_in_step() {
+        let counter = Counter::of(64);
         let mut gaps = Vec::new();
         let mut last = 0;
         for n in 0..100_000u64 {
-            let next = is_next(64);
-            assert_eq!(count(64), next.then_some(64));
+            let next = counter.is_next();
+            assert_eq!(counter.event(), next, "asking before changes nothing");
             if next {
                 gaps.push(n - last);
                 last = n;
@@ -133,29 +173,25 @@ mod tests {
         assert_eq!(few, u64::from(FEW));
         let many = thread::spawn(move || weights(200_000)).join().unwrap();
         assert!(many.abs_diff(200_000) < 20_000, "{many} for 200,000");
+        let next =
+            |_| thread::spawn(|| (0..=FEW).filter_map(|_| weight()).sum::<u32>() > FEW).join().unwrap();
+        let chosen = (0..400).filter(|n: &u32| next(*n)).count();
+        assert!(chosen < 20, "the first of many was chosen {chosen} of 400 times where 1 in 64 is to be");
     }
 
     #[test]
-    fn the_first_events_of_a_thread_are_sampled_no_more_than_later_ones() {
-        let sampled = |_: &u32| {
-            let next = is_next(64);
-            count(64).is_some() && next
+    fn the_first_events_of_an_owner_are_sampled_no_more_than_later_ones() {
+        let first = |_: u32| {
+            let counter = Counter::of(64);
+            (0..8).filter(|_| counter.event()).count()
         };
-        let of_a_thread = |_| thread::spawn(move || (0..8).filter(sampled).count()).join().unwrap();
-        let samples: usize = (0..4_000).map(of_a_thread).sum();
+        let samples: usize = (0..4_000).map(first).sum();
         assert!(samples.abs_diff(500) < 125, "{samples} of 32,000 where 1 in 64 is to be");
     }
 
     #[test]
-    fn series_of_two_levels_on_one_thread_are_both_estimated_right() {
-        let mut estimates = [0u64; 2];
-        for n in 0..1_000_000 {
-            let series = usize::from(n % 10 < 3);
-            let stride = [16, 64][series];
-            estimates[series] += u64::from(count(stride).unwrap_or(0));
-        }
-        for (estimate, truth) in estimates.into_iter().zip([700_000, 300_000]) {
-            assert!(estimate.abs_diff(truth) < truth / 10, "{estimate} for {truth}");
-        }
+    fn where_no_event_is_to_be_sampled_none_is() {
+        let due = Due::new();
+        assert!((0..10_000).all(|count| !due.is_next(count, None)));
     }
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::count::{COUNTS, Count, STRIPED};
 use super::event::Place;
+use super::sample::Due;
 
 /// How many threads may own a stripe at once.
 const STRIPES: usize = u64::BITS as usize;
@@ -62,35 +63,59 @@ fn claim() {
     NUMBER.set(number);
 }
 
-/// Where in a stripe a counter stands. What a memory hit writes stands in the first cache line.
+/// Where in a stripe a counter stands. What is written at the speed of memory stands together in the first cache line.
+#[inline]
 const fn position(number: usize) -> usize {
     const HITS: usize = Count::hits(Place::Memory).number();
+    const PUTS: usize = Count::puts(Place::Memory).number();
+    const ENCODED: usize = Count::encoded(Place::Memory).number();
+    const STORED: usize = Count::stored(Place::Memory).number();
+    const _: () = assert!(Count::SPARED.number() == 0 && Count::MISSES.number() == 2);
     match number {
-        HITS => 6,
-        6 => HITS,
+        HITS => 1,
+        1 => HITS,
+        PUTS => 3,
+        3 => PUTS,
+        ENCODED => 4,
+        4 => ENCODED,
+        STORED => 5,
+        5 => STORED,
         _ => number,
     }
 }
 
 /// The cells of one thread. Aligned to two cache lines, as processors fetch them in pairs.
 #[repr(C, align(128))]
-struct Stripe([AtomicU64; STRIPED]);
+pub(super) struct Stripe {
+    /// Which memory hit is the next sample.
+    pub(super) hit_due: Due,
+    /// Which entry stored in memory is.
+    pub(super) put_due: Due,
+    counts: [AtomicU64; STRIPED],
+}
+
+const _: () = assert!(size_of::<Stripe>() == 256);
 
 impl Stripe {
     const fn empty() -> Self {
-        Self([const { AtomicU64::new(0) }; STRIPED])
+        Self { hit_due: Due::new(), put_due: Due::new(), counts: [const { AtomicU64::new(0) }; STRIPED] }
     }
 
     #[inline]
-    fn count(&self, number: usize) -> &AtomicU64 {
-        &self.0[position(number)]
+    fn cell(&self, number: usize) -> &AtomicU64 {
+        &self.counts[position(number)]
+    }
+
+    /// What this stripe has of a counter.
+    #[inline]
+    pub(super) fn count(&self, number: usize) -> u64 {
+        self.cell(number).load(Ordering::Relaxed)
     }
 
     /// Adds to a counter of a stripe that this thread owns.
     #[inline]
-    fn add(&self, number: usize, n: u64) {
-        let cell = self.count(number);
-        cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    pub(super) fn add(&self, number: usize, n: u64) {
+        self.cell(number).store(self.count(number).wrapping_add(n), Ordering::Relaxed);
     }
 }
 
@@ -121,44 +146,45 @@ impl Cells {
 
     /// The stripe of this thread, if it owns one and the stripes are made.
     #[inline]
-    fn own(&self) -> Option<&Stripe> {
+    pub(super) fn own(&self) -> Option<&Stripe> {
         self.stripes.get()?.get(NUMBER.get())
     }
 
-    /// Adds to the counter with this number.
-    #[inline]
-    pub(super) fn add(&self, number: usize, n: u64) {
-        if number >= STRIPED {
-            self.others.rest[number - STRIPED].fetch_add(n, Ordering::Relaxed);
-        } else if let Some(stripe) = self.own() {
-            stripe.add(number, n);
-        } else {
-            self.add_unowned([(number, n)]);
-        }
-    }
-
-    /// Adds to two counters that are counted in stripes.
-    #[inline]
-    pub(super) fn add_both(&self, one: (usize, u64), other: (usize, u64)) {
-        if let Some(stripe) = self.own() {
-            stripe.add(one.0, one.1);
-            stripe.add(other.0, other.1);
-        } else {
-            self.add_unowned([one, other]);
-        }
-    }
-
+    /// The same, after making the stripes and asking for a number.
     #[cold]
-    fn add_unowned<const N: usize>(&self, counts: [(usize, u64); N]) {
+    pub(super) fn claimed(&self) -> Option<&Stripe> {
         if NUMBER.get() == NOT_ASKED {
             claim();
         }
         let stripes = self.stripes.get_or_init(|| Box::new([const { Stripe::empty() }; STRIPES]));
+        stripes.get(NUMBER.get())
+    }
+
+    /// Adds to the counters with these numbers.
+    #[inline]
+    pub(super) fn add<const N: usize>(&self, counts: [(usize, u64); N]) {
+        self.add_to(self.own(), counts);
+    }
+
+    /// The same, where the stripe of this thread was looked up before.
+    #[inline]
+    pub(super) fn add_to<const N: usize>(&self, own: Option<&Stripe>, counts: [(usize, u64); N]) {
         for (number, n) in counts {
-            match stripes.get(NUMBER.get()) {
-                Some(stripe) => stripe.add(number, n),
-                None => _ = self.others.shared.count(number).fetch_add(n, Ordering::Relaxed),
+            match own {
+                _ if number >= STRIPED => {
+                    _ = self.others.rest[number - STRIPED].fetch_add(n, Ordering::Relaxed)
+                }
+                Some(own) => own.add(number, n),
+                None => self.add_unowned(number, n),
             }
+        }
+    }
+
+    #[cold]
+    fn add_unowned(&self, number: usize, n: u64) {
+        match self.claimed() {
+            Some(own) => own.add(number, n),
+            None => _ = self.others.shared.cell(number).fetch_add(n, Ordering::Relaxed),
         }
     }
 
@@ -167,12 +193,12 @@ impl Cells {
         if number >= STRIPED {
             return self.others.rest[number - STRIPED].load(Ordering::Relaxed);
         }
-        let mut sum = self.others.shared.count(number).load(Ordering::Relaxed);
+        let mut sum = self.others.shared.count(number);
         if let Some(stripes) = self.stripes.get() {
             // The others are zero.
             let ever_owned = STRIPES - EVER_OWNED.load(Ordering::Acquire).leading_zeros() as usize;
             for stripe in &stripes[..ever_owned] {
-                sum = sum.wrapping_add(stripe.count(number).load(Ordering::Relaxed));
+                sum = sum.wrapping_add(stripe.count(number));
             }
         }
         sum
@@ -195,10 +221,10 @@ mod tests {
                 .map(|_| {
                     let (cells, all_alive) = (Arc::clone(&cells), Arc::clone(&all_alive));
                     thread::spawn(move || {
-                        cells.add(3, 1);
+                        cells.add([(3, 1)]);
                         all_alive.wait();
-                        (0..1000).for_each(|_| cells.add(3, 2));
-                        cells.add(STRIPED + 1, 1);
+                        (0..1000).for_each(|_| cells.add([(3, 2)]));
+                        cells.add([(STRIPED + 1, 1)]);
                     })
                 })
                 .collect();
@@ -206,12 +232,12 @@ mod tests {
         }
         let threads = 2 * (STRIPES as u64 + 8);
         assert_eq!((cells.sum(3), cells.sum(STRIPED + 1), cells.sum(4)), (threads * 2001, threads, 0));
-        assert!(cells.others.shared.count(3).load(Ordering::Relaxed) > 0, "some threads had to share");
+        assert!(cells.others.shared.count(3) > 0, "some threads had to share");
         for _ in 0..STRIPES {
             let cells = Arc::clone(&cells);
-            thread::spawn(move || cells.add(4, 1)).join().unwrap();
+            thread::spawn(move || cells.add([(4, 1)])).join().unwrap();
         }
-        let shared = cells.others.shared.count(4).load(Ordering::Relaxed);
+        let shared = cells.others.shared.count(4);
         assert!(shared < STRIPES as u64, "who comes later owns what those who ended gave back");
     }
 
@@ -220,7 +246,7 @@ mod tests {
         struct CountsWhenDropped(Arc<Cells>);
         impl Drop for CountsWhenDropped {
             fn drop(&mut self) {
-                self.0.add(0, 1);
+                self.0.add([(0, 1)]);
             }
         }
         thread_local!(static LATE: Cell<Option<CountsWhenDropped>> = const { Cell::new(None) });
@@ -231,14 +257,14 @@ mod tests {
             let thread = thread::spawn(move || {
                 // Whichever of the two destructors runs first: one order for each turn.
                 if counted_before {
-                    inside.add(1, 1);
+                    inside.add([(1, 1)]);
                 }
                 LATE.set(Some(CountsWhenDropped(Arc::clone(&inside))));
-                inside.add(1, 1);
+                inside.add([(1, 1)]);
             });
             thread.join().unwrap();
             assert_eq!(cells.sum(0), 1);
-            owned_no_longer += cells.others.shared.count(0).load(Ordering::Relaxed);
+            owned_no_longer += cells.others.shared.count(0);
         }
         assert!(owned_no_longer > 0, "what was given back is not written any more");
     }

@@ -44,8 +44,11 @@ impl Lab {
     /// As the engine does it: the one memory hit in many that is to be timed takes 1 µs.
     fn memory_hit(&self, key: &Key, cost: Duration) {
         let series = self.series(key);
-        let took = series.sample().then_some(Duration::from_micros(1));
-        series.hit(Place::Memory, key, cost, took);
+        let request = series.begin();
+        if request.is_sampled() {
+            self.clock.advance(Duration::from_micros(1));
+        }
+        request.hit(key, cost);
     }
 }
 
@@ -331,7 +334,8 @@ fn off_counts_nothing_and_counters_time_nothing() {
     };
     let off = Lab::at(Level::Off);
     everything(&off);
-    assert!(!off.series(&key("a/k@1/x")).sample() && !off.series(&key("a/k@1/x")).timed());
+    assert!((0..5_000).all(|_| !off.series(&key("a/k@1/x")).begin().is_sampled()));
+    assert!(!off.series(&key("a/k@1/x")).timed());
     let report = off.stats.report();
     assert_eq!((&report.total, report.hot_keys.requests, report.memory_hits_sampled), (&None, 0, None));
     assert!(report.invalidations.is_empty() && off.stats.take_unsaved().is_none());
@@ -381,11 +385,64 @@ fn a_memory_hit_that_was_timed_for_another_reason_stands_for_no_others() {
     let lab = Lab::at(Level::Full);
     let key = key("a/k@1/x");
     for _ in 0..20_000 {
-        lab.series(&key).sample();
+        lab.series(&key).begin();
         lab.series(&key).hit(Place::Memory, &key, SECOND, Some(SECOND));
     }
     let samples = lab.stats.report().total.unwrap().hit_latency.unwrap().samples;
     assert!((10..100).contains(&samples), "{samples} of 20,000 where 1 in 512 is to be");
+}
+
+#[test]
+fn requests_that_overlap_are_sampled_no_more_than_others() {
+    let lab = Lab::at(Level::Full);
+    let (key, series) = (key("a/k@1/x"), lab.series(&key("a/k@1/x")));
+    for _ in 0..250_000 {
+        let (one, other) = (series.begin(), series.begin());
+        one.hit(&key, SECOND);
+        other.hit(&key, SECOND);
+    }
+    let total = lab.stats.report().total.unwrap();
+    let samples = total.hit_latency.unwrap().samples;
+    assert_eq!(total.hits, 500_000);
+    assert!(samples.abs_diff(977) < 200, "{samples} of 500,000 where 1 in 512 is to be");
+}
+
+#[test]
+fn series_of_two_levels_on_one_thread_are_both_estimated_right() {
+    // With the error that six standard deviations are.
+    let labs = [(Lab::at(Level::Full), 700_000u64, 0.16), (Lab::at(Level::Sampled), 300_000, 0.7)];
+    let key = key("a/k@1/x");
+    for n in 0..1_000_000 {
+        labs[usize::from(n % 10 < 3)].0.memory_hit(&key, SECOND);
+    }
+    for (lab, truth, error) in labs {
+        let estimate = lab.stats.report().hot_keys.requests;
+        assert!((estimate as f64 / truth as f64 - 1.0).abs() < error, "{estimate} for {truth}");
+    }
+}
+
+#[test]
+fn more_threads_than_have_counters_of_their_own_are_counted_and_sampled_alike() {
+    const THREADS: usize = 100;
+    let lab = Lab::at(Level::Full);
+    let (key, series) = (key("a/k@1/x"), lab.series(&key("a/k@1/x")));
+    let all_alive = std::sync::Barrier::new(THREADS);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                all_alive.wait();
+                (0..10_000).for_each(|_| series.begin().hit(&key, SECOND));
+                (0..1_600).for_each(|_| series.put(Place::Memory, 10, 10, None));
+                all_alive.wait();
+            });
+        }
+    });
+    let total = lab.stats.report().total.unwrap();
+    let (hits, memory) = (total.hit_latency.unwrap().samples, &total.tiers[&Place::Memory]);
+    assert_eq!((total.hits, memory.puts, memory.encoded_bytes), (1_000_000, 160_000, 1_600_000));
+    assert!(hits.abs_diff(1_953) < 300, "{hits} of 1,000,000 where 1 in 512 is to be");
+    let sizes = memory.sizes.as_ref().unwrap().samples;
+    assert!(sizes.abs_diff(10_000) < 800, "{sizes} of 160,000 where 1 in 16 is to be");
 }
 
 #[test]
