@@ -22,7 +22,7 @@
 //! one of them changes the mean hit ratio by less than what all together gain.
 
 use super::ghost::Ghost;
-use super::queues::Queues;
+use super::rings::{Rings, Standee};
 use super::{Admission, Arrival, Mark, Marks, Policy, Slot};
 
 const SMALL: usize = 0;
@@ -44,7 +44,7 @@ const NARROWLY: u64 = 20;
 /// Who was not used again while in a small queue leaves first; how small it is follows from who comes back.
 #[derive(Debug)]
 pub struct Balanced {
-    queues: Queues<2>,
+    queues: Rings<2>,
     /// Who left, in a line for each queue; who left the main queue is remembered for a short while.
     ghost: Ghost<2>,
     share: Share,
@@ -57,7 +57,7 @@ pub struct Balanced {
 impl Default for Balanced {
     fn default() -> Self {
         Self {
-            queues: Queues::default(),
+            queues: Rings::default(),
             ghost: Ghost::default(),
             share: Share::START,
             filling: true,
@@ -98,7 +98,7 @@ impl Balanced {
 
     /// All entries as they arrived, with cost per weight in place of the cost.
     pub(super) fn entries(&self) -> impl Iterator<Item = (Slot, u64, u64, f32)> {
-        self.queues.iter().map(|(slot, member)| (slot, member.hash, member.weight, member.density()))
+        self.queues.iter().map(|Standee { slot, hash, weight, density }| (slot, hash, weight, density))
     }
 
     /// Whether an entry that arrives was here, and what that says about the queues.
@@ -118,22 +118,22 @@ impl Balanced {
         }
     }
 
-    /// Who is looked at next when somebody has to leave, and the queue.
+    /// The queue whose first is looked at next when somebody has to leave, unless it is empty and the other one is not.
     #[inline]
-    fn first(&self) -> Option<(usize, Slot)> {
-        let [small, main] = [SMALL, MAIN].map(|queue| Some((queue, self.queues.first(queue)?)));
-        if self.small_is_full() { small.or(main) } else { main.or(small) }
+    fn next_queue(&self) -> usize {
+        if self.small_is_full() { SMALL } else { MAIN }
     }
 
     #[inline]
-    fn leave(&mut self, queue: usize, slot: Slot) {
+    fn leave(&mut self, queue: usize) -> Option<Slot> {
         let (weight, len) = (self.queues.total_weight(), self.queues.len());
-        let member = self.queues.take(slot);
         let (most_weight, most) = match queue {
             SMALL => (weight.saturating_mul(REMEMBERED_TENTHS) / 10, GHOSTS_PER_ENTRY * len),
             _ => (weight / NARROWLY, len),
         };
-        self.ghost.push(queue, member.hash, member.weight, most_weight, most);
+        let (slot, hash, weight) = self.queues.take_first(queue)?;
+        self.ghost.push(queue, hash, weight, most_weight, most);
+        Some(slot)
     }
 
     /// Whether it is the turn of one who proved nothing to go on.
@@ -157,8 +157,10 @@ impl Policy for Balanced {
         };
         self.queues.push(queue, slot, arrival);
         while self.filling && self.small_is_full() {
-            let Some(oldest) = self.queues.first(SMALL) else { break };
-            self.queues.shift(MAIN, oldest);
+            if self.queues.first(SMALL).is_none() {
+                break;
+            }
+            self.queues.move_first(SMALL, MAIN);
         }
         admission
     }
@@ -169,8 +171,11 @@ impl Policy for Balanced {
     }
 
     #[inline]
-    fn prepare(&self, hash: u64) {
+    fn prepare(&self, hash: u64, marks: &impl Marks) {
         self.ghost.prepare(hash);
+        if let Some(first) = self.queues.prepare(self.next_queue(), marks) {
+            self.ghost.prepare(first);
+        }
     }
 
     fn reweigh(&mut self, slot: Slot, arrival: Arrival) {
@@ -178,14 +183,18 @@ impl Policy for Balanced {
     }
 
     fn remove(&mut self, slot: Slot) {
-        self.queues.take(slot);
+        self.queues.remove(slot);
     }
 
     fn evict(&mut self, marks: &impl Marks) -> Option<Slot> {
         self.filling = false;
         // Each turn ends, moves somebody on or takes one use from somebody, and nobody has more than three.
         loop {
-            let (queue, slot) = self.first()?;
+            let next = self.next_queue();
+            let (queue, slot) = match self.queues.first(next) {
+                Some(slot) => (next, slot),
+                None => (MAIN - next, self.queues.first(MAIN - next)?),
+            };
             let mark = marks.mark(slot);
             let uses = mark.count().min(MOST_USES);
             let leaves = match queue {
@@ -193,23 +202,19 @@ impl Policy for Balanced {
                 _ => uses == 0,
             };
             if leaves {
-                self.leave(queue, slot);
-            } else {
-                mark.set_count(if queue == SMALL { 0 } else { uses - 1 });
-                self.queues.shift(MAIN, slot);
+                return self.leave(queue);
             }
-            if let Some(next) = self.queues.look_ahead(queue, marks) {
-                self.ghost.prepare(next.hash);
-            }
-            if leaves {
-                return Some(slot);
+            mark.set_count(if queue == SMALL { 0 } else { uses - 1 });
+            self.queues.move_first(queue, MAIN);
+            if let Some(first) = self.queues.prepare(self.next_queue(), marks) {
+                self.ghost.prepare(first);
             }
         }
     }
 
     fn rank(&self, slot: Slot, mark: &Mark) -> u64 {
         let uses = u64::from(mark.count().min(MOST_USES));
-        uses << 62 | (self.queues.queue_of(slot) as u64) << 61 | self.queues.member(slot).turn()
+        uses << 62 | (self.queues.queue_of(slot) as u64) << 61 | self.queues.turn(slot)
     }
 }
 

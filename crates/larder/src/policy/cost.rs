@@ -28,6 +28,8 @@ pub struct Cost {
 }
 
 #[derive(Debug)]
+#[repr(u8)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each shard, and each hit would go through a box")]
 enum Order {
     Alike(Balanced),
     Different(Gdsf),
@@ -96,10 +98,10 @@ impl Policy for Cost {
     }
 
     #[inline]
-    fn prepare(&self, hash: u64) {
+    fn prepare(&self, hash: u64, marks: &impl Marks) {
         match &self.order {
-            Order::Alike(order) => order.prepare(hash),
-            Order::Different(order) => order.prepare(hash),
+            Order::Alike(order) => order.prepare(hash, marks),
+            Order::Different(order) => order.prepare(hash, marks),
         }
     }
 

@@ -43,6 +43,7 @@ mod mark;
 mod name;
 mod queues;
 mod random;
+mod rings;
 mod s3fifo;
 mod sketch;
 #[cfg(test)]
@@ -108,9 +109,10 @@ pub trait Policy {
     /// Forgets an entry that left for a reason of its own.
     fn remove(&mut self, slot: Slot);
 
-    /// Begins to fetch what the arrival of an entry with this hash will touch. Changes nothing; for speed alone.
-    fn prepare(&self, hash: u64) {
-        let _ = hash;
+    /// Begins to fetch what the arrival of an entry with this hash will touch, and who leaves for it. Changes nothing;
+    /// for speed alone.
+    fn prepare(&self, hash: u64, marks: &impl Marks) {
+        let _ = (hash, marks);
     }
 
     /// Picks who leaves and forgets it, remembering perhaps that it was there. `None` if nobody is left.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a slot stands in at most one queue; a queue's totals are the sums over its members.
 
-use super::{Arrival, Marks, Slot, fetch};
+use super::{Arrival, Slot};
 
 const END: Slot = Slot::MAX;
 
@@ -20,7 +20,6 @@ pub(super) struct Queues<const N: usize> {
 pub(super) struct Member {
     pub hash: u64,
     pub weight: u64,
-    cost: f32,
     standing: Standing,
     before: Slot,
     after: Slot,
@@ -46,11 +45,6 @@ impl Standing {
 }
 
 impl Member {
-    /// Cost per unit of weight.
-    pub(super) fn density(&self) -> f32 {
-        self.cost / self.weight as f32
-    }
-
     /// Higher for who joined its queue later, unless turns began anew in between.
     pub(super) fn turn(&self) -> u64 {
         u64::from(self.standing.0 % Standing::TURNS)
@@ -84,7 +78,6 @@ impl<const N: usize> Queues<N> {
         let member = Member {
             hash: arrival.hash,
             weight: arrival.weight,
-            cost: arrival.cost.max(1) as f32,
             standing: Standing::NOWHERE,
             before: END,
             after: END,
@@ -142,30 +135,17 @@ impl<const N: usize> Queues<N> {
         }
     }
 
-    /// Corrects a member's weight and cost where it stands.
+    /// Corrects a member's weight where it stands.
     pub(super) fn reweigh(&mut self, slot: Slot, arrival: Arrival) {
         let member = &mut self.members[slot as usize];
         let queue = &mut self.queues[member.standing.queue()];
         queue.weight = queue.weight - member.weight + arrival.weight;
         member.weight = arrival.weight;
-        member.cost = arrival.cost.max(1) as f32;
     }
 
     /// Who joined `queue` first of those who are in it.
     pub(super) fn first(&self, queue: usize) -> Option<Slot> {
         Some(self.queues[queue].first).filter(|&slot| slot != END)
-    }
-
-    /// Begins to fetch who comes second in `queue`, after its head has left, and tells who is first: what is known of that
-    /// one is at hand, as it came second before.
-    #[inline]
-    pub(super) fn look_ahead(&self, queue: usize, marks: &impl Marks) -> Option<&Member> {
-        let first = self.members.get(self.queues[queue].first as usize)?;
-        if let Some(second) = self.members.get(first.after as usize) {
-            fetch::soon(Some(second));
-            marks.prepare(first.after);
-        }
-        Some(first)
     }
 
     /// Which queue a slot stands in.
@@ -190,14 +170,5 @@ impl<const N: usize> Queues<N> {
     /// Number of members of all queues.
     pub(super) fn len(&self) -> usize {
         self.queues.iter().map(|queue| queue.len).sum()
-    }
-
-    /// All members, queue by queue in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Member)> {
-        self.queues.iter().flat_map(move |queue| {
-            let standing = |slot: Slot| Some(slot).filter(|&slot| slot != END);
-            std::iter::successors(standing(queue.first), move |&slot| standing(self.member(slot).after))
-                .map(|slot| (slot, self.member(slot)))
-        })
     }
 }

@@ -10,7 +10,7 @@ use super::quota::{AXES, Quota, Taking};
 use super::shard::{Bulk, Newcomer, Replacing, Shard};
 use super::{Cell, Limits, Memory};
 use crate::clock::Instant;
-use crate::policy::Arrival;
+use crate::policy::{Arrival, Slot};
 
 /// An entry heavier than one in this many of a shard's fair share is outsize.
 const OUTSIZE_SHARE: u64 = 8;
@@ -70,7 +70,7 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         let arrival = Arrival { hash, weight: terms.weight.max(1), cost: nanos(terms.cost) };
         let cell = &self.cells[self.home(hash)];
         let mut shard = cell.lock.lock();
-        let Some((slot, _)) = shard.find(hash, &key) else {
+        let Some(slot) = shard.find_to_store(hash, &key) else {
             let newcomer = self.newcomer(key, value, arrival, &terms, now);
             return self.keep_new(cell, shard, newcomer);
         };
@@ -99,9 +99,18 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         shard.prepare(hash);
         let mut gone = Gone::default();
         // Mostly this shard alone can make room.
-        let has_room = !shard.has_quotas()
-            && self.is_light_enough(weight)
-            && self.take_room_at_home(&mut shard, weight, &mut gone);
+        let mut has_room = false;
+        if !shard.has_quotas() && self.is_light_enough(weight) {
+            // Mostly one who leaves makes enough.
+            if let Some(slot) = self.pick_at_home(&mut shard, weight) {
+                if shard.fits_in(slot, weight) {
+                    return self.keep_instead(cell, shard, slot, newcomer);
+                }
+                shard.release_into_slack(slot, &mut gone);
+            }
+            let most = Self::BATCH - gone.len();
+            has_room = self.take_room_at_home(&mut shard, weight, most, &mut gone);
+        }
         if !has_room {
             cell.tell(&shard);
             drop(shard);
@@ -110,6 +119,24 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         shard.insert(newcomer);
         self.free(&mut shard, 0, 0);
         cell.tell(&shard);
+        Put { keeping: Keeping::Kept, gone }
+    }
+
+    /// Stores an entry in the place of one that was picked to leave.
+    #[inline]
+    fn keep_instead(
+        &self,
+        cell: &Cell<K, V>,
+        mut shard: LockGuard<'_, Shard<K, V>>,
+        slot: Slot,
+        newcomer: Newcomer<K, V>,
+    ) -> Put<K, V> {
+        let before = (shard.bytes(), shard.load());
+        let gone = shard.exchange(slot, newcomer).map(Gone::of).unwrap_or_default();
+        self.free(&mut shard, 0, 0);
+        if (shard.bytes(), shard.load()) != before {
+            cell.tell(&shard);
+        }
         Put { keeping: Keeping::Kept, gone }
     }
 

@@ -14,20 +14,29 @@ use super::entry::{Cause, Gone, Refusal};
 use super::keep::{Claim, Short};
 use super::quota::{Group, Taking};
 use super::shard::Shard;
+use crate::policy::Slot;
 
 impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     /// Entries that leave, or are looked at, while a lock is held once.
     pub(super) const BATCH: usize = 64;
 
-    /// Takes room for an entry from what is free and from who leaves this shard, if there is enough.
+    /// Picks who leaves this shard to make room for an entry, if there is none and the shard should give some.
     #[inline]
+    pub(super) fn pick_at_home(&self, shard: &mut Shard<K, V>, weight: u64) -> Option<Slot> {
+        self.draw(shard, weight, 1);
+        let has_room = shard.slack_bytes >= weight && shard.slack_entries >= 1;
+        if has_room || !self.has_fair_share(shard) { None } else { shard.pick() }
+    }
+
+    /// Takes room for an entry from what is free and from who leaves this shard, if there is enough after `most` have left.
     pub(super) fn take_room_at_home(
         &self,
         shard: &mut Shard<K, V>,
         weight: u64,
+        most: usize,
         gone: &mut Gone<K, V>,
     ) -> bool {
-        for _ in 0..Self::BATCH {
+        for _ in 0..most {
             self.draw(shard, weight, 1);
             if shard.slack_bytes >= weight && shard.slack_entries >= 1 {
                 shard.slack_bytes -= weight;
@@ -37,10 +46,8 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
             if !self.has_fair_share(shard) {
                 return false;
             }
-            let Some(departed) = shard.evict(Cause::Capacity) else { return false };
-            shard.slack_bytes += departed.weight;
-            shard.slack_entries += 1;
-            gone.push(departed);
+            let Some(slot) = shard.pick() else { return false };
+            shard.release_into_slack(slot, gone);
         }
         false
     }
@@ -54,7 +61,7 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     ) -> Option<Short> {
         shard.slack_bytes += mem::take(&mut claim.bytes);
         shard.slack_entries += mem::take(&mut claim.entries);
-        if self.take_room_at_home(shard, claim.weight, gone) {
+        if self.take_room_at_home(shard, claim.weight, Self::BATCH, gone) {
             (claim.bytes, claim.entries) = (claim.weight, 1);
             return None;
         }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use hashbrown::HashTable;
 
-use super::entry::{Cause, Departed, Seen, Times, Timing};
+use super::entry::{Cause, Departed, Gone, Seen, Times, Timing};
 use super::quota::{AXES, Members, Quota, Usage};
 use crate::clock::Instant;
 use crate::policy::{AnyPolicy, Arrival, Mark, Marks, Policy, PolicyName, Random, Slot, fetch};
@@ -45,7 +45,8 @@ pub(super) struct Shard<K, V> {
     pub(super) slack_entries: u64,
 }
 
-/// What a hit needs, in one place.
+/// What a hit needs, in one place: if it is small, on one cache line.
+#[repr(align(32))]
 pub(super) struct Entry<K, V> {
     key: K,
     pub(super) value: V,
@@ -171,6 +172,20 @@ impl<K, V> Shard<K, V> {
         Some((slot, self.entries.get(slot)?))
     }
 
+    /// The slot of a key, for whoever looks at the facts next: begins to fetch them.
+    #[inline]
+    pub(super) fn find_to_store(&self, hash: u64, key: &K) -> Option<Slot>
+    where
+        K: Eq,
+    {
+        let is_it = |&slot: &Slot| {
+            // With the entry, so that both are waited for at once.
+            fetch::soon(self.entries.facts.get(slot as usize));
+            self.entries.get(slot).is_some_and(|entry| entry.key == *key)
+        };
+        self.table.find(hash, is_it).copied()
+    }
+
     #[inline]
     pub(super) fn hit(&self, entry: &Entry<K, V>, hash: u64) {
         self.policy.hit(&entry.mark, hash);
@@ -218,11 +233,10 @@ impl<K, V> Shard<K, V> {
     /// Begins to fetch what storing an entry will touch.
     #[inline]
     pub(super) fn prepare(&self, hash: u64) {
-        self.policy.prepare(hash);
+        self.policy.prepare(hash, &self.entries);
     }
 
     /// Stores an entry whose key is not here, for which room and quotas have been taken.
-    #[inline(always)]
     pub(super) fn insert(&mut self, newcomer: Newcomer<K, V>) {
         let Newcomer { key, value, arrival, groups, times, bulk } = newcomer;
         let Arrival { hash, weight, cost } = arrival;
@@ -331,10 +345,65 @@ impl<K, V> Shard<K, V> {
     }
 
     /// Makes the entry leave that the policy picks.
-    #[inline(always)]
     pub(super) fn evict(&mut self, cause: Cause) -> Option<Departed<K, V>> {
-        let slot = self.policy.evict(&self.entries)?;
+        let slot = self.pick()?;
         self.release(slot, cause)
+    }
+
+    /// The slot of the entry that has to leave next. The policy has forgotten it: it has to be exchanged or released.
+    #[inline]
+    pub(super) fn pick(&mut self) -> Option<Slot> {
+        self.policy.evict(&self.entries)
+    }
+
+    /// Whether there is room for an entry once the one in a slot has left.
+    #[inline]
+    pub(super) fn fits_in(&self, slot: Slot, weight: u64) -> bool {
+        self.slack_bytes + self.entries.facts[slot as usize].weight >= weight
+    }
+
+    /// Makes an entry leave that was picked, and keeps its room as slack.
+    pub(super) fn release_into_slack(&mut self, slot: Slot, gone: &mut Gone<K, V>) {
+        if let Some(departed) = self.release(slot, Cause::Capacity) {
+            self.slack_bytes += departed.weight;
+            self.slack_entries += 1;
+            gone.push(departed);
+        }
+    }
+
+    /// Puts an entry whose key is not here in the place of one that was picked and fits in: the same as releasing that one
+    /// and inserting the other, where no group has a quota, and without counting down what is counted up again.
+    #[inline]
+    pub(super) fn exchange(&mut self, slot: Slot, newcomer: Newcomer<K, V>) -> Option<Departed<K, V>> {
+        let Newcomer { key, value, arrival, groups, times, bulk } = newcomer;
+        let Arrival { hash, weight, cost } = arrival;
+        let facts = Facts { hash, weight, cost: cost as f32, groups, bulk };
+        let old = mem::replace(&mut self.entries.facts[slot as usize], facts);
+        if let Ok(found) = self.table.find_entry(old.hash, |&other| other == slot) {
+            found.remove();
+        }
+        let facts = &self.entries.facts;
+        self.table.insert_unique(hash, slot, |&slot| facts[slot as usize].hash);
+        let mark = Mark::default();
+        self.policy.insert(slot, &mark, arrival);
+        let entry = Entry { key, value, mark, timing: times.timing() };
+        let left = self.entries.hot[slot as usize].replace(entry)?;
+        self.slack_bytes = self.slack_bytes + old.weight - weight;
+        if (old.weight, old.bulk) != (weight, bulk) {
+            self.subtract(old.weight, old.bulk);
+            self.add(weight, bulk);
+        }
+        self.timed -= usize::from(left.timing == Timing::Timed);
+        self.time(slot, times);
+        for axis in AXES {
+            if (old.groups[axis], old.weight) != (groups[axis], weight) {
+                self.part(axis, old.groups[axis], slot, old.weight);
+                self.join(axis, groups[axis], slot, weight);
+            }
+        }
+        let Entry { key, value, .. } = left;
+        let [scope, kind] = old.groups;
+        Some(Departed { key, value, weight: old.weight, scope, kind, cause: Cause::Capacity })
     }
 
     /// Makes an entry of a group with a quota leave: of a few members, the one that the policy ranks lowest.
@@ -370,7 +439,6 @@ impl<K, V> Shard<K, V> {
     }
 
     /// Forgets an entry that the policy has forgotten. Its quotas get back what it took; its room is the caller's.
-    #[inline(always)]
     fn release(&mut self, slot: Slot, cause: Cause) -> Option<Departed<K, V>> {
         let Entry { key, value, timing, .. } = self.entries.hot[slot as usize].take()?;
         let Facts { hash, weight, groups: [scope, kind], bulk, .. } = self.entries.facts[slot as usize];
