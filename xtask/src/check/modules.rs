@@ -9,7 +9,7 @@ use crate::workspace::Workspace;
 
 /// A module may mention those before it.
 const ORDER: &[&str] = &[
-    "clock", "sync", "error", "key", "entry", "stats", "policy", "config", "tier", "source", "query",
+    "clock", "sync", "error", "glob", "key", "entry", "stats", "policy", "config", "tier", "source", "query",
     "engine", "predict", "testing",
 ];
 

@@ -29,7 +29,10 @@ pub struct Cost {
 
 #[derive(Debug)]
 #[repr(u8)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each shard, and each hit would go through a box")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each shard, and each hit would go through a box"
+)]
 enum Order {
     Alike(Balanced),
     Different(Gdsf),

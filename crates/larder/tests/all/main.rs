@@ -6,6 +6,7 @@ mod asking;
 mod config;
 mod disk;
 mod events;
+mod exporting;
 mod invalidating;
 mod keeping;
 mod limits;
