@@ -5,9 +5,9 @@
 use globset::{ErrorKind, Glob, GlobBuilder};
 
 /// How many bytes a glob may have.
-pub const MAX_BYTES: usize = 16 << 10;
+const MAX_BYTES: usize = 16 << 10;
 /// How deep braces may be nested in each other.
-pub const MAX_DEPTH: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 /// Why a text is no glob.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
