@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::look::{Place, Sight, Wanted};
-use super::observe::{Name, View, as_look, failed, finished, root_of, seen_as};
+use super::observe::{Name, View, as_look, failed, find_scanned, finished, root_of, seen_as};
 use super::outside::LookError;
 use super::slots::Slot;
 use crate::query::{Fingerprint, Observation, Source};
@@ -93,7 +93,7 @@ impl View {
         from: usize,
     ) -> Option<(Option<&'a str>, Arc<[u32]>)> {
         let mut root = None;
-        let mut wanted = Vec::with_capacity(observations.len() - from);
+        let (mut wanted, mut scans) = (Vec::new(), self.scans());
         for (at, Observation { source, fingerprint, .. }) in observations.iter().enumerate().skip(from) {
             if let Source::Variable(name) = source {
                 if Fingerprint::of_variable(name, self.variable(name)) != *fingerprint {
@@ -105,7 +105,7 @@ impl View {
             if *root.get_or_insert(path.root()) != path.root() {
                 return None;
             }
-            match self.scanned(looked, path) {
+            match find_scanned(&mut scans, looked, path) {
                 Some((known, _)) if known != *fingerprint => return None,
                 Some(_) => {}
                 None => wanted.push(at as u32),

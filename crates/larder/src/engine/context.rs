@@ -134,7 +134,7 @@ impl Context {
         let patterns = patterns.into_iter().map(Into::into).collect();
         let seen = self.see(Source::Glob(patterns)).await?;
         Ok(match &seen.detail {
-            Detail::Paths(paths) => Arc::clone(paths),
+            Detail::Paths(selected) => Arc::clone(selected.paths()),
             _ => Arc::default(),
         })
     }

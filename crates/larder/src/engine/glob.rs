@@ -14,7 +14,7 @@ use super::observe::{Detail, Name, Scanned, Seen, View};
 use super::outside::LookError;
 use super::tables::id_of;
 use crate::key::Canonical;
-use crate::query::{Fingerprint, NotBelowRoot, RootPath, split_root};
+use crate::query::{Fingerprint, NotBelowRoot, RootPath, joined, split_root};
 use crate::source::{EntryKind, FileSet, Snapshot, Vigil};
 
 impl View {
@@ -41,23 +41,20 @@ impl View {
         let (scan, vigil, mark) = scan.await?;
         self.count(&scan.counts);
         // What an unchanged snapshot selects is known from the last time.
+        let of_scan = || Arc::new(Selected::of(&scan.snapshot, name.clone()));
         let known = kept.as_ref().filter(|_| !scan.is_new()).map(|entry| &entry.value.selected);
-        let known = known.map(|known| known.get_or_init(|| Selected::of(&scan.snapshot, name.as_deref())));
-        let selected = match known.filter(|known| known.root == name) {
-            Some(known) => known.clone(),
-            None => Selected::of(&scan.snapshot, name.as_deref()),
-        };
+        let known = known.map(|known| known.get_or_init(of_scan));
+        let selected = known.filter(|known| known.root == name).map_or_else(of_scan, Arc::clone);
         if scan.is_new() {
             let took = self.snapshots.larder.clock().now().since(began);
             let kept = KeptSnapshot {
                 snapshot: Arc::clone(&scan.snapshot),
-                selected: OnceLock::from(selected.clone()),
+                selected: OnceLock::from(Arc::clone(&selected)),
             };
             self.snapshots.put(&key, kept, took).await;
         }
         self.note_scan(Scanned { root: name, snapshot: scan.snapshot, mark, last: 0 });
-        let Selected { paths, fingerprint, .. } = selected;
-        Ok((Seen { fingerprint, detail: Detail::Paths(paths) }, vigil))
+        Ok((Seen { fingerprint: selected.fingerprint, detail: Detail::Paths(selected) }, vigil))
     }
 }
 
@@ -79,31 +76,45 @@ pub(super) fn below_one_root(patterns: &[Box<str>]) -> Result<(Name, Vec<String>
 }
 
 /// The files that are in a snapshot.
-#[derive(Clone)]
-struct Selected {
+#[derive(Debug)]
+pub(super) struct Selected {
+    snapshot: Arc<Snapshot>,
     /// The name of the root that they are spelled below.
     root: Name,
-    paths: Arc<[RootPath]>,
     fingerprint: Fingerprint,
+    /// Made when somebody asks for them: whoever verifies does not.
+    paths: OnceLock<Arc<[RootPath]>>,
 }
 
 impl Selected {
-    fn of(snapshot: &Snapshot, root: Option<&str>) -> Self {
-        let is_file = |kind| matches!(kind, EntryKind::File(_) | EntryKind::LinkedFile(_));
-        let files = snapshot.entries().filter(|entry| is_file(entry.kind));
-        // A path that a snapshot has is below the root.
-        let paths: Arc<[RootPath]> =
-            files.filter_map(|entry| RootPath::join(root, entry.path).ok()).collect();
-        let fingerprint = Fingerprint::of_paths(&paths);
-        Self { root: root.map(Box::from), paths, fingerprint }
+    fn of(snapshot: &Arc<Snapshot>, root: Name) -> Self {
+        let spelled = files(snapshot).map(|below| joined(root.as_deref(), below));
+        let fingerprint = Fingerprint::of_paths(spelled);
+        Self { snapshot: Arc::clone(snapshot), root, fingerprint, paths: OnceLock::new() }
     }
+
+    /// Their paths, sorted.
+    pub(super) fn paths(&self) -> &Arc<[RootPath]> {
+        self.paths.get_or_init(|| {
+            // A path that a snapshot has is below the root.
+            let paths =
+                files(&self.snapshot).filter_map(|below| RootPath::join(self.root.as_deref(), below).ok());
+            paths.collect()
+        })
+    }
+}
+
+/// The paths of files in a snapshot, below its root.
+fn files(snapshot: &Snapshot) -> impl Iterator<Item = &Path> {
+    let is_file = |kind| matches!(kind, EntryKind::File(_) | EntryKind::LinkedFile(_));
+    snapshot.entries().filter(move |entry| is_file(entry.kind)).map(|entry| entry.path)
 }
 
 /// A snapshot as it is kept, so that a glob reads no file that an earlier one read. It decides no answer.
 pub(super) struct KeptSnapshot {
     snapshot: Arc<Snapshot>,
     /// Worked out when it is asked for first.
-    selected: OnceLock<Selected>,
+    selected: OnceLock<Arc<Selected>>,
 }
 
 impl Serialize for KeptSnapshot {

@@ -11,14 +11,14 @@ use std::num::NonZero;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinError;
 
 use super::Kind;
 use super::carry::Carry;
 use super::contents::no_content;
-use super::glob::{KeptSnapshot, below_one_root};
+use super::glob::{KeptSnapshot, Selected, below_one_root};
 use super::look::{Place, Sight, Wanted, find_tool};
 use super::outside::{LookError, Outside, Tool};
 use super::slots::Slots;
@@ -43,7 +43,7 @@ pub(super) enum Detail {
     Content(Mutex<Weak<[u8]>>),
     /// Names, if they were read.
     Listing(Mutex<Option<Arc<[Listed]>>>),
-    Paths(Arc<[RootPath]>),
+    Paths(Arc<Selected>),
     Tool(Arc<Tool>),
 }
 
@@ -216,15 +216,12 @@ impl View {
 
     /// What a scan of this session has found out about a file.
     pub(super) fn scanned(&self, looked: Looked, path: &RootPath) -> Option<(Fingerprint, Option<Mark>)> {
-        if looked == Looked::Listing {
-            return None;
-        }
-        let mut scans = self.scans.lock();
-        let mut scans = scans.iter_mut().filter(|scan| scan.root.as_deref() == path.root());
-        scans.find_map(|scan| match scan.snapshot.get_after(&mut scan.last, path.below())?.kind {
-            EntryKind::File(digest) => Some((Fingerprint::Is(digest), scan.mark)),
-            _ => None,
-        })
+        find_scanned(&mut self.scans(), looked, path)
+    }
+
+    /// What this session has scanned.
+    pub(super) fn scans(&self) -> MutexGuard<'_, Vec<Scanned>> {
+        self.scans.lock()
     }
 
     /// What is seen of a source now, whatever the session has seen.
@@ -294,6 +291,22 @@ impl View {
         let _permit = self.permits.acquire().await.expect("nobody closes it");
         finished(tokio::task::spawn_blocking(look).await).map_err(failed)
     }
+}
+
+/// What scans have found out about a file.
+pub(super) fn find_scanned(
+    scans: &mut [Scanned],
+    looked: Looked,
+    path: &RootPath,
+) -> Option<(Fingerprint, Option<Mark>)> {
+    if looked == Looked::Listing {
+        return None;
+    }
+    let mut scans = scans.iter_mut().filter(|scan| scan.root.as_deref() == path.root());
+    scans.find_map(|scan| match scan.snapshot.get_after(&mut scan.last, path.below())?.kind {
+        EntryKind::File(digest) => Some((Fingerprint::Is(digest), scan.mark)),
+        _ => None,
+    })
 }
 
 /// What a blocking look came to. A panic in it comes through.

@@ -6,8 +6,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use super::RootPath;
 use crate::key::Digest;
 
 /// Stands for the state of a source: equal fingerprints of one source mean that an observer saw the same.
@@ -67,10 +67,10 @@ impl Fingerprint {
         said.finish()
     }
 
-    /// Of the paths that a glob matches, which are sorted.
-    pub(crate) fn of_paths(paths: &[RootPath]) -> Self {
+    /// Of the paths that a glob matches, which are sorted, as [`RootPath`](super::RootPath)s spell them.
+    pub(crate) fn of_paths<P: AsRef<Path>>(paths: impl Iterator<Item = P>) -> Self {
         let mut said = Said::new("larder paths 1");
-        paths.iter().for_each(|path| said.part(path.as_path().as_os_str().as_bytes()));
+        paths.for_each(|path| said.part(path.as_ref().as_os_str().as_bytes()));
         said.finish()
     }
 }
@@ -111,10 +111,7 @@ mod tests {
     #[test]
     fn each_part_of_what_was_seen_counts() {
         let listed = |name: &str, kind| Listed { name: name.into(), kind };
-        let paths = |paths: &[&str]| {
-            let paths: Vec<RootPath> = paths.iter().map(|path| RootPath::new(path).unwrap()).collect();
-            Fingerprint::of_paths(&paths)
-        };
+        let paths = |paths: &[&str]| Fingerprint::of_paths(paths.iter());
         let all = [
             Fingerprint::Absent,
             Fingerprint::Is(Digest::of(b"")),
@@ -140,7 +137,7 @@ mod tests {
     fn fingerprints_are_these_forever() {
         let variable = Fingerprint::of_variable("LANG", Some(OsStr::new("C")));
         let listing = Fingerprint::of_listing(&[Listed { name: "a".into(), kind: ListedKind::Link }]);
-        let paths = Fingerprint::of_paths(&[RootPath::new("a/b").unwrap()]);
+        let paths = Fingerprint::of_paths(["a/b"].iter());
         assert_eq!(
             [variable, listing, paths].map(|one| one.to_string()),
             ["dace1f44447b", "ad2577f6d1f0", "a8cbe77d268a"]

@@ -15,7 +15,7 @@ mod why;
 pub use explanation::{Because, Difference, ExplainedOutcome, ExplainedQuery, Explanation, Observed, State};
 pub use fingerprint::{Fingerprint, Listed, ListedKind};
 pub use path::{BadRootName, NotBelowRoot, RootPath};
-pub(crate) use path::{root_name, split as split_root};
+pub(crate) use path::{joined, root_name, split as split_root};
 pub use source::{Question, Source};
 pub(crate) use source::{observes_much, tag_of_key};
 pub use trace::MAX_TRACES;

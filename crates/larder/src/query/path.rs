@@ -3,6 +3,8 @@
 //! Invariant: a [`RootPath`] names no directory of one machine and has no `.`, no `..` and no empty component, so
 //! that it means the same in every clone, and one thing below a root has one spelling.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -20,8 +22,13 @@ const MAX_NAME: usize = 64;
 /// Below the main root it is relative, and empty for the root itself. Below a root with a name it is spelled
 /// `/@NAME/PATH`, which can't be confused with the former, nor with a path that exists: absolute ones are refused.
 /// Where the roots are is no part of it.
-#[derive(Clone, Eq, PartialOrd, Ord)]
-pub struct RootPath(Arc<Path>);
+#[derive(Clone)]
+pub struct RootPath {
+    /// What it is spelled in, alone or among others: those that are read back together share one allocation.
+    text: Arc<[u8]>,
+    start: u32,
+    len: u32,
+}
 
 /// The path is absolute, has `..` in it, or begins with a root's name that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +45,7 @@ impl RootPath {
     pub fn new(path: impl AsRef<Path>) -> Result<Self, NotBelowRoot> {
         let path = path.as_ref();
         if is_plain(path.as_os_str().as_bytes()) {
-            return Ok(Self(path.into()));
+            return Self::spelled(path);
         }
         let not_below = || NotBelowRoot(path.to_owned());
         let (name, rest) = split(path).ok_or_else(not_below)?;
@@ -53,22 +60,45 @@ impl RootPath {
                 Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Err(not_below()),
             }
         }
-        Ok(Self(below.into()))
+        Self::spelled(&below)
+    }
+
+    /// A path that is spelled as it should be.
+    fn spelled(path: &Path) -> Result<Self, NotBelowRoot> {
+        let text = path.as_os_str().as_bytes();
+        let len = u32::try_from(text.len()).map_err(|_| NotBelowRoot(path.to_owned()))?;
+        Ok(Self { text: text.into(), start: 0, len })
+    }
+
+    /// The path that stands in `text` from `start` on, without an allocation where it is below the main root. As long
+    /// as somebody has it, so is the whole text. `None` if it is not well formed.
+    pub(super) fn within(text: &Arc<[u8]>, start: usize, len: usize) -> Option<Self> {
+        let path = text.get(start..start.checked_add(len)?)?;
+        if !is_plain(path) {
+            return Self::new(OsStr::from_bytes(path)).ok();
+        }
+        let (start, len) = (u32::try_from(start).ok()?, u32::try_from(len).ok()?);
+        Some(Self { text: Arc::clone(text), start, len })
+    }
+
+    /// The bytes that it is spelled with.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.text[self.start as usize..][..self.len as usize]
     }
 
     /// The path as it is spelled: it may be given wherever a path below a root is asked for.
     pub fn as_path(&self) -> &Path {
-        &self.0
+        Path::new(OsStr::from_bytes(self.as_bytes()))
     }
 
     /// The name of the root that it is below; `None` for the main root.
     pub fn root(&self) -> Option<&str> {
-        split(&self.0).and_then(|(name, _)| name)
+        split(self.as_path()).and_then(|(name, _)| name)
     }
 
     /// The path below that root, relative.
     pub fn below(&self) -> &Path {
-        split(&self.0).map_or(&self.0, |(_, below)| below)
+        split(self.as_path()).map_or(self.as_path(), |(_, below)| below)
     }
 
     /// The path where its root is the directory `root`.
@@ -80,10 +110,7 @@ impl RootPath {
 
     /// A path below a root, of which it is known that it is well formed.
     pub(crate) fn join(root: Option<&str>, below: &Path) -> Result<Self, NotBelowRoot> {
-        match root {
-            None => Self::new(below),
-            Some(name) => Self::new(prefix(name).join(below)),
-        }
+        Self::new(joined(root, below))
     }
 }
 
@@ -98,7 +125,13 @@ pub(crate) fn root_name(name: &str) -> Result<Box<str>, BadRootName> {
 
 /// The name of the root that a path or a pattern begins with, and the rest of it. `None` if that name is no name.
 pub(crate) fn split(path: &Path) -> Option<(Option<&str>, &Path)> {
-    let Some(named) = path.as_os_str().as_bytes().strip_prefix(NAMED) else { return Some((None, path)) };
+    match path.as_os_str().as_bytes().strip_prefix(NAMED) {
+        None => Some((None, path)),
+        Some(named) => split_named(named),
+    }
+}
+
+fn split_named(named: &[u8]) -> Option<(Option<&str>, &Path)> {
     let end = named.iter().position(|&byte| byte == b'/').unwrap_or(named.len());
     let name = std::str::from_utf8(&named[..end]).ok().filter(|name| root_name(name).is_ok())?;
     let mut rest = &named[end..];
@@ -114,6 +147,11 @@ fn is_plain(path: &[u8]) -> bool {
     path.is_empty() || path.split(|&byte| byte == b'/').all(is_name)
 }
 
+/// How a path below a root, of which it is known that it is well formed, is spelled.
+pub(crate) fn joined<'p>(root: Option<&str>, below: &'p Path) -> Cow<'p, Path> {
+    root.map_or(Cow::Borrowed(below), |name| Cow::Owned(prefix(name).join(below)))
+}
+
 fn prefix(name: &str) -> PathBuf {
     PathBuf::from(format!("/@{name}"))
 }
@@ -121,25 +159,40 @@ fn prefix(name: &str) -> PathBuf {
 /// By its bytes: as it has one spelling, that says the same as component by component, and is quicker.
 impl PartialEq for RootPath {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_os_str() == other.0.as_os_str()
+        self.as_bytes() == other.as_bytes()
     }
 }
 
+impl Eq for RootPath {}
+
 impl Hash for RootPath {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.as_os_str().hash(state);
+        self.as_bytes().hash(state);
+    }
+}
+
+/// Component by component, as paths are.
+impl Ord for RootPath {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_path().cmp(other.as_path())
+    }
+}
+
+impl PartialOrd for RootPath {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
 impl AsRef<Path> for RootPath {
     fn as_ref(&self) -> &Path {
-        &self.0
+        self.as_path()
     }
 }
 
 impl fmt::Display for RootPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.as_os_str().is_empty() { f.write_str(".") } else { self.0.display().fmt(f) }
+        if self.len == 0 { f.write_str(".") } else { self.as_path().display().fmt(f) }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The previous snapshot as a walk uses it: found by path, and each row noted as still right or replaced.
 
 use std::hash::BuildHasher;
-use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -94,10 +93,12 @@ impl<'a> Previous<'a> {
         Some((row.path.of(arena), row.form))
     }
 
-    /// How many rows there are in the directory whose path is `prefix`, which has a slash at its end, and below.
-    pub(super) fn count_below(&self, prefix: &[u8]) -> usize {
-        self.snapshot
-            .map_or(0, |snapshot| below(&snapshot.rows, |row| row.path.of(&snapshot.arena), prefix).len())
+    /// Whether there are more than `count` rows in the directory whose path is `prefix`, which has a slash at its end,
+    /// and below.
+    pub(super) fn has_more_below(&self, prefix: &[u8], count: usize) -> bool {
+        let Some(Snapshot { arena, rows, .. }) = self.snapshot else { return false };
+        let from = rows.partition_point(|row| row.path.of(arena) < prefix);
+        rows.get(from + count).is_some_and(|row| row.path.of(arena).starts_with(prefix))
     }
 
     /// The rows right in the directory whose path is `prefix`, which has a slash at its end or is empty.
@@ -212,19 +213,11 @@ impl<'a> Previous<'a> {
     }
 }
 
-/// Those of `all`, which are sorted by path, whose path begins with `prefix`.
-fn below<'p, T>(all: &[T], path: impl Fn(&T) -> &'p [u8], prefix: &[u8]) -> Range<usize> {
-    let from = all.partition_point(|one| path(one) < prefix);
-    let len = all[from..].partition_point(|one| path(one).starts_with(prefix));
-    from..from + len
-}
-
-/// Those of `all` right in a directory. What lies deeper is leapt over.
+/// Those of `all`, which are sorted by path, right in a directory. What lies deeper is leapt over.
 fn right_in<'p, T>(all: &[T], path: impl Fn(&T) -> &'p [u8], prefix: &[u8]) -> Vec<u32> {
-    let Range { start, end } = below(all, &path, prefix);
-    let (mut found, mut at) = (Vec::new(), start);
-    while at < end {
-        let whole = path(&all[at]);
+    let mut found = Vec::new();
+    let mut at = all.partition_point(|one| path(one) < prefix);
+    while let Some(whole) = all.get(at).map(&path).filter(|path| path.starts_with(prefix)) {
         match whole[prefix.len()..].iter().position(|&byte| byte == b'/') {
             None => {
                 found.push(at as u32);
@@ -232,7 +225,7 @@ fn right_in<'p, T>(all: &[T], path: impl Fn(&T) -> &'p [u8], prefix: &[u8]) -> V
             }
             Some(slash) => {
                 let deeper = &whole[..=prefix.len() + slash];
-                at += all[at..end].partition_point(|one| path(one).starts_with(deeper));
+                at += all[at..].partition_point(|one| path(one).starts_with(deeper));
             }
         }
     }

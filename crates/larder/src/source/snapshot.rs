@@ -203,11 +203,15 @@ impl Snapshot {
         let is_at = |at: usize| self.rows.get(at).is_some_and(|row| row.path.of(&self.arena) == bytes);
         let next = *last + 1;
         // The first row of a path is the link itself, where a link leads to a file.
-        *last = match is_at(next) && !is_at(*last) {
-            true => next,
-            false => self.rows.partition_point(|row| row.path.of(&self.arena) < bytes),
-        };
-        self.rows.get(*last).filter(|_| is_at(*last)).map(|row| self.entry(row))
+        if is_at(next) && !is_at(*last) {
+            *last = next;
+        } else {
+            *last = self.rows.partition_point(|row| row.path.of(&self.arena) < bytes);
+            if !is_at(*last) {
+                return None;
+            }
+        }
+        Some(self.entry(&self.rows[*last]))
     }
 
     /// The directories that were looked into, in order; the root's path is empty.

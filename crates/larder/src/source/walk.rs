@@ -513,7 +513,7 @@ impl<'a> Walk<'a> {
         let (mut anchor, mut anchored) = (Arc::clone(&parent.anchor), parent.anchored);
         let names_on_the_way = 1 + path[anchored..].iter().filter(|&&byte| byte == b'/').count();
         path.push(b'/');
-        if self.previous.count_below(&path) * names_on_the_way > WORTH_OPENING {
+        if self.previous.has_more_below(&path, WORTH_OPENING / names_on_the_way) {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             // One that may be gone through but not listed serves as well from further up.
             if let Ok(file) = openat(&parent.anchor, &*relative, flags, Mode::empty()) {
