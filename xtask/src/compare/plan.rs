@@ -13,8 +13,11 @@ use anyhow::{Context, Result, ensure};
 use super::measure::{Series, run};
 use super::{SETTLING, goal};
 
-/// How many roles the sets have: a usual one and a large one.
-const ROLES: [usize; 2] = [20, 100];
+/// How many roles the sets have: a usual one, a large one and a very large one.
+const ROLES: [usize; 3] = [20, 100, 400];
+/// From so many roles on, a round takes half a minute, so that there are fewer.
+const MANY_ROLES: usize = 400;
+const FEW_ROUNDS: usize = 3;
 /// Each role has so many tasks, each play so many roles, and all plays together so many hosts.
 const TASKS: usize = 50;
 const ROLES_A_PLAY: usize = 4;
@@ -167,6 +170,7 @@ fn said(command: &mut Command) -> Result<Vec<u8>> {
 pub(super) fn compare(larder: &Path, ansible: &Path, root: &Path, rounds: usize) -> Result<()> {
     ROLES.iter().try_for_each(|&roles| {
         let root = root.join(format!("{roles}-roles"));
+        let rounds = if roles >= MANY_ROLES { rounds.min(FEW_ROUNDS) } else { rounds };
         compare_one(larder, ansible, &root, roles, rounds)
     })
 }
@@ -201,7 +205,10 @@ fn compare_one(larder: &Path, ansible: &Path, root: &Path, roles: usize, rounds:
     stats.sort_by(f64::total_cmp);
     let floor = start.median() + stats[stats.len() / 2];
     let tasks = roles * TASKS;
-    println!("\nplan: {tasks} tasks of {roles} roles in {} files for {HOSTS} hosts", files.len());
+    println!(
+        "\nplan: {tasks} tasks of {roles} roles in {} files for {HOSTS} hosts, {rounds} rounds",
+        files.len()
+    );
     println!("  ansible-playbook {}", judge.against(judge.median()));
     let rows = [("fresh", &fresh), ("cached", &cached), ("one task edited", &edited)];
     for (what, series) in rows {
