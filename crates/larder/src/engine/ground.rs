@@ -248,9 +248,7 @@ impl Session {
         // Globs first, as they look at many files; then what lies in one directory next to each other.
         observations.sort_by_cached_key(|seen| match &seen.source {
             Source::Glob(patterns) => (0, patterns.join("\n").into_bytes()),
-            Source::File(path) | Source::Listing(path) => {
-                (1, path.as_path().as_os_str().as_encoded_bytes().to_vec())
-            }
+            Source::File(path) | Source::Listing(path) => (1, path.as_bytes().to_vec()),
             other => (2, other.to_string().into_bytes()),
         });
         Some((observations, kinds.into_iter().collect()))

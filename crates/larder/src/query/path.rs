@@ -244,4 +244,20 @@ mod tests {
         assert_eq!(parts("/@x"), (Some("x".into()), "".into(), "/here".into()));
         assert_eq!(parts(""), (None, "".into(), "/here".into()));
     }
+
+    #[test]
+    fn paths_that_share_a_text_are_those_that_stand_alone_and_none_leads_out_of_it() {
+        let text: Arc<[u8]> = (*b"a/b/@roles/c../d").into();
+        let within = |start, len| RootPath::within(&text, start, len);
+        for (start, len, spelled) in
+            [(0, 3, "a/b"), (2, 1, "b"), (3, 9, "/@roles/c"), (7, 0, ""), (12, 0, "")]
+        {
+            let (shared, alone) = (within(start, len).unwrap(), RootPath::new(spelled).unwrap());
+            assert_eq!((&shared, shared.root(), shared.below()), (&alone, alone.root(), alone.below()));
+            assert_eq!(shared.cmp(&alone), Ordering::Equal);
+        }
+        for (start, len) in [(12, 4), (12, 2), (1, 3), (15, 2), (17, 0), (1, usize::MAX)] {
+            assert_eq!(within(start, len), None, "{len} from {start}");
+        }
+    }
 }

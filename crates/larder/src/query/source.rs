@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use super::RootPath;
@@ -34,8 +33,8 @@ impl Source {
     pub fn tag(&self) -> String {
         let parts = |sort: &str, parts: &[&[u8]]| tag(sort, parts);
         match self {
-            Self::File(path) => parts("file", &[path.as_path().as_os_str().as_bytes()]),
-            Self::Listing(path) => parts("listing", &[path.as_path().as_os_str().as_bytes()]),
+            Self::File(path) => parts("file", &[path.as_bytes()]),
+            Self::Listing(path) => parts("listing", &[path.as_bytes()]),
             Self::Glob(patterns) => {
                 let patterns: Vec<&[u8]> = patterns.iter().map(|pattern| pattern.as_bytes()).collect();
                 parts("glob", &patterns)
