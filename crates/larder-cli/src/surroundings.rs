@@ -70,9 +70,8 @@ pub(crate) fn s3_options(home: Option<&Path>) -> S3Options {
     let below_home = |name| home.map(|home| home.join(".aws").join(name));
     let credentials = path("AWS_SHARED_CREDENTIALS_FILE").or_else(|| below_home("credentials"));
     let config = path("AWS_CONFIG_FILE").or_else(|| below_home("config"));
-    let files = credentials
-        .zip(config)
-        .filter(|(credentials, config)| chosen.is_some() || credentials.exists() || config.exists());
+    let (credentials, config) = (credentials.unwrap_or_default(), config.unwrap_or_default());
+    let is_profile = chosen.is_some() || credentials.exists() || config.exists();
     let token = secret("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(ContainerToken::Value);
     let token = path("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").map(ContainerToken::File).or(token);
     let container =
@@ -89,7 +88,7 @@ pub(crate) fn s3_options(home: Option<&Path>) -> S3Options {
             role,
             session: variable(&["AWS_ROLE_SESSION_NAME"]),
         }),
-        profile: files.map(|(credentials, config)| Profile {
+        profile: is_profile.then(|| Profile {
             is_chosen: chosen.is_some(),
             name: chosen.unwrap_or_else(|| "default".to_owned()),
             credentials,

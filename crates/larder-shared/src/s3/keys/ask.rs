@@ -106,8 +106,8 @@ pub(super) async fn read(path: &Path) -> Result<String, Why> {
     let (path, unreadable) = (path.to_owned(), path.to_owned());
     let read = move || {
         let mut text = String::new();
-        std::fs::File::open(&path)?.take(MOST_BYTES).read_to_string(&mut text)?;
-        Ok(text)
+        std::fs::File::open(&path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > MOST_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
     };
     let text = tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(io::Error::other(error)));
     match text {

@@ -9,7 +9,7 @@
 //! | the instance | it has a role (instance metadata, version 2) |
 //!
 //! The first that is there is asked, and where it fails no other is: so nobody writes under another name than they
-//! think. Whether one is there is seen anew each time.
+//! think. Whether a profile has one is seen anew each time.
 //!
 //! A key that ends is replaced beside the requests, which go on with it while it holds, also where no other is to be
 //! had. Only where there is none do they wait. Whoever asks for a key is a task of its own, as a caller that is out of
@@ -35,6 +35,7 @@ use larder::clock::{Clock, Instant, Timestamp};
 use object_store::CredentialProvider;
 use object_store::aws::AwsCredential;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use self::ask::{Given, Why};
 pub use self::container::{Container, ContainerToken};
@@ -103,7 +104,9 @@ struct State {
     rested: Instant,
 }
 
-type Asking = Shared<BoxFuture<'static, Result<Arc<AwsCredential>, Arc<KeyError>>>>;
+/// What those who wait are told.
+type Told = Result<Arc<AwsCredential>, Arc<KeyError>>;
+type Asking = Shared<BoxFuture<'static, Told>>;
 
 /// A key, and until when.
 #[derive(Debug, Clone)]
@@ -183,19 +186,32 @@ impl Keys {
         if let Some(lent) = holding.as_ref().filter(|lent| wall < lent.renew || now < state.rested) {
             return Ok(Arc::clone(&lent.key));
         }
-        let asking = state.asking.get_or_insert_with(|| self.ask()).clone();
+        let mut to_ask = None;
+        let asking = state.asking.get_or_insert_with(|| {
+            let (tell, told) = oneshot::channel();
+            to_ask = Some(tell);
+            let told = told.map(|answer| answer.unwrap_or_else(|_| Err(Arc::new(KeyError::Interrupted))));
+            told.boxed().shared()
+        });
+        let asking = asking.clone();
+        // A runtime that ends drops what is given to it on the spot, and that takes the lock.
+        drop(state);
+        if let Some(tell) = to_ask {
+            self.ask(tell);
+        }
         holding.map(|lent| lent.key).ok_or(asking)
     }
 
-    fn ask(&self) -> Asking {
+    fn ask(&self, tell: oneshot::Sender<Told>) {
         let asked = Asked(Arc::clone(&self.0));
-        let answer = tokio::spawn(async move {
+        tokio::spawn(async move {
             let taking = asked.0.sources.take(&asked.0.clock);
             let answer = tokio::time::timeout(PATIENCE, taking).await.unwrap_or(Err(KeyError::Late));
-            asked.answered(answer)
+            let told = asked.answered(answer);
+            drop(asked);
+            // That nobody waits is no loss.
+            let _ = tell.send(told);
         });
-        let answer = answer.map(|answer| answer.unwrap_or_else(|_| Err(Arc::new(KeyError::Interrupted))));
-        answer.boxed().shared()
     }
 }
 
@@ -217,7 +233,7 @@ struct Asked(Arc<Inner>);
 
 impl Asked {
     /// Keeps what came of it.
-    fn answered(&self, answer: Result<Lent, KeyError>) -> Result<Arc<AwsCredential>, Arc<KeyError>> {
+    fn answered(&self, answer: Result<Lent, KeyError>) -> Told {
         let Inner { clock, state, .. } = &*self.0;
         let mut state = state.lock();
         state.rested = clock.now().plus(REST);
@@ -279,5 +295,26 @@ impl Sources {
         let service = &self.token_service;
         let given = identity.take(service, &self.tls, clock.wall()).await;
         (format!("{service} for {}", identity.role), given)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_a_runtime_at_its_end_does_not_take_is_interrupted_and_the_next_is_asked() {
+        let instance = Some("http://127.0.0.1:9".to_owned());
+        let options = S3Options { instance, ..S3Options::default() };
+        let place = Place::parse("s3://bucket", &options).unwrap();
+        let keys = Keys::new(&options, &place, &TlsFiles::default(), &Clock::system()).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let _entered = handle.enter();
+        for _ in 0..2 {
+            let answer = keys.get_credential().now_or_never().expect("nobody is waited for");
+            assert!(answer.unwrap_err().to_string().contains("was interrupted"));
+        }
     }
 }
