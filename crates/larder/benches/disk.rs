@@ -363,6 +363,8 @@ fn small_operations(folder: &Path) {
     alone("list the last used, an entry", 100 * KEYS, &mut || {
         assert_eq!(disk.list(&all, Order::Used, 10).unwrap().len(), 10);
     });
+    let roomy = Limits { max_bytes: Some(u64::MAX), max_entries: Some(u64::MAX), ..Limits::default() };
+    alone("whether a limit is exceeded", 100, &mut || assert!(!disk.exceeds(&roomy).unwrap()));
     alone("usage, an entry", 100 * KEYS, &mut || assert_eq!(disk.usage().unwrap().entries as usize, KEYS));
     let times = race(21, 1, [&mut |_| drop(disk.blocking_invalidate(&Selector::key(&name)).unwrap())]);
     row("invalidate one key", [times[0], f64::NAN, f64::NAN]);

@@ -87,7 +87,7 @@ impl Reclaimer {
             return Ok(None);
         }
         let limits = self.limits()?;
-        if recently && !self.exceeds(&limits)? {
+        if recently && !self.disk.exceeds(&limits)? {
             return Ok(None);
         }
         let collected = self.collect(&limits)?;
@@ -111,7 +111,8 @@ impl Reclaimer {
     /// What the settings allow; shares are of the file system that the tier is on.
     fn limits(&self) -> Result<Limits, TierError> {
         let disk = &self.settings.disk;
-        let whole = self.file_system()?.whole;
+        let status = rustix::fs::statvfs(&self.settings.dir).map_err(|error| TierError::Io(error.into()))?;
+        let whole = ByteSize(status.f_blocks.saturating_mul(status.f_frsize));
         Ok(Limits {
             max_bytes: Some(disk.budget.of(whole).0),
             max_entries: disk.entries,
@@ -125,24 +126,4 @@ impl Reclaimer {
             ..Limits::default()
         })
     }
-
-    fn exceeds(&self, limits: &Limits) -> Result<bool, TierError> {
-        let (usage, free) = (self.disk.usage()?, self.file_system()?.free);
-        Ok(limits.max_bytes.is_some_and(|limit| usage.entry_bytes + usage.blob_bytes > limit)
-            || limits.max_entries.is_some_and(|limit| usage.entries > limit)
-            || limits.min_free_bytes.is_some_and(|floor| free.0 < floor)
-            || self.disk.exceeds_scopes(limits)?)
-    }
-
-    fn file_system(&self) -> Result<FileSystem, TierError> {
-        let status = rustix::fs::statvfs(&self.settings.dir).map_err(|error| TierError::Io(error.into()))?;
-        let bytes = |blocks: u64| ByteSize(blocks.saturating_mul(status.f_frsize));
-        Ok(FileSystem { whole: bytes(status.f_blocks), free: bytes(status.f_bavail) })
-    }
-}
-
-/// How large the file system is, and how much of that may still be written.
-struct FileSystem {
-    whole: ByteSize,
-    free: ByteSize,
 }

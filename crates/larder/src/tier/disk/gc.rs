@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::amount::Amount;
 use super::ballast;
 use super::fault::Fault;
 use super::lock::Locked;
 use super::open::Disk;
-use super::put::remove;
+use super::put::{Removed, remove};
 use super::quota::ScopeLimits;
 use super::store::{Sync, Totals, Write};
 use crate::clock::Timestamp;
@@ -25,7 +26,7 @@ use crate::tier::TierError;
 /// How many entries or blobs are removed in one transaction.
 pub(super) const BATCH: usize = 64;
 
-/// How many entries are picked to leave at once; picking by cost looks at all.
+/// How many entries are picked to leave at once; picking looks at all.
 pub(super) const PICKED: usize = 4096;
 
 /// Once a limit is exceeded, it is undercut by a tenth, so that gc is not due again at once.
@@ -183,28 +184,35 @@ impl Run<'_> {
 
     fn remove_expired_and_unused(&mut self) -> Result<(), TierError> {
         let now = self.now.as_millis() as i64;
-        let expired = "SELECT id FROM entries WHERE expires <= ?1 LIMIT ?2";
-        while self.remove_batch(EvictionCause::Expired, |connection| ids(connection, expired, now, BATCH))?
-            > 0
-        {}
-        if let Some(age) = self.limits.max_age {
-            let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-            let unused = "SELECT id FROM entries WHERE used < ?1 ORDER BY used LIMIT ?2";
-            let until = now.saturating_sub(age);
-            while self
-                .remove_batch(EvictionCause::Idle, |connection| ids(connection, unused, until, BATCH))?
-                > 0
-            {}
+        while self.remove_batch(EvictionCause::Expired, |connection| expired(connection, now))?.entries > 0 {}
+        match self.limits.max_age {
+            Some(age) => self.remove_unused(None, age),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Removes the entries that `pick` names, which are no more than a batch, and then their blobs.
+    /// Removes what was unused for longer than `age`, of all scopes or of one.
+    pub(super) fn remove_unused(&mut self, scope: Option<&Scope>, age: Duration) -> Result<(), TierError> {
+        let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        let until = (self.now.as_millis() as i64).saturating_sub(age);
+        loop {
+            let picked = self.disk.read(|connection, _| unused(connection, until, scope))?;
+            for batch in picked.chunks(BATCH) {
+                self.remove_batch(EvictionCause::Idle, |connection| still_there(connection, batch))?;
+            }
+            if picked.len() < PICKED {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Removes the entries that `pick` names, which are no more than a batch, and then their blobs. Returns what that
+    /// was, without the blobs.
     pub(super) fn remove_batch(
         &mut self,
         cause: EvictionCause,
         pick: impl Fn(&Connection) -> Result<Vec<i64>, Fault>,
-    ) -> Result<u64, TierError> {
+    ) -> Result<Amount, TierError> {
         let (gone, released) = self.disk.write_to_remove(Sync::Later, |write| {
             let (mut gone, mut released) = (Vec::new(), Vec::new());
             for id in pick(write)? {
@@ -216,8 +224,10 @@ impl Run<'_> {
             released.dedup();
             Ok((gone, released))
         })?;
-        let (number, bytes) = (gone.len() as u64, gone.iter().map(|(_, bytes)| bytes).sum::<u64>());
-        for (key, bytes) in gone {
+        let mut amount = Amount { bytes: 0, entries: gone.len() as u64 };
+        for (key, Removed { bytes, spilled }) in gone {
+            self.reclaimed.bytes += bytes;
+            amount.bytes += if spilled { 0 } else { bytes };
             // One whose name is damaged leaves without a word.
             if let Some(key) = key {
                 (self.hears)(&Departed { key, cause, bytes });
@@ -226,13 +236,12 @@ impl Run<'_> {
         for digests in released.chunks(BATCH) {
             self.remove_blobs(digests)?;
         }
-        self.reclaimed.bytes += bytes;
         *match cause {
             EvictionCause::Expired => &mut self.reclaimed.expired,
             EvictionCause::Idle => &mut self.reclaimed.unused,
             _ => &mut self.reclaimed.evicted,
-        } += number;
-        Ok(number)
+        } += amount.entries;
+        Ok(amount)
     }
 
     /// Evicts until all limits are met, or nothing is left to evict.
@@ -244,29 +253,37 @@ impl Run<'_> {
         self.disk.write_to_remove(Sync::Later, Totals::recount)?;
         let Some(goal) = self.goal()? else { return Ok(()) };
         loop {
-            let picked = self.pick(goal, self.named()?)?;
+            // What others store meanwhile counts from the next time on.
+            let mut entries = self.entries()?;
+            let picked = self.pick(goal, self.named(entries)?)?;
             if picked.is_empty() {
                 return Ok(());
             }
             for batch in picked.chunks(BATCH) {
-                self.remove_batch(EvictionCause::Capacity, |connection| still_there(connection, batch))?;
-                if goal.is_met_by(self.named()?) {
+                let gone =
+                    self.remove_batch(EvictionCause::Capacity, |connection| still_there(connection, batch))?;
+                entries = entries.less(gone);
+                if self.named(entries)?.is_within(goal) {
                     return Ok(());
                 }
             }
         }
     }
 
-    /// How much there is, without what stays for now though nothing names it: evicting more would not free that.
-    fn named(&self) -> Result<Amount, TierError> {
-        let totals = self.disk.read(|connection, _| Totals::read(connection))?;
-        let bytes = (totals.entry_bytes + totals.blob_bytes) as u64;
-        Ok(Amount { bytes: bytes.saturating_sub(self.reclaimed.held_bytes), entries: totals.entries as u64 })
+    fn entries(&self) -> Result<Amount, TierError> {
+        self.disk.read(|connection, _| Amount::of_entries(connection))
+    }
+
+    /// How much there is with the blobs that `entries` name, without what stays for now though nothing names it:
+    /// evicting more would not free that.
+    fn named(&self, entries: Amount) -> Result<Amount, TierError> {
+        let held = Amount { bytes: self.reclaimed.held_bytes, entries: 0 };
+        Ok(self.disk.read(|connection, _| entries.with_blobs(connection))?.less(held))
     }
 
     /// What is to be reached, if a limit is exceeded.
     fn goal(&self) -> Result<Option<Amount>, TierError> {
-        let named = self.named()?;
+        let named = self.named(self.entries()?)?;
         let mut goal = Amount { bytes: u64::MAX, entries: u64::MAX };
         if let Some(limit) = self.limits.max_bytes.filter(|&limit| named.bytes > limit) {
             goal.bytes = (limit as f64 * LOW_WATER) as u64;
@@ -275,12 +292,12 @@ impl Run<'_> {
             goal.entries = (limit as f64 * LOW_WATER) as u64;
         }
         if let Some(floor) = self.limits.min_free_bytes {
-            let short = floor.saturating_sub(free_bytes(self.disk)? + self.reclaimed.held_bytes);
+            let short = floor.saturating_sub(self.disk.free_bytes()? + self.reclaimed.held_bytes);
             if short > 0 {
                 goal.bytes = goal.bytes.min(named.bytes.saturating_sub(short));
             }
         }
-        Ok((!goal.is_met_by(named)).then_some(goal))
+        Ok((!named.is_within(goal)).then_some(goal))
     }
 
     /// The entries that leave next, in order: no more than the goal needs if no blob is shared, nor than are picked
@@ -338,19 +355,6 @@ impl Run<'_> {
     }
 }
 
-/// An amount of entries, and of bytes in them and in blobs that they name.
-#[derive(Debug, Clone, Copy)]
-struct Amount {
-    bytes: u64,
-    entries: u64,
-}
-
-impl Amount {
-    fn is_met_by(self, named: Self) -> bool {
-        named.bytes <= self.bytes && named.entries <= self.entries
-    }
-}
-
 /// What an entry is filed under, if that can be read.
 fn key_of(connection: &Connection, entry: i64) -> Option<Key> {
     let sql = "SELECT k.scope, k.name, k.version, e.name FROM entries e \
@@ -369,10 +373,24 @@ fn named_by(connection: &Connection, entry: i64) -> Result<Vec<Digest>, Fault> {
     Ok(digests.collect::<Result<_, rusqlite::Error>>()?)
 }
 
-fn ids(connection: &Connection, sql: &str, until: i64, limit: usize) -> Result<Vec<i64>, Fault> {
-    let mut query = connection.prepare_cached(sql)?;
-    let ids = query.query_map((until, limit as i64), |row| row.get(0))?;
+/// The first entries that have ended to hold, no more than a batch.
+fn expired(connection: &Connection, now: i64) -> Result<Vec<i64>, Fault> {
+    let mut query = connection.prepare_cached("SELECT id FROM entries WHERE expires <= ?1 LIMIT ?2")?;
+    let ids = query.query_map((now, BATCH as i64), |row| row.get(0))?;
     Ok(ids.collect::<Result<_, rusqlite::Error>>()?)
+}
+
+/// The entries that were not used since `until` and for longest, no more than are picked at once, of all scopes or of
+/// one.
+fn unused(connection: &Connection, until: i64, scope: Option<&Scope>) -> Result<Vec<(i64, i64)>, Fault> {
+    let mut query = connection.prepare_cached(
+        "SELECT id, used FROM entries \
+         WHERE used < ?1 AND (?2 IS NULL OR kind IN (SELECT id FROM kinds WHERE scope = ?2)) \
+         ORDER BY used, id LIMIT ?3",
+    )?;
+    let picked = query
+        .query_map((until, scope.map(Scope::as_str), PICKED as i64), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(picked.collect::<Result<_, rusqlite::Error>>()?)
 }
 
 /// Of the picked entries those that nobody replaced or used since.
@@ -386,9 +404,4 @@ pub(super) fn still_there(connection: &Connection, picked: &[(i64, i64)]) -> Res
         }
     }
     Ok(ids)
-}
-
-fn free_bytes(disk: &Disk) -> Result<u64, TierError> {
-    let status = rustix::fs::statvfs(disk.root()).map_err(|error| TierError::Io(error.into()))?;
-    Ok(status.f_bavail.saturating_mul(status.f_frsize))
 }

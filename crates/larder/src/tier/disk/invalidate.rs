@@ -40,7 +40,7 @@ impl Disk {
                 Ok(())
             })?;
             for row in rows {
-                done.bytes += remove(write, row)?;
+                done.bytes += remove(write, row)?.bytes;
             }
             done.epoch = Epoch(newest(write)? + 1);
             append(write, done.epoch.0, now, selector)?;

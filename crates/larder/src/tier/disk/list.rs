@@ -107,19 +107,19 @@ impl Disk {
         let mut usage = self.read(|connection, _| {
             let totals = Totals::read(connection)?;
             let mut usage = Usage {
-                entries: totals.entries as u64,
-                entry_bytes: totals.entry_bytes as u64,
                 blobs: totals.blobs as u64,
                 blob_bytes: totals.blob_bytes as u64,
                 ..Usage::default()
             };
             let mut query = connection.prepare_cached(
-                "SELECT k.scope, k.name || '@' || k.version, count(*), sum(e.bytes) FROM entries e \
-                 JOIN kinds k ON k.id = e.kind GROUP BY e.kind",
+                "SELECT k.scope, k.name || '@' || k.version, count(*), sum(e.bytes), \
+                 sum(iif(e.spill IS NULL, e.bytes, 0)) FROM entries e JOIN kinds k ON k.id = e.kind GROUP BY e.kind",
             )?;
             let mut rows = query.query([])?;
             while let Some(row) = rows.next()? {
-                let (entries, bytes): (i64, i64) = (row.get(2)?, row.get(3)?);
+                let (entries, bytes, inline): (i64, i64, i64) = (row.get(2)?, row.get(3)?, row.get(4)?);
+                usage.entries += entries as u64;
+                usage.entry_bytes += inline as u64;
                 usage.kinds.insert((row.get(0)?, row.get(1)?), (entries as u64, bytes as u64));
             }
             Ok(usage)

@@ -20,6 +20,7 @@
 //! (slower than SQLite below 100 KB and a block each), hard links to blobs (whoever writes to the linked file
 //! writes into the cache), blobs counted by an index (it disagrees with the folder sooner or later).
 
+mod amount;
 mod ballast;
 mod blobs;
 mod content;

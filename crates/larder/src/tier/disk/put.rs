@@ -149,7 +149,7 @@ impl Disk {
         for blob in &named {
             refer(write, row, blob)?;
         }
-        Ok(Some(replaced.map_or(PutOutcome::Kept, |bytes| PutOutcome::Replaced { bytes })))
+        Ok(Some(replaced.map_or(PutOutcome::Kept, |old| PutOutcome::Replaced { bytes: old.bytes })))
     }
 
     /// How long the index says that a blob's file is; `None` if no entry names it.
@@ -188,8 +188,6 @@ impl Disk {
         if spill.is_none() {
             write.prepare_cached(ENVELOPE)?.execute((row, entry.envelope))?;
         }
-        // A spilled envelope is counted as the blob that it is.
-        write.count_entries(1, if spill.is_some() { 0 } else { bytes });
         Ok(row)
     }
 }
@@ -223,16 +221,23 @@ pub(super) fn find(write: &Write<'_>, key: &Key) -> Result<Option<i64>, Fault> {
     Ok(write.prepare_cached(FIND)?.query_row((kind, key.id()), |row| row.get(0)).optional()?)
 }
 
-/// Removes an entry's rows and returns its envelope's length. Its blobs stay until gc finds that nothing names them.
-pub(super) fn remove(write: &Write<'_>, row: i64) -> Result<u64, Fault> {
-    let (bytes, inline): (i64, bool) = write
-        .prepare_cached("DELETE FROM entries WHERE id = ?1 RETURNING bytes, spill IS NULL")?
-        .query_row([row], |row| Ok((row.get(0)?, row.get(1)?)))?;
+/// An entry that was removed.
+pub(super) struct Removed {
+    /// How long its envelope is.
+    pub(super) bytes: u64,
+    /// Whether that is a blob.
+    pub(super) spilled: bool,
+}
+
+/// Removes an entry's rows. Its blobs stay until gc finds that nothing names them.
+pub(super) fn remove(write: &Write<'_>, row: i64) -> Result<Removed, Fault> {
+    let removed = write
+        .prepare_cached("DELETE FROM entries WHERE id = ?1 RETURNING bytes, spill IS NOT NULL")?
+        .query_row([row], |row| Ok(Removed { bytes: row.get::<_, i64>(0)? as u64, spilled: row.get(1)? }))?;
     write.prepare_cached("DELETE FROM envelopes WHERE id = ?1")?.execute([row])?;
     write.prepare_cached("DELETE FROM tags WHERE entry = ?1")?.execute([row])?;
     write.prepare_cached("DELETE FROM refs WHERE entry = ?1")?.execute([row])?;
-    write.count_entries(-1, if inline { -bytes } else { 0 });
-    Ok(bytes as u64)
+    Ok(removed)
 }
 
 /// The tags of an entry, sorted.

@@ -52,7 +52,7 @@ impl Run<'_> {
         let limits = self.limits;
         for (scope, scope_limits) in &limits.scopes {
             if let Some(age) = scope_limits.max_age {
-                self.remove_unused_of(scope, age)?;
+                self.remove_unused(Some(scope), age)?;
             }
         }
         if !self.disk.exceeds_scopes(limits)? {
@@ -65,20 +65,6 @@ impl Run<'_> {
                 self.evict_of(scope, has, (limit as f64 * LOW_WATER) as u64)?;
             }
         }
-        Ok(())
-    }
-
-    fn remove_unused_of(&mut self, scope: &Scope, age: Duration) -> Result<(), TierError> {
-        let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        let until = (self.now.as_millis() as i64).saturating_sub(age);
-        let unused = "SELECT e.id FROM entries e JOIN kinds k ON k.id = e.kind \
-                      WHERE k.scope = ?1 AND e.used < ?2 ORDER BY e.used LIMIT ?3";
-        while self.remove_batch(EvictionCause::Idle, |connection| {
-            let mut query = connection.prepare_cached(unused)?;
-            let ids = query.query_map((scope.as_str(), until, BATCH as i64), |row| row.get(0))?;
-            Ok(ids.collect::<Result<_, rusqlite::Error>>()?)
-        })? > 0
-        {}
         Ok(())
     }
 

@@ -73,7 +73,7 @@ impl LongLog {
 
 /// Compiles the statements that storing an entry is made of.
 fn compile(connection: &Connection) -> Result<(), Fault> {
-    let others = [store::KIND, store::TOTALS, invalidate::SINCE, meta::PUT];
+    let others = [store::KIND, invalidate::SINCE, meta::PUT];
     put::STATEMENTS.iter().chain(&others).try_for_each(|statement| {
         connection.prepare_cached(statement)?;
         Ok(())

@@ -227,7 +227,7 @@ impl Disk {
 /// The rows of entries that a damaged index still gives, by each way through it, as far as that leads.
 fn rows_still_given(old: &Connection) -> BTreeSet<i64> {
     let mut all = BTreeSet::new();
-    for order in ["used", "id", "id DESC"] {
+    for order in ["kind, name", "id", "id DESC"] {
         let mut walk = || -> Result<(), Fault> {
             let mut query = old.prepare(&format!("SELECT id FROM entries ORDER BY {order}"))?;
             let mut rows = query.query([])?;

@@ -21,7 +21,6 @@ CREATE TABLE entries(id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, name TEXT NO
   blob_bytes INTEGER NOT NULL, created INTEGER NOT NULL, cost INTEGER NOT NULL, expires INTEGER, producer TEXT NOT NULL,
   used INTEGER NOT NULL, uses INTEGER NOT NULL, spill BLOB);
 CREATE UNIQUE INDEX entries_key ON entries(kind, name);
-CREATE INDEX entries_used ON entries(used);
 CREATE INDEX entries_expires ON entries(expires) WHERE expires IS NOT NULL;
 CREATE TABLE envelopes(id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
 CREATE TABLE tags(tag TEXT NOT NULL, entry INTEGER NOT NULL, PRIMARY KEY(tag, entry)) WITHOUT ROWID;
@@ -30,9 +29,8 @@ CREATE TABLE blobs(id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, bytes IN
 CREATE TABLE refs(entry INTEGER NOT NULL, blob INTEGER NOT NULL, PRIMARY KEY(entry, blob)) WITHOUT ROWID;
 CREATE INDEX refs_blob ON refs(blob);
 CREATE TABLE log(epoch INTEGER PRIMARY KEY, at INTEGER NOT NULL, selector TEXT NOT NULL, checksum BLOB NOT NULL);
-CREATE TABLE totals(id INTEGER PRIMARY KEY, entries INTEGER NOT NULL, entry_bytes INTEGER NOT NULL,
-  blobs INTEGER NOT NULL, blob_bytes INTEGER NOT NULL);
-INSERT INTO totals VALUES(1, 0, 0, 0, 0);
+CREATE TABLE totals(id INTEGER PRIMARY KEY, blobs INTEGER NOT NULL, blob_bytes INTEGER NOT NULL);
+INSERT INTO totals VALUES(1, 0, 0);
 CREATE TABLE meta(namespace TEXT NOT NULL, name TEXT NOT NULL, bytes BLOB NOT NULL, checksum BLOB NOT NULL,
   PRIMARY KEY(namespace, name));
 ";

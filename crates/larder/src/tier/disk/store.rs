@@ -249,51 +249,44 @@ impl Borrowed<'_> {
     }
 }
 
-/// A write transaction. Counts what it adds and removes, so that totals need no scan.
+/// A write transaction. Counts the blobs that it adds and removes, so that their totals need no scan.
 pub(super) struct Write<'a> {
     transaction: Transaction<'a>,
     store: &'a Store,
     changed: Cell<Totals>,
 }
 
-/// How much there is, or by how much that changed.
+/// How many blobs entries name, or by how many that changed.
+///
+/// Entries have no totals: who asks how many there are reads them all anyway, and who stores one would write a page
+/// more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Totals {
-    pub(super) entries: i64,
-    pub(super) entry_bytes: i64,
     pub(super) blobs: i64,
     pub(super) blob_bytes: i64,
 }
 
 /// Adds to what there is.
-pub(super) const TOTALS: &str = "UPDATE totals SET entries = entries + ?1, entry_bytes = entry_bytes + ?2, \
-     blobs = blobs + ?3, blob_bytes = blob_bytes + ?4 WHERE id = 1";
+const TOTALS: &str = "UPDATE totals SET blobs = blobs + ?1, blob_bytes = blob_bytes + ?2 WHERE id = 1";
 
 impl Totals {
     pub(super) fn read(connection: &Connection) -> Result<Self, Fault> {
         Ok(connection
-            .prepare_cached("SELECT entries, entry_bytes, blobs, blob_bytes FROM totals WHERE id = 1")?
-            .query_row([], |row| {
-                Ok(Self {
-                    entries: row.get(0)?,
-                    entry_bytes: row.get(1)?,
-                    blobs: row.get(2)?,
-                    blob_bytes: row.get(3)?,
-                })
-            })?)
+            .prepare_cached("SELECT blobs, blob_bytes FROM totals WHERE id = 1")?
+            .query_row([], |row| Ok(Self { blobs: row.get(0)?, blob_bytes: row.get(1)? }))?)
     }
-}
 
-impl Totals {
-    /// Counts anew what there is.
+    /// Counts what there is.
+    pub(super) fn count(connection: &Connection) -> Result<Self, Fault> {
+        Ok(connection
+            .prepare_cached("SELECT count(*), coalesce(sum(bytes), 0) FROM blobs")?
+            .query_row([], |row| Ok(Self { blobs: row.get(0)?, blob_bytes: row.get(1)? }))?)
+    }
+
+    /// Makes sure of what was counted on the way.
     pub(super) fn recount(write: &Write<'_>) -> Result<(), Fault> {
-        write.execute(
-            "UPDATE totals SET \
-             (entries, entry_bytes) = (SELECT count(*), coalesce(sum(iif(spill IS NULL, bytes, 0)), 0) \
-               FROM entries), \
-             (blobs, blob_bytes) = (SELECT count(*), coalesce(sum(bytes), 0) FROM blobs) WHERE id = 1",
-            (),
-        )?;
+        let Self { blobs, blob_bytes } = Self::count(write)?;
+        write.execute("UPDATE totals SET blobs = ?1, blob_bytes = ?2 WHERE id = 1", (blobs, blob_bytes))?;
         Ok(())
     }
 }
@@ -307,14 +300,6 @@ impl Deref for Write<'_> {
 }
 
 impl Write<'_> {
-    /// Notes that `number` entries of `bytes` in all came, or went if negative.
-    pub(super) fn count_entries(&self, number: i64, bytes: i64) {
-        let mut changed = self.changed.get();
-        changed.entries += number;
-        changed.entry_bytes += bytes;
-        self.changed.set(changed);
-    }
-
     /// Notes that `number` blobs of `bytes` in all came, or went if negative.
     pub(super) fn count_blobs(&self, number: i64, bytes: i64) {
         let mut changed = self.changed.get();
@@ -344,12 +329,7 @@ impl Write<'_> {
     fn commit(self) -> Result<(), Fault> {
         let changed = self.changed.get();
         if changed != Totals::default() {
-            self.prepare_cached(TOTALS)?.execute((
-                changed.entries,
-                changed.entry_bytes,
-                changed.blobs,
-                changed.blob_bytes,
-            ))?;
+            self.prepare_cached(TOTALS)?.execute((changed.blobs, changed.blob_bytes))?;
         }
         Ok(self.transaction.commit()?)
     }

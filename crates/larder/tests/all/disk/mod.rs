@@ -8,6 +8,7 @@ mod entries;
 mod faults;
 mod gathering;
 mod leases;
+mod limits;
 mod model;
 mod notes;
 mod processes;

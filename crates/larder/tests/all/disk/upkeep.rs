@@ -322,7 +322,7 @@ fn each_kind_of_damage_is_found_and_repaired() {
         Repaired { entries_derived: 2, ..nothing },
     );
     check(
-        &|lab| sql(lab, "UPDATE totals SET entries = 7, blob_bytes = -1"),
+        &|lab| sql(lab, "UPDATE totals SET blobs = 7, blob_bytes = -1"),
         &|problem| *problem == Problem::Totals,
         nothing,
     );
