@@ -328,9 +328,12 @@ impl Ending {
 type Reader = Pin<Box<dyn AsyncRead + Send>>;
 
 /// Reads from a pipe; a closed one is never ready.
-async fn read_from(pipe: &mut Option<Reader>, buffer: &mut [u8]) -> io::Result<usize> {
+async fn read_from(pipe: &mut Option<Reader>, buffer: &mut Vec<u8>) -> io::Result<usize> {
     match pipe {
-        Some(pipe) => pipe.read(buffer).await,
+        Some(pipe) => {
+            buffer.clear();
+            pipe.read_buf(buffer).await
+        }
         None => std::future::pending().await,
     }
 }
@@ -352,8 +355,8 @@ impl Pipes {
         let err = child.stderr.take().map(|pipe| Box::pin(pipe) as Reader);
         let [out_mask, err_mask] = masks;
         Self {
-            out_buffer: vec![0; if out.is_some() { READ_BYTES } else { 0 }],
-            err_buffer: vec![0; if err.is_some() { READ_BYTES } else { 0 }],
+            out_buffer: Vec::with_capacity(if out.is_some() { READ_BYTES } else { 0 }),
+            err_buffer: Vec::with_capacity(if err.is_some() { READ_BYTES } else { 0 }),
             out,
             err,
             masks: [Some(out_mask), Some(err_mask)],
@@ -388,7 +391,7 @@ impl Pipes {
                 mask.finish(&mut shown);
             }
         } else if let Some(mask) = mask {
-            mask.push(&buffer[..count], &mut shown);
+            mask.push(buffer, &mut shown);
         }
         self.hand_out(stream, &shown, tap).await;
     }

@@ -13,7 +13,7 @@ use larder::source::{Entry, EntryKind, Scan, Snapshot};
 use larder::tier::disk::Disk;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::look::Ahead;
 use super::marker::{Left, Marker};
@@ -116,10 +116,12 @@ const HANDS: usize = 3;
 type Paths = Vec<PathBuf>;
 
 struct Live<'a> {
-    run: &'a Run,
+    run: &'a Arc<Run>,
     at: usize,
     inner: &'a Arc<Inner>,
-    prepared: &'a Prepared,
+    prepared: &'a Arc<Prepared>,
+    /// What is done for the result while the command runs.
+    listing: Option<JoinHandle<Option<Vec<u8>>>>,
 }
 
 impl Tap for Live<'_> {
@@ -136,6 +138,11 @@ impl Tap for Live<'_> {
         if let (Some(marker), Some(group)) = (self.inner.marker(&self.prepared.task), group) {
             marker.note(group);
         }
+        // Not before the command is there: it would wait for a processor that these take.
+        let (inner, ready, run) = (Arc::clone(self.inner), Arc::clone(self.prepared), Arc::clone(self.run));
+        self.listing = Some(spawn_blocking(move || inner.get_ready(&ready, &run)));
+        // What follows is done by three hands, and having one made then takes as long as what it does.
+        (0..HANDS - 1).for_each(|_| drop(spawn_blocking(|| ())));
     }
 }
 
@@ -162,18 +169,17 @@ impl Inner {
         let start = self.start(prepared, run).inspect_err(|_| self.clear(task))?;
         run.tell(Event::Started { task: at }).await;
         let writes = run.options.mode.writes();
-        let (inner, ready, whole) = (Arc::clone(self), Arc::clone(prepared), Arc::clone(run));
-        let listing = spawn_blocking(move || inner.get_ready(&ready, &whole));
-        // What follows is done by three hands, and having one made then takes as long as what it does.
-        (0..HANDS - 1).for_each(|_| drop(spawn_blocking(|| ())));
         let masks = [prepared.environment.mask(), prepared.environment.mask()];
-        let mut live = Live { run, at, inner: self, prepared };
+        let mut live = Live { run, at, inner: self, prepared, listing: None };
         let executed = execute(&start, masks, run.stop.clone(), &mut live).await;
         let execution = executed.map_err(|error| {
             self.clear(task);
             could_not_start(&start, &error)
         })?;
-        let listed = joined(listing).await;
+        let listed = match live.listing {
+            Some(listing) => joined(listing).await,
+            None => None,
+        };
         let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
         let conclude = move || inner.conclude(&ready, room, alone, execution, listed, writes);
         let (performed, notes) = self.blocking(conclude).await;
