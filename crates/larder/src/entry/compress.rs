@@ -1,19 +1,36 @@
 //! Compression where it pays: zstd, skipped for small contents and kept only where it shrinks.
 
-use std::cell::RefCell;
 use std::io::Read;
 
+use parking_lot::Mutex;
 use zstd::bulk::{Compressor, Decompressor};
 
 /// Contents below this many bytes are not tried: the saving is less than a disk block.
 pub const MIN_BYTES: usize = 1024;
 
-/// Contents up to this many bytes are packed and unpacked in one go, by what each thread keeps for it: to make that anew
-/// takes longer than to unpack 20 KiB.
+/// Contents up to this many bytes are packed and unpacked in one go, by what is kept for it: to make that anew takes longer
+/// than to unpack 20 KiB.
 pub(crate) const WHOLE_BYTES: u64 = 1 << 20;
 
 /// At higher levels a compressor holds too much memory to be kept.
 const KEPT_LEVEL: i32 = 3;
+
+/// Things that take long to make, for whichever thread needs one next: as many as were ever in use at once.
+struct Kept<T>(Mutex<Vec<T>>);
+
+static COMPRESSORS: Kept<Compressor<'static>> = Kept(Mutex::new(Vec::new()));
+static DECOMPRESSORS: Kept<Decompressor<'static>> = Kept(Mutex::new(Vec::new()));
+
+impl<T> Kept<T> {
+    /// Does `work` with one that is kept, or else made now; `None` if it can't be made.
+    fn with<R>(&self, make: impl FnOnce() -> Option<T>, work: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let kept = self.0.lock().pop();
+        let mut one = kept.or_else(make)?;
+        let done = work(&mut one);
+        self.0.lock().push(one);
+        Some(done)
+    }
+}
 
 /// How hard to try: zstd's level, 0 for not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,16 +67,12 @@ impl Level {
     }
 
     fn pack_whole(self, bytes: &[u8]) -> Option<Vec<u8>> {
-        thread_local! {
-            static KEPT: RefCell<Option<(Level, Compressor<'static>)>> = const { RefCell::new(None) };
-        }
-        KEPT.with_borrow_mut(|kept| {
-            let compressor = match kept {
-                Some((level, compressor)) if *level == self => compressor,
-                _ => &mut kept.insert((self, Compressor::new(self.0).ok()?)).1,
-            };
+        let make = || Compressor::new(self.0).ok();
+        let pack = |compressor: &mut Compressor<'_>| {
+            compressor.set_compression_level(self.0).ok()?;
             compressor.compress(bytes).ok()
-        })
+        };
+        COMPRESSORS.with(make, pack)?
     }
 }
 
@@ -88,17 +101,11 @@ pub fn unpack(packed: &[u8], expected: u64) -> Result<Vec<u8>, UnpackError> {
 
 /// Like [`unpack`], for at most [`WHOLE_BYTES`]; `None` if it does not have as many bytes as `expected`.
 pub(crate) fn unpack_whole(packed: &[u8], expected: u64) -> Option<Vec<u8>> {
-    thread_local! {
-        static KEPT: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
-    }
-    KEPT.with_borrow_mut(|kept| {
-        let decompressor = match kept {
-            Some(decompressor) => decompressor,
-            None => kept.insert(Decompressor::new().ok()?),
-        };
-        let content = decompressor.decompress(packed, usize::try_from(expected).ok()?).ok()?;
-        (content.len() as u64 == expected).then_some(content)
-    })
+    let capacity = usize::try_from(expected).ok()?;
+    let make = || Decompressor::new().ok();
+    let content =
+        DECOMPRESSORS.with(make, |decompressor| decompressor.decompress(packed, capacity).ok())??;
+    (content.len() as u64 == expected).then_some(content)
 }
 
 #[cfg(test)]
