@@ -67,8 +67,8 @@ impl Policy for AnyPolicy {
     }
 
     #[inline]
-    fn prepare(&self, hash: u64, marks: &impl Marks) {
-        each!(self, policy => policy.prepare(hash, marks))
+    fn prepare(&self, hash: u64) {
+        each!(self, policy => policy.prepare(hash))
     }
 
     fn reweigh(&mut self, slot: Slot, arrival: Arrival) {

@@ -136,6 +136,14 @@ impl Balanced {
         Some(slot)
     }
 
+    /// After the first of a queue left or moved on: begins to fetch what those touch who will have to soon.
+    #[inline]
+    fn prepare_next(&self, queue: usize, marks: &impl Marks) {
+        if let Some(soon) = self.queues.prepare(queue, marks) {
+            self.ghost.prepare(soon);
+        }
+    }
+
     /// Whether it is the turn of one who proved nothing to go on.
     fn try_out(&mut self) -> bool {
         self.turn = (self.turn + 1) % TRIED;
@@ -171,11 +179,8 @@ impl Policy for Balanced {
     }
 
     #[inline]
-    fn prepare(&self, hash: u64, marks: &impl Marks) {
+    fn prepare(&self, hash: u64) {
         self.ghost.prepare(hash);
-        if let Some(first) = self.queues.prepare(self.next_queue(), marks) {
-            self.ghost.prepare(first);
-        }
     }
 
     fn reweigh(&mut self, slot: Slot, arrival: Arrival) {
@@ -202,13 +207,13 @@ impl Policy for Balanced {
                 _ => uses == 0,
             };
             if leaves {
-                return self.leave(queue);
+                let left = self.leave(queue);
+                self.prepare_next(queue, marks);
+                return left;
             }
             mark.set_count(if queue == SMALL { 0 } else { uses - 1 });
             self.queues.move_first(queue, MAIN);
-            if let Some(first) = self.queues.prepare(self.next_queue(), marks) {
-                self.ghost.prepare(first);
-            }
+            self.prepare_next(queue, marks);
         }
     }
 

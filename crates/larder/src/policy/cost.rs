@@ -101,10 +101,10 @@ impl Policy for Cost {
     }
 
     #[inline]
-    fn prepare(&self, hash: u64, marks: &impl Marks) {
+    fn prepare(&self, hash: u64) {
         match &self.order {
-            Order::Alike(order) => order.prepare(hash, marks),
-            Order::Different(order) => order.prepare(hash, marks),
+            Order::Alike(order) => order.prepare(hash),
+            Order::Different(order) => order.prepare(hash),
         }
     }
 

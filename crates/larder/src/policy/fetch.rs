@@ -4,7 +4,7 @@
 /// compiler has no stable way to say so.
 ///
 /// An arrival that makes somebody leave touches half a dozen lines that are not at hand, each found by way of another;
-/// asked for at once, they come at the price of one.
+/// asked for at once, they come at the price of one, and asked for when somebody before had to leave, at less.
 #[inline]
 pub(crate) fn soon<T>(value: Option<&T>) {
     #[cfg(target_arch = "x86_64")]

@@ -23,6 +23,8 @@ const WAYS: usize = 8;
 const LOAD: usize = 4;
 /// The same where next to none may be forgotten before its turn: one in some thousands is.
 const EXACT_LOAD: usize = 2;
+/// How many others are forgotten before the one that is asked for ahead of time: those of a cache line.
+const SOON: usize = 4;
 /// With fewer than this many, none is forgotten before its turn.
 const FEW: usize = 256;
 
@@ -42,17 +44,43 @@ struct Line {
     first: u32,
     weight: u64,
     remembered: usize,
+    /// Weight of all who left before the first.
+    before: Sum,
     /// Weight of all who ever left.
-    total: u64,
+    total: Sum,
 }
 
+/// Four to a cache line, as who leaves makes the oldest be forgotten, which is seldom at hand.
 #[derive(Debug)]
 struct Gone {
     hash: u64,
-    /// Zero when it was forgotten.
-    weight: u64,
-    /// Weight of all who had left by then.
-    until: u64,
+    /// Weight of all who had left by then, flagged when it was forgotten.
+    until: Sum,
+}
+
+const _: () = assert!(size_of::<Gone>() == 16);
+
+/// A sum of weights, which wraps, in all bits but the lowest, and a flag in that.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum(u64);
+
+impl Sum {
+    fn plus(self, weight: u64) -> Self {
+        Self(self.0.wrapping_add(weight << 1))
+    }
+
+    /// How much has come since `earlier`.
+    fn since(self, earlier: Self) -> u64 {
+        (self.0 & !1).wrapping_sub(earlier.0 & !1) >> 1
+    }
+
+    fn flagged(self) -> Self {
+        Self(self.0 | 1)
+    }
+
+    fn is_flagged(self) -> bool {
+        self.0 & 1 == 1
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -88,8 +116,23 @@ impl Line {
     }
 
     fn forget(&mut self, at: usize) {
-        self.weight -= std::mem::take(&mut self.gone[at].weight);
+        let before = if at == 0 { self.before } else { self.gone[at - 1].until };
+        let until = &mut self.gone[at].until;
+        self.weight -= until.since(before);
+        *until = until.flagged();
         self.remembered -= 1;
+    }
+
+    fn forget_first(&mut self) -> Option<()> {
+        let Gone { until, .. } = self.gone.pop_front()?;
+        self.first = self.first.wrapping_add(1);
+        if !until.is_flagged() {
+            self.weight -= until.since(self.before);
+            self.remembered -= 1;
+        }
+        self.before = until;
+        fetch::soon(self.gone.get(SOON));
+        Some(())
     }
 }
 
@@ -122,8 +165,8 @@ impl<const N: usize> Ghost<N> {
         let Line { gone, first, .. } = &self.lines[line];
         self.file(hash, Turn::new(line, first.wrapping_add(gone.len() as u32)));
         let line = &mut self.lines[line];
-        line.total += weight;
-        line.gone.push_back(Gone { hash, weight, until: line.total });
+        line.total = line.total.plus(weight);
+        line.gone.push_back(Gone { hash, until: line.total });
         line.weight += weight;
         line.remembered += 1;
         // Who was recalled stays in the line until its turn comes: not too many of those.
@@ -131,10 +174,9 @@ impl<const N: usize> Ghost<N> {
             || line.remembered > most
             || line.gone.len() > 8 * line.remembered + 64
         {
-            let Some(oldest) = line.gone.pop_front() else { break };
-            line.first = line.first.wrapping_add(1);
-            line.weight -= oldest.weight;
-            line.remembered -= usize::from(oldest.weight > 0);
+            if line.forget_first().is_none() {
+                break;
+            }
         }
     }
 
@@ -167,7 +209,7 @@ impl<const N: usize> Ghost<N> {
         self.buckets[home].turns[way] = self.passed();
         let line = &mut self.lines[number];
         line.forget(at);
-        Some((number, line.total - line.gone[at].until))
+        Some((number, line.total.since(line.gone[at].until)))
     }
 
     /// The bucket of a hash, and its tag there. The bucket follows from the tag's highest bits.
@@ -229,7 +271,7 @@ impl<const N: usize> Ghost<N> {
         for line in 0..N {
             for at in 0..self.lines[line].gone.len() {
                 let Line { gone, first, .. } = &self.lines[line];
-                if gone[at].weight > 0 {
+                if !gone[at].until.is_flagged() {
                     self.file(gone[at].hash, Turn::new(line, first.wrapping_add(at as u32)));
                 }
             }

@@ -109,10 +109,9 @@ pub trait Policy {
     /// Forgets an entry that left for a reason of its own.
     fn remove(&mut self, slot: Slot);
 
-    /// Begins to fetch what the arrival of an entry with this hash will touch, and who leaves for it. Changes nothing;
-    /// for speed alone.
-    fn prepare(&self, hash: u64, marks: &impl Marks) {
-        let _ = (hash, marks);
+    /// Begins to fetch what the arrival of an entry with this hash will touch. Changes nothing; for speed alone.
+    fn prepare(&self, hash: u64) {
+        let _ = hash;
     }
 
     /// Picks who leaves and forgets it, remembering perhaps that it was there. `None` if nobody is left.

@@ -15,8 +15,10 @@ use super::{Arrival, Marks, Slot, fetch};
 
 /// A ring with up to this many gaps is left alone.
 const FEW_GAPS: usize = 64;
-/// How many heads are asked for ahead of time.
+/// Which place of a queue is asked for when its first has left or moved on.
 const AHEAD: usize = 3;
+/// Whose hash is told then.
+const NEXT_BUT_ONE: usize = 1;
 
 /// `N` queues; each of push and the head's leaving costs the same however long they are.
 #[derive(Debug)]
@@ -132,14 +134,17 @@ impl<const N: usize> Rings<N> {
     /// Takes who is first out of `queue`, and tells the hash and the weight.
     #[inline]
     pub(super) fn take_first(&mut self, queue: usize) -> Option<(Slot, u64, u64)> {
-        let slot = self.first(queue)?;
         let queue = &mut self.queues[queue];
-        let hash = queue.ring.pop_front()?.hash;
-        let member = &mut self.members[slot as usize];
-        member.standing = Standing::NOWHERE;
-        queue.weight -= member.weight;
-        queue.len -= 1;
-        Some((slot, hash, member.weight))
+        loop {
+            let Place { hash, slot, standing } = queue.ring.pop_front()?;
+            let member = &mut self.members[slot as usize];
+            if member.standing == standing {
+                member.standing = Standing::NOWHERE;
+                queue.weight -= member.weight;
+                queue.len -= 1;
+                return Some((slot, hash, member.weight));
+            }
+        }
     }
 
     /// Moves who is first in `queue` to the end of another, or of the same.
@@ -168,16 +173,16 @@ impl<const N: usize> Rings<N> {
         member.cost = arrival.cost.max(1) as f32;
     }
 
-    /// Begins to fetch what those touch who are first in `queue`, where they leave or move, and tells the hash of the very
-    /// first.
+    /// After the first of `queue` was taken: begins to fetch what one touches whose turn it will soon be, and tells the hash
+    /// of the next but one.
     #[inline]
     pub(super) fn prepare(&self, queue: usize, marks: &impl Marks) -> Option<u64> {
         let ring = &self.queues[queue].ring;
-        for place in ring.range(..AHEAD.min(ring.len())) {
+        if let Some(place) = ring.get(AHEAD) {
             fetch::soon(self.members.get(place.slot as usize));
             marks.prepare(place.slot);
         }
-        Some(ring.front()?.hash)
+        Some(ring.get(NEXT_BUT_ONE)?.hash)
     }
 
     /// Which queue a slot stands in.

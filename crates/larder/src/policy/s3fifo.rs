@@ -69,7 +69,7 @@ impl Policy for S3Fifo {
     }
 
     #[inline]
-    fn prepare(&self, hash: u64, _: &impl Marks) {
+    fn prepare(&self, hash: u64) {
         self.ghost.prepare(hash);
     }
 

@@ -233,7 +233,7 @@ impl<K, V> Shard<K, V> {
     /// Begins to fetch what storing an entry will touch.
     #[inline]
     pub(super) fn prepare(&self, hash: u64) {
-        self.policy.prepare(hash, &self.entries);
+        self.policy.prepare(hash);
     }
 
     /// Stores an entry whose key is not here, for which room and quotas have been taken.
