@@ -116,7 +116,7 @@ impl Store {
         let _turn = match made.once && family.is_written_once() {
             false => None,
             true => {
-                let turn = self.inner.once.turn(&key).await;
+                let turn = self.inner.once.turn(&shelf.objects[family as usize], &key).await?;
                 if let Some(there) = shelf.objects[family as usize].get(&key).await {
                     if there.body != object.body {
                         return Err(StoreError::WriteOnce);

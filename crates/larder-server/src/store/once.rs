@@ -1,13 +1,20 @@
 //! Keys that are written once.
 //!
-//! Invariant: of several who put different things under one key at once, in this process, one is told that theirs is
-//! kept. Other servers over the same shared tier have turns of their own.
+//! Invariant: of several who put different things under one key at once, one is told that theirs is kept: also with other
+//! servers over a shared tier that can lease, as long as that can be asked.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use larder::engine::{Kind, Value};
 use larder::key::Key;
+use larder::tier::Lease;
 use tokio::sync::{Mutex, MutexGuard};
+
+use super::StoreError;
+
+/// How long another server is waited for. One that died has the turn for ten seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is said of something that is put.
 #[derive(Debug, Clone, Copy)]
@@ -24,9 +31,17 @@ pub struct Made<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Once([Mutex<()>; 32]);
 
+/// A turn that somebody has, in this process and with the team.
+pub(super) struct Turn<'a> {
+    _here: MutexGuard<'a, ()>,
+    _afar: Lease,
+}
+
 impl Once {
-    pub(super) async fn turn(&self, key: &Key) -> MutexGuard<'_, ()> {
+    pub(super) async fn turn<T: Value>(&self, kind: &Kind<T>, key: &Key) -> Result<Turn<'_>, StoreError> {
         let at = usize::from(key.digest().as_bytes()[0]) % self.0.len();
-        self.0[at].lock().await
+        let here = self.0[at].lock().await;
+        let afar = kind.turn_to_put(key, PATIENCE).await.ok_or(StoreError::Busy)?;
+        Ok(Turn { _here: here, _afar: afar })
     }
 }

@@ -1,9 +1,10 @@
 //! Servers that share a tier.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
-use larder_shared::testing::{RedisServer, Server as _};
+use larder_shared::testing::{EtcdServer, RedisServer, Server as _};
 
 use crate::action_results::{Results, file};
 use crate::byte_streams::{Streams, name, upload};
@@ -37,7 +38,7 @@ fn what_the_team_did_not_get_is_missing_for_who_would_bring_it_and_there_for_who
     let until = Instant::now() + LIMIT;
     while one.block_on(here.missing(&digests)) != digests {
         assert!(Instant::now() < until, "the shared tier is not asked again");
-        std::thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
     }
     assert!(one.block_on(results.get(b"action")).is_ok(), "nobody does without what is here");
     assert_eq!(one.block_on(here.missing(&[digest(first)])), []);
@@ -49,4 +50,29 @@ fn what_the_team_did_not_get_is_missing_for_who_would_bring_it_and_there_for_who
     });
     let got = other.block_on(there.read(&digests, &[])).unwrap();
     assert!(got.iter().zip(&all).all(|(one, whole)| one.data == *whole));
+}
+
+#[test]
+fn of_different_things_that_several_servers_are_given_at_once_one_is_written() {
+    let (redis, etcd) = (RedisServer::start(), EtcdServer::start());
+    for url in [redis.url(), etcd.url()] {
+        let labs = [(), (), ()].map(|()| Lab::sharing(url.clone()));
+        for archive in 0..20 {
+            let path = format!("/v1/cache/{archive}");
+            let codes = thread::scope(|scope| {
+                let put = |by: usize| {
+                    let (lab, path) = (&labs[by], &path);
+                    scope.spawn(move || lab.http("PUT", path, &[], format!("{by}")).code())
+                };
+                let puts = [0, 1, 2].map(put);
+                puts.map(|put| put.join().unwrap())
+            });
+            let kept: Vec<usize> = (0..labs.len()).filter(|&by| codes[by] == 200).collect();
+            let refused = codes.iter().filter(|&&code| code == 409).count();
+            assert_eq!((kept.len(), refused), (1, 2), "{codes:?} at {url}");
+            for lab in &labs {
+                assert_eq!(lab.http("GET", &path, &[], "").text(), kept[0].to_string(), "at {url}");
+            }
+        }
+    }
 }

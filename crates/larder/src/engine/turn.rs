@@ -33,9 +33,33 @@ pub(super) enum Turn<T, R> {
 impl<T: Value> Kind<T> {
     /// The far tier, if machines take turns with answers of this kind.
     fn far_with_turns(&self) -> Option<&Guarded> {
+        self.far_both_ways().filter(|_| self.options.exclusion == Exclusion::Team)
+    }
+
+    /// The far tier, if answers go there and come from there.
+    fn far_both_ways(&self) -> Option<&Guarded> {
         let mode = self.larder.shared.mode;
-        let far = self.far().filter(|_| self.options.exclusion == Exclusion::Team)?;
-        (mode.reads() && mode.writes() && far.reads() && far.writes()).then_some(far)
+        self.far().filter(|far| mode.reads() && mode.writes() && far.reads() && far.writes())
+    }
+
+    /// Takes the turn to put something under a key among all machines that share a tier, and waits for it for at most
+    /// `patience`: `None` if another machine has it for so long. As long as it is held, whoever else asks for it puts
+    /// nothing between a look whether something is there and a put.
+    ///
+    /// Given at once without such a tier, while that fails, or if it can't lease: then each machine decides alone.
+    pub async fn turn_to_put(&self, key: &Key, patience: Duration) -> Option<Lease> {
+        let Some(far) = self.far_both_ways() else { return Some(Lease::default()) };
+        let until = Instant::now() + patience;
+        let (mut wait, longest) = WAITS;
+        loop {
+            match far.try_lease(key).await {
+                Ok(Some(lease)) => return Some(lease),
+                Err(_) => return Some(Lease::default()),
+                Ok(None) if Instant::now() >= until => return None,
+                Ok(None) => tokio::time::sleep(wait).await,
+            }
+            wait = (wait * 2).min(longest);
+        }
     }
 
     /// Gets ready, and waits while another machine computes the key; what was made ready is given back meanwhile.
