@@ -43,7 +43,7 @@ pub(crate) fn open(global: &Global, tiers: Tiers) -> Result<Store, Failure> {
     }
     let settings = Settings { mode: Mode::ReadWrite, ..config.settings().clone() };
     let shared = if tiers == Tiers::All { shared(&settings)? } else { None };
-    let mut opened = engine(&settings, Brief::InPlace, shared);
+    let mut opened = engine(&settings, &machine(), Brief::InPlace, shared);
     match (opened.disk.clone(), opened.problem.take()) {
         (Some(disk), _) => Ok(Store { config, opened, disk }),
         (None, Some(error)) => Err(cannot_open(error, &settings)),
@@ -94,11 +94,21 @@ fn not_a_tier(error: larder_shared::UrlError) -> Failure {
     Failure::usage(error).hint(hint)
 }
 
+/// What this machine has to give.
+pub(crate) fn machine() -> Machine {
+    Machine::probe(Path::new("/"))
+}
+
 /// The engine as the configuration describes it.
-pub(crate) fn engine(settings: &Settings, brief: Brief, shared: Option<Arc<dyn Tier>>) -> Opened {
+pub(crate) fn engine(
+    settings: &Settings,
+    machine: &Machine,
+    brief: Brief,
+    shared: Option<Arc<dyn Tier>>,
+) -> Opened {
     let producer = producer(settings);
     let process = Process { producer: &producer, brief };
-    Larder::open_sharing(settings, &Machine::probe(Path::new("/")), Clock::system(), process, shared)
+    Larder::open_sharing(settings, machine, Clock::system(), process, shared)
 }
 
 /// Says what to do about a tier that does not open.

@@ -387,7 +387,7 @@ mod tests {
         let kept = [KeptOutput { path: b"dist/a".to_vec(), form }];
         let outputs = Outputs::of(&workspace, task, 0o022).unwrap();
         let stop = AtomicBool::new(false);
-        let options = ScanOptions { clock: &clock, stop: &stop, threads: NonZeroUsize::MIN };
+        let options = ScanOptions { clock: &clock, stop: &stop, threads: Some(NonZeroUsize::MIN) };
         let now = outputs.files.scan(None, &options).unwrap().snapshot;
         let all = Limits { max_bytes: Some(0), grace: Duration::ZERO, ..Limits::default() };
 

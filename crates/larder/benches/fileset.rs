@@ -75,7 +75,7 @@ fn set(root: &Path, patterns: &[&str]) -> FileSet {
 }
 
 fn scan(set: &FileSet, previous: Option<&Arc<Snapshot>>, threads: usize) -> Scan {
-    let threads = NonZeroUsize::new(threads).expect("not zero");
+    let threads = NonZeroUsize::new(threads);
     let stop = AtomicBool::new(false);
     set.scan(previous, &ScanOptions { clock: &Clock::system(), stop: &stop, threads })
         .expect("readable files")

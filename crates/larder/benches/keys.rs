@@ -9,7 +9,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::hint::black_box;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -80,8 +79,7 @@ fn values() {
 
 fn scan(root: &Path, previous: Option<&Arc<Snapshot>>) -> Scan {
     let set = FileSet::inputs(root).patterns(["src/**"]).build().expect("the pattern is right");
-    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let options = ScanOptions { clock: &Clock::system(), stop: &AtomicBool::new(false), threads };
+    let options = ScanOptions { clock: &Clock::system(), stop: &AtomicBool::new(false), threads: None };
     set.scan(previous, &options).expect("the files can be read")
 }
 

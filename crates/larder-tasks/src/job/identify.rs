@@ -99,7 +99,7 @@ impl Inner {
 
     fn read_programs(&self, paths: BTreeSet<PathBuf>) -> (HashMap<PathBuf, Digest>, Option<Arc<Snapshot>>) {
         let stop = AtomicBool::new(false);
-        let options = ScanOptions { clock: &self.clock, stop: &stop, threads: NonZeroUsize::MIN };
+        let options = ScanOptions { clock: &self.clock, stop: &stop, threads: Some(NonZeroUsize::MIN) };
         let scan = inputs::programs(paths.iter().map(PathBuf::as_path))
             .and_then(|set| set.scan(self.programs.remembered.as_ref(), &options));
         let Ok(scan) = scan else { return (HashMap::new(), None) };

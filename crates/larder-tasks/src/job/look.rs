@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use larder::clock::Instant;
+use larder::config::processors;
 use larder::source::{Entry, EntryKind, FileSet, Scan, Snapshot};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -171,9 +172,14 @@ impl Inner {
         let senders: Arc<Vec<_>> =
             Arc::new(senders.into_iter().map(|sender| Mutex::new(Some(sender))).collect());
         let next = Arc::new(AtomicUsize::new(0));
-        let workers = self.processors.get().min(tasks.len());
         // A few large sets are looked at by several threads each, many small ones by one each.
-        let threads = NonZeroUsize::new(self.processors.get() / workers.max(1)).unwrap_or(NonZeroUsize::MIN);
+        let (workers, threads) = match tasks.len() {
+            alone @ (0 | 1) => (alone, None),
+            many => {
+                let workers = processors().get().min(many);
+                (workers, NonZeroUsize::new(processors().get() / workers))
+            }
+        };
         for _ in 0..workers {
             let (inner, tasks, senders) = (Arc::clone(self), Arc::clone(&tasks), Arc::clone(&senders));
             let (next, over) = (Arc::clone(&next), Arc::clone(&over));
@@ -204,7 +210,7 @@ impl Inner {
             None => None,
         };
         let (inner, task) = (Arc::clone(self), Arc::clone(task));
-        self.blocking(move || inner.look(&task, hint.as_ref(), inner.processors)).await
+        self.blocking(move || inner.look(&task, hint.as_ref(), None)).await
     }
 
     pub(super) fn is_fresh(&self, at: Instant) -> bool {
@@ -212,7 +218,7 @@ impl Inner {
     }
 
     /// Looks at a task's files. Blocks.
-    fn look(&self, task: &Arc<Task>, hint: Option<&Look>, threads: NonZeroUsize) -> Look {
+    fn look(&self, task: &Arc<Task>, hint: Option<&Look>, threads: Option<NonZeroUsize>) -> Look {
         let at = self.clock.now();
         let is_kept = matches!(task.keeping, Keeping::Keep(_));
         let memory = self.remembered(task);

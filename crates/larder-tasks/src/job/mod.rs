@@ -14,6 +14,7 @@
 
 mod audit;
 mod give;
+mod hands;
 mod identify;
 mod look;
 mod marker;
@@ -32,15 +33,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder::clock::Clock;
-use larder::config::{Mode, processors};
+use larder::config::Mode;
 use larder::engine::{Exclusion, Kind, KindOptions, Larder, Reach, Write};
 use larder::key::{Digest, Key, KeyError, Scope};
 use larder::source::process_umask;
 use larder::tier::disk::{Disk, Lease};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use hands::Hands;
 pub use plan::{Plan, Planned};
 pub use watch::{InputState, definitions};
 pub use why::{FileChange, Nearest, Reason, Why};
@@ -54,8 +55,8 @@ use crate::workspace::Workspace;
 /// How a run goes.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// How many commands may run at once.
-    pub jobs: NonZeroUsize,
+    /// How many commands may run at once; `None` is as many as there are processors.
+    pub jobs: Option<NonZeroUsize>,
     /// What of the cache is used: [`Mode::Write`] runs everything anew and keeps it.
     pub mode: Mode,
     /// Whether tasks that do not depend on a failed one still run.
@@ -79,7 +80,7 @@ impl RunOptions {
     /// As many commands as there are processors, both ways through the cache, an end at the first failure.
     pub fn new() -> Self {
         Self {
-            jobs: processors(),
+            jobs: None,
             mode: Mode::ReadWrite,
             keep_going: false,
             grace: Duration::from_secs(5),
@@ -124,8 +125,7 @@ struct Inner {
     remembered: Mutex<HashMap<String, Memory>>,
     unwritten: remember::Unwritten,
     programs: identify::Programs,
-    processors: NonZeroUsize,
-    hands: Semaphore,
+    hands: Hands,
 }
 
 impl Tasks {
@@ -153,8 +153,7 @@ impl Tasks {
         let inner = Inner {
             inputs: InputRules::new(umask, workspace.root(), disk.as_ref().map(Disk::directory)),
             programs: identify::Programs::new(remembered.get(identify::REMEMBERED)),
-            processors: processors(),
-            hands: Semaphore::new(processors().get()),
+            hands: Hands::default(),
             workspace,
             disk,
             kind,
@@ -197,11 +196,8 @@ impl Inner {
     /// Runs what blocks where blocking is allowed, on as many threads at once as there are processors: more would
     /// only be in each other's way. A panic there is a panic here.
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        // The semaphore is never closed.
-        let hand = self.hands.acquire().await.ok();
-        let done = joined(tokio::task::spawn_blocking(work)).await;
-        drop(hand);
-        done
+        let _hand = self.hands.take().await;
+        joined(tokio::task::spawn_blocking(work)).await
     }
 
     /// The right to run a task in this clone, or to put its outputs back.

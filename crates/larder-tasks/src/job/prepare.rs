@@ -175,7 +175,7 @@ impl Inner {
         files: &FileSet,
         previous: Option<&Arc<Snapshot>>,
     ) -> Result<Scan, SourceError> {
-        self.scan_with(files, previous, self.processors)
+        self.scan_with(files, previous, None)
     }
 
     /// Looks at a set of files of which some have just been written. Blocks.
@@ -186,16 +186,16 @@ impl Inner {
         written: &Written,
     ) -> Result<Scan, SourceError> {
         let stop = AtomicBool::new(false);
-        let options = ScanOptions { clock: &self.clock, stop: &stop, threads: self.processors };
+        let options = ScanOptions { clock: &self.clock, stop: &stop, threads: None };
         files.scan_written(Some(previous), written, &options)
     }
 
-    /// Looks at a set of files with this many threads. Blocks.
+    /// Looks at a set of files with this many threads, or as many as there are processors. Blocks.
     pub(super) fn scan_with(
         &self,
         files: &FileSet,
         previous: Option<&Arc<Snapshot>>,
-        threads: NonZeroUsize,
+        threads: Option<NonZeroUsize>,
     ) -> Result<Scan, SourceError> {
         let stop = AtomicBool::new(false);
         files.scan(previous, &ScanOptions { clock: &self.clock, stop: &stop, threads })

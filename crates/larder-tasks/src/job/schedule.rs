@@ -1,10 +1,12 @@
 //! Seeing all tasks of a graph to their ends: in order, many at once, the longest chain first.
 
 use std::collections::BinaryHeap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use larder::config::processors;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -37,7 +39,12 @@ impl Tasks {
     ) -> Summary {
         let began = self.inner.clock.now();
         let (inner_stop, told) = watch::channel(*stop.borrow());
-        let jobs = options.jobs.get().min(MOST_JOBS);
+        let jobs = options.jobs.unwrap_or_else(|| match graph.nodes().len() {
+            // It is not worth counting them.
+            0 | 1 => NonZeroUsize::MIN,
+            _ => processors(),
+        });
+        let jobs = jobs.get().min(MOST_JOBS);
         let audit = options.audit;
         let run = Arc::new(Run {
             jobs,

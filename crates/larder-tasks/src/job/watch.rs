@@ -48,8 +48,7 @@ impl Tasks {
                 for (task, seen) in tasks.iter().zip(&mut seen) {
                     let known = seen.take().or_else(|| inner.remembered(task).inputs);
                     let files = inner.inputs.of(&inner.workspace, task);
-                    let scan =
-                        files.and_then(|files| inner.scan_with(&files, known.as_ref(), inner.processors));
+                    let scan = files.and_then(|files| inner.scan(&files, known.as_ref()));
                     let looks = scan.map(|scan| {
                         is_new |= watched.add_scanned(&scan) > 0;
                         *seen = Some(Arc::clone(&scan.snapshot));

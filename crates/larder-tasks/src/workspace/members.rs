@@ -73,7 +73,8 @@ struct Walk<'a> {
 
 enum Step {
     Name(String),
-    Wild(GlobMatcher),
+    /// A name that this matches; without it, each.
+    Wild(Option<GlobMatcher>),
     Any,
 }
 
@@ -85,8 +86,10 @@ impl Walk<'_> {
             .flat_map(|glob| glob.split('/'))
             .map(|segment| match segment {
                 "**" => Ok(Step::Any),
+                // What matches anything need not be compiled.
+                "*" => Ok(Step::Wild(None)),
                 name if !name.contains(['*', '?', '[', '{', '\\']) => Ok(Step::Name(name.to_owned())),
-                wild => glob::of_names(wild).map(|glob| Step::Wild(glob.compile_matcher())),
+                wild => glob::of_names(wild).map(|glob| Step::Wild(Some(glob.compile_matcher()))),
             })
             .collect::<Result<_, _>>()
             .or_else(|error: GlobError| {
@@ -114,7 +117,7 @@ impl Walk<'_> {
                 Some(Step::Name(name)) => open.push((directory.child(name), at + 1)),
                 Some(Step::Wild(wild)) => {
                     for name in self.directories(&directory, true)? {
-                        if wild.is_match(&name) {
+                        if wild.as_ref().is_none_or(|wild| wild.is_match(&name)) {
                             open.push((directory.child(&name), at + 1));
                         }
                     }

@@ -1,5 +1,6 @@
 //! Runs of real commands: what is kept, what is given back, and what is noticed.
 
+use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt as _;
 
 use expect_test::{Expect, expect};
@@ -272,7 +273,7 @@ fn a_tool_is_known_by_its_content_or_by_what_it_prints() {
     };
     let path = format!("{}:{}", lab.path("bin").display(), std::env::var("PATH").unwrap());
     let run = || {
-        let options = RunOptions { jobs: 1.try_into().unwrap(), ..RunOptions::default() };
+        let options = RunOptions { jobs: NonZeroUsize::new(1), ..RunOptions::default() };
         lab.run_with(&["a"], &[("PATH", &path)], &options);
         lab.run_with(&["b"], &[("PATH", &path)], &options);
         lab.ran()
@@ -400,7 +401,7 @@ fn others_go_on_after_a_failure_only_if_asked_to() {
         "larder.toml",
         "[tasks.a]\ncommand = \"exit 1\"\n[tasks.b]\ncommand = \"echo b >> RAN\"\ndepends_on = [\"c\"]\n[tasks.c]\ncommand = \"true\"\n",
     );
-    let one = RunOptions { jobs: 1.try_into().unwrap(), ..RunOptions::default() };
+    let one = RunOptions { jobs: NonZeroUsize::new(1), ..RunOptions::default() };
     let run = lab.run_with(&["a", "b"], &[], &one);
     assert!(run.lines.contains("lab#b: not run: the run was stopped"), "{}", run.lines);
     let run = lab.run_with(&["a", "b"], &[], &RunOptions { keep_going: true, ..one });
@@ -606,7 +607,7 @@ fn no_more_commands_run_at_once_than_asked_for() {
     }
     lab.manifest("larder.toml", &text);
     let names = ["t0", "t1", "t2", "t3", "t4", "t5"];
-    let run = lab.run_with(&names, &[], &RunOptions { jobs: 1.try_into().unwrap(), ..RunOptions::default() });
+    let run = lab.run_with(&names, &[], &RunOptions { jobs: NonZeroUsize::new(1), ..RunOptions::default() });
     assert!(run.summary.is_success(), "{}", run.lines);
     let mut ran: Vec<_> = lab.ran().split(' ').map(str::to_owned).collect();
     ran.sort();
@@ -622,7 +623,7 @@ fn a_persistent_task_runs_until_the_run_is_stopped_and_takes_no_turn() {
          [tasks.other]\ncommand = \"echo other\"\n",
     );
     let (stop, stopped) = watch::channel(Stop::No);
-    let options = RunOptions { jobs: 1.try_into().unwrap(), ..RunOptions::default() };
+    let options = RunOptions { jobs: NonZeroUsize::new(1), ..RunOptions::default() };
     let mut seen = String::new();
     let run = lab.run_until(&["dev", "other"], &[], &options, stopped, |event| {
         if let Event::Output { bytes, .. } = event {

@@ -143,7 +143,8 @@ pub static SETTINGS: &[Setting] = &[
         "memory.budget",
         Text,
         "a size, a share of the available memory or \"auto\"",
-        "how much memory entries may take; auto is a tenth of the available memory, from 32 MiB to 1 GiB",
+        "how much memory entries may take; auto is a tenth of the available memory, from 32 MiB to 1 GiB; a run of one \
+         command takes 2 GiB to be available",
         |s, given| memory_budget(given.text).map(|budget| s.memory.budget = budget),
         |s| s.memory.budget.map_or("auto".to_owned(), |budget| budget.to_string())
     ),

@@ -202,7 +202,8 @@ impl Place {
             watched.vigils(previous.iter().flat_map(|previous| previous.directories()));
             watched.now()
         });
-        let options = ScanOptions { clock: &self.clock, stop: &AtomicBool::new(false), threads };
+        let options =
+            ScanOptions { clock: &self.clock, stop: &AtomicBool::new(false), threads: Some(threads) };
         let scan = set.scan(previous, &options)?;
         let vigil = watched
             .zip(mark)

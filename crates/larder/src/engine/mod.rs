@@ -135,10 +135,15 @@ pub struct LarderOptions {
 impl LarderOptions {
     /// 64 MiB of memory, no tiers, everything else at its default.
     pub fn new(clock: Clock, stats: Stats) -> Self {
+        Self::with_memory(clock, stats, Some(Config::new(Limits::bytes(64 << 20), processors(), 0)))
+    }
+
+    /// The same with this memory tier.
+    fn with_memory(clock: Clock, stats: Stats, memory: Option<Config>) -> Self {
         Self {
             clock,
             mode: Mode::ReadWrite,
-            memory: Some(Config::new(Limits::bytes(64 << 20), processors(), 0)),
+            memory,
             kinds: BTreeMap::new(),
             scopes: BTreeMap::new(),
             level: Level::FAST,

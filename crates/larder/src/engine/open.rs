@@ -94,12 +94,13 @@ impl Larder {
             history: settings.stats.history,
             ..StatsOptions::default()
         };
-        let mut options = LarderOptions::new(clock.clone(), Stats::new(stats_options, clock.clone()));
+        let memory = settings.memory.enabled.then(|| memory(settings, machine, &clock));
+        let stats = Stats::new(stats_options, clock.clone());
+        let mut options = LarderOptions::with_memory(clock.clone(), stats, memory);
         options.mode = settings.mode;
         options.producer = producer.into();
         options.brief = brief;
         options.level = Level::new(settings.disk.compression.into()).unwrap_or(Level::FAST);
-        options.memory = settings.memory.enabled.then(|| memory(settings, machine, &clock));
         for (name, kind) in &settings.kinds {
             let memory_bytes = kind.budget.map(|budget| budget.0);
             options.kinds.insert(name.clone(), KindLimits { memory_bytes, max_age: kind.max_age });

@@ -41,7 +41,7 @@ pub(super) struct Worker<'w> {
     walk: &'w Walk<'w>,
     pub(super) found: Found,
     /// How many more threads this one may start, and how it does.
-    pub(super) hands: usize,
+    pub(super) hands: Option<usize>,
     pub(super) help: &'w dyn Fn(),
     /// Whether there are, or may yet be, other threads to leave something to.
     pub(super) has_company: bool,
@@ -62,7 +62,12 @@ enum Presence {
 }
 
 impl<'w> Worker<'w> {
-    pub(super) fn new(walk: &'w Walk<'w>, hands: usize, help: &'w dyn Fn(), has_company: bool) -> Self {
+    pub(super) fn new(
+        walk: &'w Walk<'w>,
+        hands: Option<usize>,
+        help: &'w dyn Fn(),
+        has_company: bool,
+    ) -> Self {
         Self {
             walk,
             found: Found::default(),

@@ -24,8 +24,9 @@ pub struct ScanOptions<'a> {
     pub clock: &'a Clock,
     /// Makes the scan end with [`SourceError::Stopped`] soon after it is set.
     pub stop: &'a AtomicBool,
-    /// How many threads may take part; the further ones are started where there is enough to do.
-    pub threads: NonZeroUsize,
+    /// How many threads may take part; the further ones are started where there is enough to do. `None` is as many as
+    /// there are processors, which are then counted.
+    pub threads: Option<NonZeroUsize>,
 }
 
 /// What a scan found.
@@ -114,7 +115,7 @@ impl FileSet {
         let taken = options.clock.wall();
         let known = Previous::new(previous.map(|snapshot| &**snapshot), self.choice, taken);
         let walk = Walk::new(self, known, written, options.stop);
-        let found = walk.run(options.threads.get())?;
+        let found = walk.run(options.threads)?;
         let mut counts = Counts::default();
         found.iter().for_each(|found| counts.add(&found.counts));
         let nothing_new = |found: &Found| found.rows.is_empty() && found.visits.is_empty();

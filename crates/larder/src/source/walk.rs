@@ -12,6 +12,7 @@
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -30,6 +31,7 @@ use super::previous::Previous;
 use super::set::{FileSet, Ignore, Role};
 use super::stat::{Stamp, keeps_stamps};
 use super::{SourceError, Stat, Written};
+use crate::config::processors;
 
 /// How many entries a scan takes in. It bounds memory, and what links that multiply the tree behind them can
 /// do.
@@ -165,8 +167,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Walks over the whole set with at most `threads` threads and returns what each found.
-    pub(super) fn run(&self, threads: usize) -> Result<Vec<Found>, SourceError> {
+    /// Walks over the whole set with at most `threads` threads, or as many as there are processors, and returns what
+    /// each found.
+    pub(super) fn run(&self, threads: Option<NonZeroUsize>) -> Result<Vec<Found>, SourceError> {
         let (root, inside) = self.open_root()?;
         let root = Arc::new(root);
         self.queue.lock().unfinished = 1;
@@ -174,12 +177,13 @@ impl<'a> Walk<'a> {
         let own = thread::scope(|scope| {
             let help = || {
                 scope.spawn(|| {
-                    let mut worker = Worker::new(self, 0, &|| (), true);
+                    let mut worker = Worker::new(self, Some(0), &|| (), true);
                     self.work(&mut worker, false);
                     others.lock().push(worker.into_found());
                 });
             };
-            let mut worker = Worker::new(self, threads.saturating_sub(1), &help, threads > 1);
+            let hands = threads.map(|threads| threads.get() - 1);
+            let mut worker = Worker::new(self, hands, &help, hands != Some(0));
             self.look_into(&mut worker, &root, inside);
             drop(root);
             self.count(&mut worker);
@@ -250,8 +254,12 @@ impl<'a> Walk<'a> {
     /// Takes a hand more, if there is enough left to do and a hand left to take.
     fn share(&self, worker: &mut Worker<'_>) {
         let entries = worker.found.counts.looked_at.max(self.previous.len());
-        if worker.hands > 0 && (entries >= WORTH_A_THREAD || worker.bytes() >= BYTES_WORTH_A_THREAD) {
-            worker.hands -= 1;
+        if entries < WORTH_A_THREAD && worker.bytes() < BYTES_WORTH_A_THREAD {
+            return;
+        }
+        let hands = worker.hands.get_or_insert_with(|| processors().get() - 1);
+        if *hands > 0 {
+            *hands -= 1;
             (worker.help)();
         }
     }

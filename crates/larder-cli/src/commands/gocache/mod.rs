@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<Code, Failur
         settings.shared.url = Some(url.clone());
     }
     let scope = Scope::new(&arguments.scope).map_err(Failure::usage)?;
-    let mut opened = store::engine(&settings, Brief::Aside, store::shared(&settings)?);
+    let mut opened = store::engine(&settings, &store::machine(), Brief::Aside, store::shared(&settings)?);
     if let Some(error) = opened.problem.take() {
         tracing::warn!(error = &error as &dyn std::error::Error, "nothing is kept on this machine");
     }

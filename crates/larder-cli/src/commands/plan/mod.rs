@@ -310,7 +310,7 @@ fn open(place: &Place, global: &Global, console: Console) -> Result<&'static Ope
     let root = configuration::project_root(place.root());
     let config = configuration::load(global, root.as_deref())?;
     let settings = config.settings();
-    let opened = store::engine(settings, Brief::InPlace, None);
+    let opened = store::engine(settings, &store::machine(), Brief::InPlace, None);
     if let Some(problem) = &opened.problem {
         let dir = settings.dir.display();
         console.note(format_args!(

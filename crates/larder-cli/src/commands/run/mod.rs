@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use larder::clock::Clock;
-use larder::config::{ByteSize, Mode, Settings, processors};
+use larder::config::{ByteSize, Machine, Mode, Settings};
 use larder::engine::{Opened, Sharing};
 use larder::tier::disk::Collected;
 use larder::tier::{Brief, TierError};
@@ -162,10 +162,11 @@ pub(crate) struct Session {
     pub(crate) runtime: Runtime,
 }
 
-/// Where brief looks are done when the tasks of this graph run: while there is one command, nothing else waits.
-fn brief_for(graph: &Graph) -> Brief {
+/// Of which machine the engine makes use when the tasks of this graph run, and where brief looks are done. While there is
+/// one command nothing else waits, and little is kept in memory.
+fn surroundings_of(graph: &Graph) -> (Machine, Brief) {
     let commands = graph.nodes().iter().filter(|node| node.task().command.is_some()).count();
-    if commands > 1 { Brief::Aside } else { Brief::InPlace }
+    if commands > 1 { (store::machine(), Brief::Aside) } else { (Machine::unknown(), Brief::InPlace) }
 }
 
 impl Session {
@@ -190,7 +191,8 @@ impl Session {
             settings.mode = if settings.mode.writes() { Mode::Write } else { Mode::Off };
         }
         let shared = store::shared(&settings)?;
-        let opened = store::engine(&settings, brief_for(graph), shared);
+        let (machine, brief) = surroundings_of(graph);
+        let opened = store::engine(&settings, &machine, brief, shared);
         if let Some(problem) = &opened.problem {
             let dir = settings.dir.display();
             let problem = anyhow_chain(problem);
@@ -242,7 +244,7 @@ impl Session {
         let progress = Progress::new(names, output, self.console, !talks);
         let seed = || Clock::system().wall().as_millis();
         let options = RunOptions {
-            jobs: self.settings.jobs.unwrap_or_else(processors),
+            jobs: self.settings.jobs,
             mode: self.settings.mode,
             keep_going: how.keep_going,
             audit: how.audit_hits.map(|percent| AuditSample { percent, seed: seed() }),

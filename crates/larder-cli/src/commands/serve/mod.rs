@@ -153,7 +153,7 @@ async fn serve(
     console: Console,
 ) -> Result<Code, Failure> {
     options.exposition = Some(exports.exposition());
-    let mut opened = store::engine(settings, Brief::Aside, store::shared(settings)?);
+    let mut opened = store::engine(settings, &store::machine(), Brief::Aside, store::shared(settings)?);
     let Some(disk) = opened.disk.clone() else {
         return Err(match opened.problem.take() {
             Some(error) => store::cannot_open(error, settings),

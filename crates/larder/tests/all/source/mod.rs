@@ -114,7 +114,7 @@ impl Lab {
 
     fn try_scan(&self, previous: Option<&Arc<Snapshot>>) -> Result<Scan, SourceError> {
         let stop = AtomicBool::new(false);
-        let threads = NonZeroUsize::new(self.threads).unwrap();
+        let threads = NonZeroUsize::new(self.threads);
         self.set.scan(previous, &ScanOptions { clock: &self.clock, stop: &stop, threads })
     }
 

@@ -10,7 +10,7 @@ fn a_missing_root_is_named() {
     let lab = Lab::inputs(&["**"]);
     let set = FileSet::inputs(lab.path("missing")).patterns(["**"]).build().unwrap();
     let options =
-        ScanOptions { clock: &lab.clock, stop: &AtomicBool::new(false), threads: NonZeroUsize::MIN };
+        ScanOptions { clock: &lab.clock, stop: &AtomicBool::new(false), threads: Some(NonZeroUsize::MIN) };
     check_error(
         &lab,
         &set.scan(None, &options).unwrap_err(),
@@ -88,7 +88,8 @@ fn files_that_keep_changing_are_named() {
 fn a_scan_stops_when_it_is_told_to() {
     let mut lab = Lab::inputs(&["**"]);
     lab.file("a", "");
-    let options = ScanOptions { clock: &lab.clock, stop: &AtomicBool::new(true), threads: NonZeroUsize::MIN };
+    let options =
+        ScanOptions { clock: &lab.clock, stop: &AtomicBool::new(true), threads: Some(NonZeroUsize::MIN) };
     assert!(matches!(lab.set.scan(None, &options), Err(SourceError::Stopped)));
 }
 

@@ -19,7 +19,7 @@ fn lab() -> (Lab, Written) {
 
 fn scan(lab: &Lab, previous: Option<&Arc<Snapshot>>, written: &Written) -> Scan {
     let stop = AtomicBool::new(false);
-    let options = ScanOptions { clock: &lab.clock, stop: &stop, threads: NonZeroUsize::MIN };
+    let options = ScanOptions { clock: &lab.clock, stop: &stop, threads: Some(NonZeroUsize::MIN) };
     lab.set.scan_written(previous, written, &options).unwrap()
 }
 
