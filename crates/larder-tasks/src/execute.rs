@@ -29,6 +29,8 @@ use crate::program::{is_path, which};
 pub(crate) struct Start {
     /// Program and arguments; never empty.
     pub(crate) argv: Vec<OsString>,
+    /// The same without the shell in between, where that would do nothing else than start it.
+    pub(crate) direct: Option<Vec<OsString>>,
     pub(crate) cwd: PathBuf,
     /// All that it sees of the environment.
     pub(crate) environment: Vec<(OsString, OsString)>,
@@ -38,6 +40,13 @@ pub(crate) struct Start {
     /// Whether it talks to the terminal itself. Its output is then not seen, and it stays in the group that the
     /// terminal belongs to.
     pub(crate) interactive: bool,
+}
+
+impl Start {
+    /// What a variable is to the command.
+    fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.environment.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
 }
 
 /// Whether a run is to end, and how soon.
@@ -140,8 +149,11 @@ pub(crate) async fn execute(
 }
 
 fn spawn(start: &Start) -> io::Result<Child> {
+    if let Some(child) = start.direct.as_deref().and_then(|words| spawn_directly(start, words)) {
+        return Ok(child);
+    }
     let (program, arguments) = start.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    let path = start.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| &**path);
+    let path = start.variable("PATH");
     // Given the path, a process is made without a copy of this one's memory, which a look-up by the child needs.
     let found = if is_path(program) { None } else { which(program, path, &start.cwd) };
     match found.map(|found| spawn_program(start, found.as_os_str(), program, arguments)) {
@@ -153,7 +165,26 @@ fn spawn(start: &Start) -> io::Result<Child> {
     spawn_program(start, program, program, arguments)
 }
 
+/// Starts a command as the shell would. `None` where that has to say what is wrong, or knows more than we do.
+fn spawn_directly(start: &Start, words: &[OsString]) -> Option<Child> {
+    let (program, arguments) = words.split_first()?;
+    let path = start.variable("PATH")?;
+    // A shell finds out whether one that was handed down is right.
+    if start.variable("PWD").is_some() || std::env::split_paths(path).any(|path| path.is_relative()) {
+        return None;
+    }
+    let found = which(program, Some(path), &start.cwd)?;
+    let here = start.cwd.canonicalize().ok()?;
+    // A script is told by which path it was called.
+    let called = if is_path(program) { program } else { found.as_os_str() };
+    command(start, called, program, arguments).env("PWD", here).spawn().ok()
+}
+
 fn spawn_program(start: &Start, path: &OsStr, name: &OsStr, arguments: &[OsString]) -> io::Result<Child> {
+    command(start, path, name, arguments).spawn()
+}
+
+fn command(start: &Start, path: &OsStr, name: &OsStr, arguments: &[OsString]) -> tokio::process::Command {
     let mut command = tokio::process::Command::new(path);
     command.arg0(name);
     command.args(arguments).current_dir(&start.cwd).env_clear().kill_on_drop(true);
@@ -161,7 +192,7 @@ fn spawn_program(start: &Start, path: &OsStr, name: &OsStr, arguments: &[OsStrin
     if !start.interactive {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     }
-    command.spawn()
+    command
 }
 
 fn exit_of(status: ExitStatus) -> Exit {
@@ -452,6 +483,7 @@ mod tests {
     fn script(text: &str) -> Start {
         Start {
             argv: ["sh", "-c", text].map(OsString::from).to_vec(),
+            direct: None,
             cwd: std::env::temp_dir(),
             environment: vec![
                 ("PATH".into(), std::env::var_os("PATH").unwrap()),

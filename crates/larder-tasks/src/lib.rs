@@ -23,6 +23,7 @@ pub mod name;
 mod outputs;
 pub mod path;
 pub mod place;
+mod plain;
 pub mod problem;
 mod process;
 mod program;

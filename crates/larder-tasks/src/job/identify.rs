@@ -184,6 +184,7 @@ impl Inner {
 
 async fn print((argv, cwd, environment): Asked) -> Result<(Digest, String), String> {
     let start = Start {
+        direct: None,
         argv: argv.iter().map(OsString::from).collect(),
         cwd,
         environment,

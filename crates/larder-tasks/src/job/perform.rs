@@ -25,6 +25,7 @@ use crate::execute::{Execution, Exit, Start, Stop, Tap, execute};
 use crate::kept::{InputLine, InputList, KeptLog, KeptOutput, KeptResult, OutputForm};
 use crate::log::{Log, Stream};
 use crate::outputs::{Known, discard_since};
+use crate::plain;
 use crate::task::{Command, Task};
 
 /// What all tasks of one run share.
@@ -234,8 +235,13 @@ impl Inner {
         if !cwd.is_dir() {
             return Err(NotRun::NoDirectory(cwd));
         }
+        let direct = match &task.command {
+            Some(Command::Script { shell, script }) if *shell == ["sh", "-c"] => plain::words(script),
+            _ => None,
+        };
         Ok(Start {
             argv,
+            direct: direct.map(|words| words.into_iter().map(OsString::from).collect()),
             cwd,
             environment: prepared.variables.clone(),
             timeout: task.timeout,

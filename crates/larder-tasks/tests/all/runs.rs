@@ -228,6 +228,33 @@ env = { include = ["NODE_*"], exclude = ["NODE_X"], secret = ["TOKEN"] }
 }
 
 #[test]
+fn a_command_in_plain_words_sees_what_the_shell_would_give_it_without_one_in_between() {
+    let lab = Lab::new();
+    lab.write("here/gone", "");
+    lab.sh("printf '#!/bin/sh\\necho $0 $*\\n' > here/script; printf 'echo $0 $*\\n' > here/bare; chmod +x here/*");
+    let said = |command: &str| {
+        let task =
+            format!("[tasks.show]\ncommand = \"{command}\"\ninputs = []\ncwd = \"here\"\ncache = false\n");
+        lab.write("larder.toml", &task);
+        let run = lab.run_with(&["show"], &[("HOME", "h")], &RunOptions::default());
+        let said: String = run.log(0).into_iter().map(|(_, text)| text).collect();
+        // What only some shells set.
+        let own = |line: &&str| !["_=", "SHLVL=", "OLDPWD="].iter().any(|name| line.starts_with(name));
+        let mut lines: Vec<_> = said.lines().filter(own).map(str::to_owned).collect();
+        lines.sort();
+        (lines, run.lines)
+    };
+    for command in
+        ["env", "./script a -b", "./bare a", "pwd", "no-such-program a", "./gone", "./nowhere", "cat nowhere"]
+    {
+        assert_eq!(said(command), said(&format!("{command};")), "{command}");
+    }
+    let parent = |command: &str| said(command).0[0].split(' ').nth(3).unwrap().parse::<u32>().unwrap();
+    assert_eq!(parent("cat /proc/self/stat"), std::process::id());
+    assert_ne!(parent("cat /proc/self/stat; true"), std::process::id());
+}
+
+#[test]
 fn no_value_of_a_variable_is_anywhere_in_the_cache() {
     let lab = Lab::new();
     lab.write(
