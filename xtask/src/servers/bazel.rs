@@ -116,9 +116,9 @@ impl Bazel {
     }
 
     fn build(&self) -> Result<String> {
-        // As `docs/clients/bazel.md` says; it serves the disk cache as well.
-        let jobs = "--jobs=100";
-        self.run(&["build", "--spawn_strategy=local", "--color=no", "--curses=no", jobs, &self.cache, "//:all"])
+        // So many jobs as `docs/clients/bazel.md` says; they serve the disk cache as well.
+        let alike = ["--spawn_strategy=local", "--color=no", "--curses=no", "--jobs=100"];
+        self.run(&[&["build"], &alike[..], &[&self.cache, "//:all"]].concat())
     }
 
     /// Runs Bazel, and returns what it said.
