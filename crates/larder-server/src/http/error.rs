@@ -51,9 +51,7 @@ impl HttpError {
                 StoreError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
                 StoreError::WriteOnce => StatusCode::CONFLICT,
                 StoreError::TooManyScopes => StatusCode::INSUFFICIENT_STORAGE,
-                StoreError::NotKept(_) | StoreError::Tier(_) | StoreError::Busy => {
-                    StatusCode::SERVICE_UNAVAILABLE
-                }
+                StoreError::NotKept(_) | StoreError::Tier(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
         }
     }

@@ -103,7 +103,7 @@ fn failed(error: StoreError) -> Status {
         | StoreError::Name(_) => Status::invalid_argument(text),
         StoreError::TooLarge { .. } | StoreError::TooManyScopes => Status::resource_exhausted(text),
         StoreError::WriteOnce => Status::already_exists(text),
-        StoreError::NotKept(_) | StoreError::Tier(_) | StoreError::Busy => {
+        StoreError::NotKept(_) | StoreError::Tier(_) => {
             tracing::warn!(error = text, "request failed");
             Status::unavailable(text)
         }

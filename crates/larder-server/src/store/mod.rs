@@ -90,9 +90,6 @@ pub enum StoreError {
     /// Something else is there, and is not replaced.
     #[error("something else is there already, and is not replaced")]
     WriteOnce,
-    /// Another server has had the turn to write it for long.
-    #[error("another server is writing it, or died doing so; try again")]
-    Busy,
     /// The server has as many scopes as it takes.
     #[error("the server has its {MAX_SCOPES} scopes already")]
     TooManyScopes,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use larder::engine::Computed;
+use larder::engine::{Afar, Computed};
 use larder::key::{Key, Scope, Selector};
 use serde::{Deserialize, Serialize};
 
@@ -116,8 +116,13 @@ impl Store {
         let _turn = match made.once && family.is_written_once() {
             false => None,
             true => {
-                let turn = self.inner.once.turn(&shelf.objects[family as usize], &key).await?;
-                if let Some(there) = shelf.objects[family as usize].get(&key).await {
+                let objects = &shelf.objects[family as usize];
+                let turn = self.inner.once.turn(objects, &key).await;
+                // What the team has is looked at, and not brought: that may take longer than anybody waits.
+                if objects.afar(&key, |there| there.body == object.body).await == Afar::Other {
+                    return Err(StoreError::WriteOnce);
+                }
+                if let Some(there) = objects.get(&key).await {
                     if there.body != object.body {
                         return Err(StoreError::WriteOnce);
                     }

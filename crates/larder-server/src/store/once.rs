@@ -1,7 +1,8 @@
 //! Keys that are written once.
 //!
 //! Invariant: of several who put different things under one key at once, one is told that theirs is kept: also with other
-//! servers over a shared tier that can lease, as long as that can be asked.
+//! servers over a shared tier that can lease, as long as that can be asked, and whoever is first takes no longer than
+//! [`PATIENCE`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +11,10 @@ use larder::engine::{Kind, Value};
 use larder::key::Key;
 use larder::tier::Lease;
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
-use super::StoreError;
-
-/// How long another server is waited for. One that died has the turn for ten seconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long another server is waited for, which may be sending something large.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is said of something that is put.
 #[derive(Debug, Clone, Copy)]
@@ -33,15 +33,15 @@ pub(super) struct Once([Mutex<()>; 32]);
 
 /// A turn that somebody has, in this process and with the team.
 pub(super) struct Turn<'a> {
-    _here: MutexGuard<'a, ()>,
     _afar: Lease,
+    _here: MutexGuard<'a, ()>,
 }
 
 impl Once {
-    pub(super) async fn turn<T: Value>(&self, kind: &Kind<T>, key: &Key) -> Result<Turn<'_>, StoreError> {
+    pub(super) async fn turn<T: Value>(&self, kind: &Kind<T>, key: &Key) -> Turn<'_> {
+        let until = Instant::now() + PATIENCE;
         let at = usize::from(key.digest().as_bytes()[0]) % self.0.len();
         let here = self.0[at].lock().await;
-        let afar = kind.turn_to_put(key, PATIENCE).await.ok_or(StoreError::Busy)?;
-        Ok(Turn { _here: here, _afar: afar })
+        Turn { _afar: kind.turn_to_put(key, until).await, _here: here }
     }
 }

@@ -72,7 +72,7 @@ impl Store {
         let _turn = match made.once {
             false => None,
             true => {
-                let turn = self.inner.once.turn(&shelf.results, &key).await?;
+                let turn = self.inner.once.turn(&shelf.results, &key).await;
                 // One whose contents are gone is given to nobody, so that another may take its place.
                 match self.result(scope, action).await? {
                     Some(there) if there != *result => return Err(StoreError::WriteOnce),

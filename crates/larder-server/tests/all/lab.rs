@@ -15,7 +15,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use larder::clock::Clock;
-use larder::config::{Machine, Settings};
+use larder::config::{ByteSize, Machine, Settings};
 use larder::engine::Larder;
 use larder::key::{Algorithm, Scope};
 use larder_server::guard::Guard;
@@ -35,6 +35,8 @@ pub(crate) struct Lab {
     guard: fn() -> Guard,
     /// The URL of the tier that it shares with others.
     shared: Option<String>,
+    /// How many bytes a second go there and come from there.
+    bandwidth: Option<ByteSize>,
     serving: Option<Serving>,
     client: Client<HttpConnector, Full<Bytes>>,
     directory: TempDir,
@@ -53,28 +55,34 @@ impl Lab {
         Self::guarded(Guard::open)
     }
 
+    /// A server that lets those in whom `guard` knows, and shares the tier of this URL, with so many bytes a second.
+    pub(crate) fn guarded_sharing(guard: fn() -> Guard, url: String, bandwidth: Option<ByteSize>) -> Self {
+        Self::with(guard, Some(url), bandwidth)
+    }
+
     /// A server that lets those in whom `guard` knows.
     pub(crate) fn guarded(guard: fn() -> Guard) -> Self {
-        Self::with(guard, None)
+        Self::with(guard, None, None)
     }
 
     /// A server that shares the tier of this URL with others.
     pub(crate) fn sharing(url: String) -> Self {
-        Self::with(Guard::open, Some(url))
+        Self::with(Guard::open, Some(url), None)
     }
 
-    fn with(guard: fn() -> Guard, shared: Option<String>) -> Self {
+    fn with(guard: fn() -> Guard, shared: Option<String>, bandwidth: Option<ByteSize>) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let directory = tempfile::Builder::new().prefix("larder").tempdir().unwrap();
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let mut lab = Self { guard, shared, serving: None, client, directory, runtime };
+        let mut lab = Self { guard, shared, bandwidth, serving: None, client, directory, runtime };
         lab.begin((Ipv4Addr::LOCALHOST, 0).into());
         lab
     }
 
     fn begin(&mut self, address: SocketAddr) {
-        let settings = Settings::new(self.directory.path().to_owned());
+        let mut settings = Settings::new(self.directory.path().to_owned());
+        settings.shared.bandwidth = self.bandwidth;
         let (machine, clock) = (Machine::probe(Path::new("/")), Clock::system());
         let shared = self.shared.as_ref().map(|url| {
             let options = larder_shared::Options::new(Duration::from_secs(3600), clock.clone());

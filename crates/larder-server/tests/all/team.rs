@@ -4,11 +4,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
+use larder::config::ByteSize;
+use larder_server::guard::Guard;
 use larder_shared::testing::{EtcdServer, RedisServer, Server as _};
 
 use crate::action_results::{Results, file};
 use crate::byte_streams::{Streams, name, upload};
 use crate::contents::Contents;
+use crate::guard::guard;
 use crate::lab::{Lab, digest, noise};
 
 /// How long anything that is waited for may take.
@@ -52,13 +55,17 @@ fn what_the_team_did_not_get_is_missing_for_who_would_bring_it_and_there_for_who
     assert!(got.iter().zip(&all).all(|(one, whole)| one.data == *whole));
 }
 
+fn written_once() -> Guard {
+    guard("anybody = \"write\"\n[scopes.default]\nwrite_once = true\n")
+}
+
 #[test]
 fn of_different_things_that_several_servers_are_given_at_once_one_is_written() {
     let (redis, etcd) = (RedisServer::start(), EtcdServer::start());
     for url in [redis.url(), etcd.url()] {
-        let labs = [(), (), ()].map(|()| Lab::sharing(url.clone()));
-        for archive in 0..20 {
-            let path = format!("/v1/cache/{archive}");
+        let labs = [(), (), ()].map(|()| Lab::guarded_sharing(written_once, url.clone(), None));
+        for object in 0..20 {
+            let path = format!("/gradle/{object}");
             let codes = thread::scope(|scope| {
                 let put = |by: usize| {
                     let (lab, path) = (&labs[by], &path);
@@ -67,12 +74,18 @@ fn of_different_things_that_several_servers_are_given_at_once_one_is_written() {
                 let puts = [0, 1, 2].map(put);
                 puts.map(|put| put.join().unwrap())
             });
-            let kept: Vec<usize> = (0..labs.len()).filter(|&by| codes[by] == 200).collect();
+            let kept: Vec<usize> = (0..labs.len()).filter(|&by| codes[by] == 201).collect();
             let refused = codes.iter().filter(|&&code| code == 409).count();
             assert_eq!((kept.len(), refused), (1, 2), "{codes:?} at {url}");
             for lab in &labs {
                 assert_eq!(lab.http("GET", &path, &[], "").text(), kept[0].to_string(), "at {url}");
             }
         }
+        // What is there is known for another thing also where it takes too long to be brought.
+        let path = "/gradle/large";
+        let slow = Lab::guarded_sharing(written_once, url.clone(), Some(ByteSize(256 << 10)));
+        assert_eq!(labs[0].http("PUT", path, &[], noise(7, 6 << 20)).code(), 201);
+        assert_eq!(slow.http("PUT", path, &[], "another").code(), 409);
+        assert_eq!(labs[1].http("PUT", path, &[], noise(7, 6 << 20)).code(), 201);
     }
 }

@@ -42,20 +42,19 @@ impl<T: Value> Kind<T> {
         self.far().filter(|far| mode.reads() && mode.writes() && far.reads() && far.writes())
     }
 
-    /// Takes the turn to put something under a key among all machines that share a tier, and waits for it for at most
-    /// `patience`: `None` if another machine has it for so long. As long as it is held, whoever else asks for it puts
-    /// nothing between a look whether something is there and a put.
+    /// Takes the turn to put something under a key among all machines that share a tier. As long as it is held, whoever
+    /// else asks for it puts nothing between a look whether something is there and a put.
     ///
-    /// Given at once without such a tier, while that fails, or if it can't lease: then each machine decides alone.
-    pub async fn turn_to_put(&self, key: &Key, patience: Duration) -> Option<Lease> {
-        let Some(far) = self.far_both_ways() else { return Some(Lease::default()) };
-        let until = Instant::now() + patience;
+    /// Waits until `until` while another machine has it, and then goes without, as it does without such a tier, while
+    /// that fails, or where it can't lease. Like each lease it is lost by who gives no sign of life for ten seconds.
+    pub async fn turn_to_put(&self, key: &Key, until: Instant) -> Lease {
+        let Some(far) = self.far_both_ways() else { return Lease::default() };
         let (mut wait, longest) = WAITS;
         loop {
             match far.try_lease(key).await {
-                Ok(Some(lease)) => return Some(lease),
-                Err(_) => return Some(Lease::default()),
-                Ok(None) if Instant::now() >= until => return None,
+                Ok(Some(lease)) => return lease,
+                Err(_) => return Lease::default(),
+                Ok(None) if Instant::now() >= until => return Lease::default(),
                 Ok(None) => tokio::time::sleep(wait).await,
             }
             wait = (wait * 2).min(longest);

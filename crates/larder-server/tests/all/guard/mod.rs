@@ -186,7 +186,7 @@ impl Answer {
     }
 }
 
-pub(super) fn guard(access: &str) -> Guard {
+pub(crate) fn guard(access: &str) -> Guard {
     let outside =
         access_file::Outside { variable: &|_| None, file: &|_| Err(std::io::ErrorKind::NotFound.into()) };
     Guard::new(access_file::read(Path::new("access.toml"), access, outside).unwrap())
