@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::environment::Mask;
 use crate::log::{Log, Stream};
+use crate::plain::is_handed_on;
 use crate::process::group_is_alive;
 use crate::program::{is_path, which};
 
@@ -169,8 +170,8 @@ fn spawn(start: &Start) -> io::Result<Child> {
 fn spawn_directly(start: &Start, words: &[OsString]) -> Option<Child> {
     let (program, arguments) = words.split_first()?;
     let path = start.variable("PATH")?;
-    // A shell finds out whether one that was handed down is right.
-    if start.variable("PWD").is_some() || std::env::split_paths(path).any(|path| path.is_relative()) {
+    let as_it_is = start.environment.iter().all(|(name, _)| is_handed_on(name.as_encoded_bytes()));
+    if !as_it_is || std::env::split_paths(path).any(|path| path.is_relative()) {
         return None;
     }
     let found = which(program, Some(path), &start.cwd)?;

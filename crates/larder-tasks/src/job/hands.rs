@@ -1,42 +1,51 @@
 //! How many threads work at once: as many as there are processors, which are not counted for one alone.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Once;
 
 use larder::config::processors;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The hands that there are.
-#[derive(Default)]
 pub(super) struct Hands {
-    /// How many are at work, or wait for that.
-    taken: AtomicUsize,
-    /// Those beside the first.
-    others: OnceLock<Semaphore>,
+    free: Semaphore,
+    counted: Once,
 }
 
-/// A hand that is at work, until this ends.
-pub(super) struct Hand<'a> {
-    _taken: Taken<'a>,
-    _permit: Option<SemaphorePermit<'a>>,
-}
-
-struct Taken<'a>(&'a AtomicUsize);
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+impl Default for Hands {
+    fn default() -> Self {
+        Self { free: Semaphore::new(1), counted: Once::new() }
     }
 }
 
 impl Hands {
-    /// Takes one, once there is one.
-    pub(super) async fn take(&self) -> Hand<'_> {
-        let is_first = self.taken.fetch_add(1, Ordering::Relaxed) == 0;
-        let taken = Taken(&self.taken);
-        let others = || self.others.get_or_init(|| Semaphore::new((processors().get() - 1).max(1)));
+    /// Takes one, once one is free, until what is returned ends.
+    pub(super) async fn take(&self) -> Option<SemaphorePermit<'_>> {
+        if let Ok(free) = self.free.try_acquire() {
+            return Some(free);
+        }
+        self.counted.call_once(|| self.free.add_permits(processors().get() - 1));
         // It is never closed.
-        let permit = if is_first { None } else { others().acquire().await.ok() };
-        Hand { _taken: taken, _permit: permit }
+        self.free.acquire().await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn there_are_as_many_hands_as_processors_whoever_comes_and_goes() {
+        let hands = Hands::default();
+        drop(hands.take().await);
+        assert_eq!(hands.free.available_permits(), 1);
+        let first = hands.take().await;
+        let mut more = Vec::new();
+        for _ in 1..processors().get() {
+            more.push(hands.take().await);
+        }
+        assert!(hands.free.try_acquire().is_err());
+        drop((first, more));
+        drop(hands.take().await);
+        assert_eq!(hands.free.available_permits(), processors().get());
     }
 }

@@ -232,11 +232,13 @@ fn a_command_in_plain_words_sees_what_the_shell_would_give_it_without_one_in_bet
     let lab = Lab::new();
     lab.write("here/gone", "");
     lab.sh("printf '#!/bin/sh\\necho $0 $*\\n' > here/script; printf 'echo $0 $*\\n' > here/bare; chmod +x here/*");
-    let said = |command: &str| {
-        let task =
-            format!("[tasks.show]\ncommand = \"{command}\"\ninputs = []\ncwd = \"here\"\ncache = false\n");
+    let said = |command: &str, environment: &[(&str, &str)]| {
+        let task = format!(
+            "[tasks.show]\ncommand = \"{command}\"\ninputs = []\ncwd = \"here\"\ncache = false\n\
+             env = {{ include = [\"*\"] }}\n"
+        );
         lab.write("larder.toml", &task);
-        let run = lab.run_with(&["show"], &[("HOME", "h")], &RunOptions::default());
+        let run = lab.run_with(&["show"], environment, &RunOptions::default());
         let said: String = run.log(0).into_iter().map(|(_, text)| text).collect();
         // What only some shells set.
         let own = |line: &&str| !["_=", "SHLVL=", "OLDPWD="].iter().any(|name| line.starts_with(name));
@@ -244,14 +246,21 @@ fn a_command_in_plain_words_sees_what_the_shell_would_give_it_without_one_in_bet
         lines.sort();
         (lines, run.lines)
     };
+    let home = [("HOME", "h")];
     for command in
         ["env", "./script a -b", "./bare a", "pwd", "no-such-program a", "./gone", "./nowhere", "cat nowhere"]
     {
-        assert_eq!(said(command), said(&format!("{command};")), "{command}");
+        assert_eq!(said(command, &home), said(&format!("{command};"), &home), "{command}");
     }
-    let parent = |command: &str| said(command).0[0].split(' ').nth(3).unwrap().parse::<u32>().unwrap();
-    assert_eq!(parent("cat /proc/self/stat"), std::process::id());
-    assert_ne!(parent("cat /proc/self/stat; true"), std::process::id());
+    for variable in [("PWD", "/"), ("IFS", "x"), ("a.b", "1"), ("BASH_FUNC_f%%", "() { :; }")] {
+        assert_eq!(said("env", &[variable]), said("env;", &[variable]), "{variable:?}");
+    }
+    if cfg!(target_os = "linux") {
+        let parent =
+            |command: &str| said(command, &home).0[0].split(' ').nth(3).unwrap().parse::<u32>().unwrap();
+        assert_eq!(parent("cat /proc/self/stat"), std::process::id());
+        assert_ne!(parent("cat /proc/self/stat; true"), std::process::id());
+    }
 }
 
 #[test]
