@@ -15,7 +15,10 @@ pub(crate) const WHOLE_BYTES: u64 = 1 << 20;
 /// At higher levels a compressor holds too much memory to be kept.
 const KEPT_LEVEL: i32 = 3;
 
-/// Things that take long to make, for whichever thread needs one next: as many as were ever in use at once.
+/// Of how many things that are kept there are at most.
+const MAX_KEPT: usize = 16;
+
+/// Things that take long to make, for whichever thread needs one next.
 struct Kept<T>(Mutex<Vec<T>>);
 
 static COMPRESSORS: Kept<Compressor<'static>> = Kept(Mutex::new(Vec::new()));
@@ -27,7 +30,10 @@ impl<T> Kept<T> {
         let kept = self.0.lock().pop();
         let mut one = kept.or_else(make)?;
         let done = work(&mut one);
-        self.0.lock().push(one);
+        let mut kept = self.0.lock();
+        if kept.len() < MAX_KEPT {
+            kept.push(one);
+        }
         Some(done)
     }
 }
