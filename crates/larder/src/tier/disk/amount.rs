@@ -15,6 +15,14 @@ pub(super) struct Amount {
     pub(super) entries: u64,
 }
 
+const PAGES: &str = "PRAGMA page_count";
+const FREE_PAGES: &str = "PRAGMA freelist_count";
+const PAGE_BYTES: &str = "PRAGMA page_size";
+const ROWS: &str = "SELECT 1 + (SELECT max(id) FROM entries) - (SELECT min(id) FROM entries)";
+
+/// What is asked to tell that no limit is exceeded.
+pub(super) const STATEMENTS: [&str; 4] = [PAGES, FREE_PAGES, PAGE_BYTES, ROWS];
+
 impl Amount {
     /// What is in the index: entries, without envelopes that are blobs. Reads all of them.
     pub(super) fn of_entries(connection: &Connection) -> Result<Self, Fault> {
@@ -28,18 +36,19 @@ impl Amount {
     /// No less than [`of_entries`](Self::of_entries), and told at once: what the index's pages hold, and how many
     /// numbers of rows lie between the first and the last.
     fn of_entries_at_most(connection: &Connection) -> Result<Self, Fault> {
-        let pragma =
-            |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
-        let pages = pragma("page_count")? - pragma("freelist_count")?;
-        let mut query = connection
-            .prepare_cached("SELECT 1 + (SELECT max(id) FROM entries) - (SELECT min(id) FROM entries)")?;
-        let entries: Option<i64> = query.query_row([], |row| row.get(0))?;
-        Ok(Self { bytes: (pages * pragma("page_size")?) as u64, entries: entries.unwrap_or(0) as u64 })
+        let ask = |sql| -> Result<u64, Fault> {
+            let number = connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<i64>>(0))?;
+            Ok(number.unwrap_or(0) as u64)
+        };
+        let pages = ask(PAGES)?.saturating_sub(ask(FREE_PAGES)?);
+        Ok(Self { bytes: pages * ask(PAGE_BYTES)?, entries: ask(ROWS)? })
     }
 
     /// The same with the blobs that entries name.
     pub(super) fn with_blobs(self, connection: &Connection) -> Result<Self, Fault> {
-        Ok(Self { bytes: self.bytes + Totals::read(connection)?.blob_bytes as u64, ..self })
+        // What is damaged counts for nothing until it is counted anew.
+        let blob_bytes = Totals::read(connection)?.blob_bytes.max(0) as u64;
+        Ok(Self { bytes: self.bytes.saturating_add(blob_bytes), ..self })
     }
 
     pub(super) fn less(self, other: Self) -> Self {

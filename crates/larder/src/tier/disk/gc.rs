@@ -26,7 +26,7 @@ use crate::tier::TierError;
 /// How many entries or blobs are removed in one transaction.
 pub(super) const BATCH: usize = 64;
 
-/// How many entries are picked to leave at once; picking looks at all.
+/// How many entries are picked to leave at once; picking by cost or last use looks at all.
 pub(super) const PICKED: usize = 4096;
 
 /// Once a limit is exceeded, it is undercut by a tenth, so that gc is not due again at once.
@@ -195,13 +195,15 @@ impl Run<'_> {
     pub(super) fn remove_unused(&mut self, scope: Option<&Scope>, age: Duration) -> Result<(), TierError> {
         let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         let until = (self.now.as_millis() as i64).saturating_sub(age);
+        let mut after = 0;
         loop {
-            let picked = self.disk.read(|connection, _| unused(connection, until, scope))?;
+            let picked = self.disk.read(|connection, _| unused(connection, after, until, scope))?;
             for batch in picked.chunks(BATCH) {
                 self.remove_batch(EvictionCause::Idle, |connection| still_there(connection, batch))?;
             }
-            if picked.len() < PICKED {
-                return Ok(());
+            match picked.last() {
+                Some(&(last, _)) => after = last,
+                None => return Ok(()),
             }
         }
     }
@@ -380,16 +382,21 @@ fn expired(connection: &Connection, now: i64) -> Result<Vec<i64>, Fault> {
     Ok(ids.collect::<Result<_, rusqlite::Error>>()?)
 }
 
-/// The entries that were not used since `until` and for longest, no more than are picked at once, of all scopes or of
-/// one.
-fn unused(connection: &Connection, until: i64, scope: Option<&Scope>) -> Result<Vec<(i64, i64)>, Fault> {
+/// The first entries after row `after` that were not used since `until`, no more than are picked at once, of all scopes
+/// or of one.
+fn unused(
+    connection: &Connection,
+    after: i64,
+    until: i64,
+    scope: Option<&Scope>,
+) -> Result<Vec<(i64, i64)>, Fault> {
     let mut query = connection.prepare_cached(
         "SELECT id, used FROM entries \
-         WHERE used < ?1 AND (?2 IS NULL OR kind IN (SELECT id FROM kinds WHERE scope = ?2)) \
-         ORDER BY used, id LIMIT ?3",
+         WHERE id > ?1 AND used < ?2 AND (?3 IS NULL OR kind IN (SELECT id FROM kinds WHERE scope = ?3)) \
+         ORDER BY id LIMIT ?4",
     )?;
-    let picked = query
-        .query_map((until, scope.map(Scope::as_str), PICKED as i64), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let named = (after, until, scope.map(Scope::as_str), PICKED as i64);
+    let picked = query.query_map(named, |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(picked.collect::<Result<_, rusqlite::Error>>()?)
 }
 

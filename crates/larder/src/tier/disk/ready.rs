@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use super::fault::Fault;
 use super::open::Disk;
 use super::store::Store;
-use super::{invalidate, meta, put, store};
+use super::{amount, invalidate, meta, put, store};
 
 /// How much of the log whoever opens the tier next may have to read.
 const SHORT_LOG_FRAMES: i64 = 32;
@@ -28,7 +28,8 @@ pub(super) struct Stored {
 }
 
 impl Disk {
-    /// Makes ready for an entry that will be stored before long: compiles what that asks of the index. Blocks.
+    /// Makes ready for an entry that will be stored before long: compiles what that, and a look at limits afterwards, asks
+    /// of the index. Blocks.
     pub fn get_ready(&self) {
         // What fails here fails again where it matters, and is told there.
         let _ = self.read(|connection, _| compile(connection));
@@ -71,10 +72,10 @@ impl LongLog {
     }
 }
 
-/// Compiles the statements that storing an entry is made of.
+/// Compiles the statements that storing an entry and looking at limits afterwards are made of.
 fn compile(connection: &Connection) -> Result<(), Fault> {
     let others = [store::KIND, invalidate::SINCE, meta::PUT];
-    put::STATEMENTS.iter().chain(&others).try_for_each(|statement| {
+    put::STATEMENTS.iter().chain(&others).chain(&amount::STATEMENTS).try_for_each(|statement| {
         connection.prepare_cached(statement)?;
         Ok(())
     })
