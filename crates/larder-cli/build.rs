@@ -34,6 +34,10 @@ fn main() {
 
 /// Whether the linker has what unwinds panics as an archive. It gives a path where it has, and else the name back.
 fn has_unwinder_archive() -> bool {
+    // Which linker flags name is theirs to know.
+    if env::var("CARGO_ENCODED_RUSTFLAGS").is_ok_and(|flags| flags.contains("linker")) {
+        return false;
+    }
     let linker = env::var_os("RUSTC_LINKER").unwrap_or_else(|| "cc".into());
     let asked = Command::new(linker).arg("-print-file-name=libgcc_eh.a").output();
     asked.is_ok_and(|told| Path::new(String::from_utf8_lossy(&told.stdout).trim()).is_absolute())
