@@ -18,13 +18,13 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// One that was not looked at, for a process that does one thing at a time, keeps a few answers in memory and ends:
-    /// of what a short one takes, looking is a tenth.
+    /// One that was not looked at, for a process that does one thing at a time, keeps a few answers in memory and ends.
     pub fn unknown() -> Self {
         Self { memory: None, processors: NonZeroUsize::MIN }
     }
 
-    /// Looks under `root`, which is `/` except in tests. Takes up to 0.3 ms, where control groups are many.
+    /// Looks under `root`, which is `/` except in tests. Blocks: reads some small files of the kernel, more where control
+    /// groups are nested.
     pub fn probe(root: &Path) -> Self {
         let limits = [available(root)].into_iter().chain(group_rooms(root));
         Self { memory: limits.flatten().min().map(ByteSize), processors: processors() }

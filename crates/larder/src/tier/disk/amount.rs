@@ -71,9 +71,8 @@ impl Limits {
 }
 
 impl Disk {
-    /// Whether there is more than `limits` allow, or less of the disk is free. Blocks, for some microseconds; near a
-    /// limit of bytes or entries, and where scopes have limits, for as long as it takes to read all of the index's
-    /// entries.
+    /// Whether there is more than `limits` allow, or less of the disk is free. Blocks, briefly; near a limit of
+    /// bytes or entries, and where scopes have limits, for as long as it takes to read all of the index's entries.
     pub fn exceeds(&self, limits: &Limits) -> Result<bool, TierError> {
         let limit = limits.amount();
         let exceeds = self.read(|connection, _| {

@@ -24,7 +24,7 @@ pub struct ScopeLimits {
 impl Disk {
     /// Whether a scope has more bytes than its limit. Blocks, and reads all of the index's entries if there is such a
     /// limit: about 0.2 s for a million.
-    pub fn exceeds_scopes(&self, limits: &Limits) -> Result<bool, TierError> {
+    pub(super) fn exceeds_scopes(&self, limits: &Limits) -> Result<bool, TierError> {
         let mut limited = limits.scopes.iter().filter_map(|(scope, limits)| Some((scope, limits.max_bytes?)));
         let Some(first) = limited.next() else { return Ok(false) };
         let bytes = self.bytes_by_scope()?;

@@ -62,7 +62,7 @@ fn what_a_scope_has_too_much_leaves_that_scope_alone_and_what_saves_least_goes_f
         scopes: BTreeMap::from([(Scope::new("shop").unwrap(), quota(bytes))]),
         ..Limits::default()
     };
-    assert!(disk.exceeds_scopes(&limits(25_000)).unwrap() && !disk.exceeds_scopes(&limits(50_000)).unwrap());
+    assert!(disk.exceeds(&limits(25_000)).unwrap() && !disk.exceeds(&limits(50_000)).unwrap());
     assert_eq!(collect(&disk, &[("shop", quota(25_000))], Eviction::Cost).evicted, 2);
     let ids = |scope: &str| kept(&disk)[scope].iter().map(|&(id, _)| id).collect::<Vec<_>>();
     assert_eq!((ids("shop"), ids("main")), (vec![0, 2], vec![0, 1, 2, 3]));
