@@ -75,7 +75,8 @@ impl LongLog {
 /// Compiles the statements that storing an entry and looking at limits afterwards are made of.
 fn compile(connection: &Connection) -> Result<(), Fault> {
     let others = [store::KIND, invalidate::SINCE, meta::PUT];
-    put::STATEMENTS.iter().chain(&others).chain(&amount::STATEMENTS).try_for_each(|statement| {
+    let mut all = put::STATEMENTS.iter().chain(&others).chain(&store::OF_TOTALS).chain(&amount::STATEMENTS);
+    all.try_for_each(|statement| {
         connection.prepare_cached(statement)?;
         Ok(())
     })

@@ -267,12 +267,18 @@ pub(super) struct Totals {
 }
 
 /// Adds to what there is.
-const TOTALS: &str = "UPDATE totals SET blobs = blobs + ?1, blob_bytes = blob_bytes + ?2 WHERE id = 1";
+const ADD_TO_TOTALS: &str = "UPDATE totals SET blobs = blobs + ?1, blob_bytes = blob_bytes + ?2 WHERE id = 1";
+
+/// Asks for what there is.
+const TOTALS: &str = "SELECT blobs, blob_bytes FROM totals WHERE id = 1";
+
+/// What storing an entry that names blobs asks of totals, and a look at limits afterwards.
+pub(super) const OF_TOTALS: [&str; 2] = [ADD_TO_TOTALS, TOTALS];
 
 impl Totals {
     pub(super) fn read(connection: &Connection) -> Result<Self, Fault> {
         Ok(connection
-            .prepare_cached("SELECT blobs, blob_bytes FROM totals WHERE id = 1")?
+            .prepare_cached(TOTALS)?
             .query_row([], |row| Ok(Self { blobs: row.get(0)?, blob_bytes: row.get(1)? }))?)
     }
 
@@ -329,7 +335,7 @@ impl Write<'_> {
     fn commit(self) -> Result<(), Fault> {
         let changed = self.changed.get();
         if changed != Totals::default() {
-            self.prepare_cached(TOTALS)?.execute((changed.blobs, changed.blob_bytes))?;
+            self.prepare_cached(ADD_TO_TOTALS)?.execute((changed.blobs, changed.blob_bytes))?;
         }
         Ok(self.transaction.commit()?)
     }
