@@ -2,6 +2,7 @@
 //!
 //! Not here: what a verb does (`commands`), which also has its arguments.
 
+use std::ffi::OsString;
 use std::ops::Deref;
 use std::path::PathBuf;
 
@@ -38,6 +39,25 @@ pub(crate) struct Arguments {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) verb: Verb,
+}
+
+impl Arguments {
+    /// What the command line of this process says. Ends the process where that is to print help or the version, or has a
+    /// mistake in it.
+    pub(crate) fn of_process() -> Self {
+        let words: Vec<OsString> = std::env::args_os().collect();
+        Self::of_verb(&words).unwrap_or_else(|| Self::parse_from(words))
+    }
+
+    /// What a command line says that begins with a verb. The other verbs, which are given all that every verb takes, are
+    /// left out: with them it takes twice as long. `None` is for [`parse_from`](Parser::parse_from) to explain.
+    fn of_verb(words: &[OsString]) -> Option<Self> {
+        let verbs = Verb::augment_subcommands(Command::new("verbs"));
+        let verb = verbs.find_subcommand(words.get(1)?)?.clone();
+        let matches =
+            Global::augment_args(Command::new("larder")).subcommand(verb).try_get_matches_from(words);
+        Self::from_arg_matches(&matches.ok()?).ok()
+    }
 }
 
 /// What every verb takes.
@@ -137,4 +157,37 @@ pub(crate) enum Verb {
     Completions(Later<completions::Arguments>),
     /// Write manual pages, one for each verb, into a directory
     Man(Later<man::Arguments>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verb_alone_says_what_it_says_among_all_verbs() {
+        let lines = [
+            "larder run build web#test --filter ...web -j 3 --continue --dir here --json",
+            "larder run --force build -C elsewhere -v",
+            "larder exec --input src -- cc -c main.c",
+            "larder cache stats --json",
+            "larder cache",
+            "larder run",
+            "larder run build --unknown",
+            "larder run build -q -v",
+            "larder run --help",
+            "larder run build --color sometimes",
+            "larder help run",
+            "larder --quiet run build",
+            "larder --version",
+            "larder ru build",
+            "larder",
+        ];
+        for line in lines {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let among_all = Arguments::try_parse_from(&words).ok().map(|said| format!("{said:?}"));
+            let alone = Arguments::of_verb(&words).map(|said| format!("{said:?}"));
+            let begins_with_a_verb = words.get(1).is_none_or(|word| word != "--quiet");
+            assert_eq!(alone, among_all.filter(|_| begins_with_a_verb), "{line}");
+        }
+    }
 }

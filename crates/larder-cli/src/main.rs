@@ -19,10 +19,8 @@ mod tasks;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let arguments = arguments::Arguments::parse();
+    let arguments = arguments::Arguments::of_process();
     let console = console::Console::new(&arguments.global);
     events::show(console);
     match commands::run(&arguments, &console) {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use larder::clock::Clock;
@@ -141,20 +142,35 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure>
     Ok(Runtime::start()?.block_on(future))
 }
 
+/// How long a thread that does nothing is kept where there is little to do.
+const IDLE: Duration = Duration::from_millis(10);
+
 /// What a verb waits on. Its threads are not waited for at the end: what matters of their work was.
 pub(crate) struct Runtime(Option<tokio::runtime::Runtime>);
 
 impl Runtime {
     pub(crate) fn start() -> Result<Self, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        Ok(Self(Some(runtime.context("cannot start the runtime")?)))
+        Self::build(&mut tokio::runtime::Builder::new_current_thread())
     }
 
-    /// Has a thread at hand for the first work that blocks: making one takes as long as a little work does.
-    pub(crate) fn call_a_hand(&self) {
-        if let Some(runtime) = &self.0 {
+    /// The same for a process that does brief work in place: a thread that is of no use any more ends, so that nobody waits
+    /// for its end when the process does.
+    pub(crate) fn start_alone() -> Result<Self, Failure> {
+        Self::build(tokio::runtime::Builder::new_current_thread().thread_keep_alive(IDLE))
+    }
+
+    /// The same with a thread at hand for the first work that blocks: making one takes as long as a little work does.
+    pub(crate) fn with_a_hand() -> Result<Self, Failure> {
+        let started = Self::start()?;
+        if let Some(runtime) = &started.0 {
             drop(runtime.spawn_blocking(|| ()));
         }
+        Ok(started)
+    }
+
+    fn build(builder: &mut tokio::runtime::Builder) -> Result<Self, Failure> {
+        let runtime = builder.enable_all().build();
+        Ok(Self(Some(runtime.context("cannot start the runtime")?)))
     }
 
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {

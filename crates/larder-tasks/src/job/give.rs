@@ -200,7 +200,7 @@ impl Inner {
             }
             Ok((restored, log))
         };
-        self.blocking(finish).await
+        self.at(prepared.place, finish).await
     }
 
     /// Puts the outputs back. Nobody else writes there meanwhile; what another run has done is looked at anew.
@@ -344,7 +344,7 @@ impl Inner {
     ) {
         if let Ok(keyed) = &prepared.keyed {
             let memory = after_hit(prepared, keyed, known, kept.took_millis);
-            self.remember_soon(&prepared.task, memory, alone);
+            self.remember_soon(prepared, memory, alone);
         }
     }
 

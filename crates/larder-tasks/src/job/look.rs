@@ -15,6 +15,7 @@ use std::time::Duration;
 use larder::clock::Instant;
 use larder::config::processors;
 use larder::source::{Entry, EntryKind, FileSet, Scan, Snapshot};
+use larder::tier::Brief;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -180,11 +181,13 @@ impl Inner {
                 (workers, NonZeroUsize::new(processors().get() / workers))
             }
         };
+        let mut commands = tasks.iter().filter(|task| task.command.is_some());
+        let in_place = commands.all(|task| self.place_of(task, &self.remembered(task)) == Brief::InPlace);
         for _ in 0..workers {
             let (inner, tasks, senders) = (Arc::clone(self), Arc::clone(&tasks), Arc::clone(&senders));
             let (next, over) = (Arc::clone(&next), Arc::clone(&over));
             // What is not looked at is told by the senders' going.
-            drop(tokio::task::spawn_blocking(move || {
+            let look = move || {
                 let mut told = Told { looks: Vec::new(), since: inner.clock.now() };
                 while !over.load(Ordering::Relaxed) {
                     let at = next.fetch_add(1, Ordering::Relaxed);
@@ -195,7 +198,12 @@ impl Inner {
                         told.soon(inner.clock.now());
                     }
                 }
-            }));
+            };
+            if in_place {
+                look();
+            } else {
+                drop(tokio::task::spawn_blocking(look));
+            }
         }
         let taken = receivers.into_iter().map(|receiver| Mutex::new(Some(receiver))).collect();
         Ahead { taken, over, moved: Mutex::default() }
@@ -209,8 +217,9 @@ impl Inner {
             Some((look, _)) => Some(look),
             None => None,
         };
+        let place = self.place_of(task, &self.remembered(task));
         let (inner, task) = (Arc::clone(self), Arc::clone(task));
-        self.blocking(move || inner.look(&task, hint.as_ref(), None)).await
+        self.at(place, move || inner.look(&task, hint.as_ref(), None)).await
     }
 
     pub(super) fn is_fresh(&self, at: Instant) -> bool {

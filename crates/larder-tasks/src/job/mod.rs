@@ -36,7 +36,8 @@ use larder::clock::Clock;
 use larder::config::Mode;
 use larder::engine::{Exclusion, Kind, KindOptions, Larder, Reach, Write};
 use larder::key::{Digest, Key, KeyError, Scope};
-use larder::source::process_umask;
+use larder::source::{Snapshot, process_umask};
+use larder::tier::Brief;
 use larder::tier::disk::{Disk, Lease};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -103,6 +104,9 @@ struct Alone {
     waited: bool,
 }
 
+/// How many files, and bytes in them, are few.
+const FEW: (usize, u64) = (256, 4 << 20);
+
 /// The first wait between two looks at a lease that another holds, and the longest.
 const WAITS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
@@ -117,6 +121,8 @@ struct Inner {
     disk: Option<Disk>,
     kind: Kind<KeptResult>,
     clock: Clock,
+    /// Where brief waits for the file system are done.
+    brief: Brief,
     /// The variables of this process.
     environment: Vec<(OsString, OsString)>,
     umask: u32,
@@ -158,6 +164,7 @@ impl Tasks {
             disk,
             kind,
             clock,
+            brief: larder.brief(),
             environment,
             umask,
             checkout,
@@ -191,6 +198,29 @@ impl Tasks {
 impl Inner {
     fn remembered(&self, task: &crate::task::Task) -> Memory {
         self.remembered.lock().get(&stable_name(&self.workspace, task)).cloned().unwrap_or_default()
+    }
+
+    /// Where what a task needs of the file system is done. In a process that has nothing else to do, a few small files are
+    /// looked at, or kept, before another thread has heard of them.
+    fn place_of(&self, task: &crate::task::Task, memory: &Memory) -> Brief {
+        let are_few = |files: Option<&Arc<Snapshot>>| {
+            files.is_some_and(|files| {
+                let bytes = files.entries().map(|entry| entry.stat.size);
+                files.len() <= FEW.0 && bytes.sum::<u64>() <= FEW.1
+            })
+        };
+        let is_brief = self.brief == Brief::InPlace
+            && are_few(memory.inputs.as_ref())
+            && (task.outputs.is_empty() || are_few(memory.outputs.snapshot.as_ref()));
+        if is_brief { Brief::InPlace } else { Brief::Aside }
+    }
+
+    /// Runs what blocks where `place` says. A panic there is a panic here.
+    async fn at<T: Send + 'static>(&self, place: Brief, work: impl FnOnce() -> T + Send + 'static) -> T {
+        match place {
+            Brief::InPlace => work(),
+            Brief::Aside => self.blocking(work).await,
+        }
     }
 
     /// Runs what blocks where blocking is allowed, on as many threads at once as there are processors: more would

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use larder::key::Digest;
 use larder::source::{Entry, EntryKind, Scan, Snapshot};
+use larder::tier::Brief;
 use larder::tier::disk::Disk;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -142,8 +143,10 @@ impl Tap for Live<'_> {
         // Not before the command is there: it would wait for a processor that these take.
         let (inner, ready, run) = (Arc::clone(self.inner), Arc::clone(self.prepared), Arc::clone(self.run));
         self.listing = Some(spawn_blocking(move || inner.get_ready(&ready, &run)));
-        // What follows is done by three hands, and having one made then takes as long as what it does.
-        (0..HANDS - 1).for_each(|_| drop(spawn_blocking(|| ())));
+        if self.prepared.place == Brief::Aside {
+            // What follows is done by three hands, and having one made then takes as long as what it does.
+            (0..HANDS - 1).for_each(|_| drop(spawn_blocking(|| ())));
+        }
     }
 }
 
@@ -183,7 +186,7 @@ impl Inner {
         };
         let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
         let conclude = move || inner.conclude(&ready, room, alone, execution, listed, writes);
-        let (performed, notes) = self.blocking(conclude).await;
+        let (performed, notes) = self.at(prepared.place, conclude).await;
         if !performed.exit.is_success() && !run.options.keep_going {
             // Before the permit is given back, so that nobody who waits for it begins.
             run.halted.store(true, Ordering::Relaxed);
@@ -209,7 +212,7 @@ impl Inner {
             let alone = inner.try_alone(&ready.task)?;
             Some(inner.make_room(&ready, false).map(|room| (alone, room)))
         };
-        if let Some(done) = self.blocking(at_once).await {
+        if let Some(done) = self.at(prepared.place, at_once).await {
             return Ok(done);
         }
         let waiting = async || run.tell(Event::Noted { task: at, note: Note::Waiting }).await;
@@ -367,9 +370,10 @@ impl Inner {
         let result = seen.and_then(|seen| {
             let keyed = prepared.keyed.as_ref().map_err(Clone::clone)?;
             acceptable(prepared, keyed, &execution)?;
-            // The inputs are looked at again while the outputs are put into blobs.
+            // The inputs are looked at again while the outputs are put into blobs, where that is another's work.
             let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
-            let looking = spawn_blocking(move || inner.unchanged(&ready));
+            let looking =
+                (prepared.place == Brief::Aside).then(|| spawn_blocking(move || inner.unchanged(&ready)));
             let result = if !writes || !keyed.rules.mode.writes() {
                 Err(Unkept::SwitchedOff)
             } else if self.disk.as_ref().is_some_and(Disk::read_only) {
@@ -377,12 +381,15 @@ impl Inner {
             } else {
                 self.result(prepared, keyed, seen.as_ref(), &execution, listed)
             };
-            let inputs = Handle::current().block_on(looking);
-            memory.inputs = Some(inputs.unwrap_or_else(|error| Err(Unkept::Inputs(said(&error))))?);
+            let inputs = match looking.map(|looking| Handle::current().block_on(looking)) {
+                Some(looked) => looked.unwrap_or_else(|error| Err(Unkept::Inputs(said(&error)))),
+                None => self.unchanged(prepared),
+            };
+            memory.inputs = Some(inputs?);
             memory.key = Some(keyed.key.digest());
             result
         });
-        self.remember_soon(&prepared.task, memory, Some(alone));
+        self.remember_soon(prepared, memory, Some(alone));
         let Execution { exit, log, took, .. } = execution;
         (Performed { exit, took, log, outputs, result }, notes)
     }

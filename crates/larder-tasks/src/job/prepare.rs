@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use larder::clock::Instant;
 use larder::key::{Digest, Key};
 use larder::source::{FileSet, Scan, ScanOptions, Snapshot, SourceError, Written};
+use larder::tier::Brief;
 
 use super::Inner;
 use super::look::{Look, SeenOutputs};
@@ -38,6 +39,8 @@ pub(super) struct Prepared {
     /// Whether it runs also if its inputs have changed since: they do so all the time.
     pub(super) insists: bool,
     pub(super) memory: Memory,
+    /// Where what it needs of the file system is done.
+    pub(super) place: Brief,
     /// The key and what it was made from, or why there is none.
     pub(super) keyed: Result<Keyed, Unkept>,
     pub(super) notes: Vec<Note>,
@@ -95,6 +98,7 @@ impl Inner {
             seen,
             at: look.at,
             insists: false,
+            place: self.place_of(task, &memory),
             memory,
             keyed,
             notes,

@@ -7,10 +7,12 @@
 use std::mem;
 use std::sync::Arc;
 
+use larder::tier::Brief;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use super::marker::Marker;
+use super::prepare::Prepared;
 use super::{Alone, Inner};
 use crate::checkout::{Memory, Which};
 use crate::task::Task;
@@ -48,15 +50,16 @@ impl Inner {
     }
 
     /// Remembers a task for this handle's next run at once, and for other processes soon. `alone` is held until then,
-    /// and the place unmarked. Blocks only if too much waits already.
-    pub(super) fn remember_soon(self: &Arc<Self>, task: &Task, memory: Memory, alone: Option<Alone>) {
+    /// and the place unmarked. Blocks only if too much waits already, or where the task's work is done in place.
+    pub(super) fn remember_soon(self: &Arc<Self>, prepared: &Prepared, memory: Memory, alone: Option<Alone>) {
+        let task = &prepared.task;
         let name = super::stable_name(&self.workspace, task);
         let before = self.remembered.lock().insert(name.clone(), memory.clone());
         let which = memory.news_since(before.as_ref());
         let marker = alone.is_some().then(|| self.marker(task)).flatten();
         let news = News { name, memory, which, marker, alone };
         let mut state = self.unwritten.0.lock();
-        if state.waiting.len() >= MAX_WAITING {
+        if state.waiting.len() >= MAX_WAITING || prepared.place == Brief::InPlace {
             drop(state);
             return self.write(vec![news]);
         }

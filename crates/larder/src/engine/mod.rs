@@ -337,6 +337,11 @@ impl Larder {
         &self.shared.clock
     }
 
+    /// Where brief waits for the file system are done.
+    pub fn brief(&self) -> Brief {
+        self.shared.brief
+    }
+
     /// Counts an entry that left memory other than by an invalidation.
     fn count_departed(&self, departed: &Departed<Key, Held>) {
         let cause = match departed.cause {

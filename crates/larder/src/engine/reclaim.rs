@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::task::{JoinError, spawn_blocking};
 
 use super::Opened;
 use super::open::save;
@@ -64,16 +65,24 @@ impl Opened {
         self.reclaimer().map_or(Ok(None), |reclaimer| reclaimer.collect_if_due(written))
     }
 
-    /// The same on a blocking thread, beside other work.
+    /// The same on a blocking thread, beside other work. Whether it is due is looked at where brief looks are done.
     pub async fn collect_aside_if_due(&self, written: bool) -> Result<Option<Collected>, TierError> {
         let Some(reclaimer) = self.reclaimer() else { return Ok(None) };
-        let collecting = tokio::task::spawn_blocking(move || reclaimer.collect_if_due(written));
-        collecting.await.map_err(|error| TierError::Io(error.into()))?
+        let gone = |error: JoinError| TierError::Io(error.into());
+        let asked = reclaimer.clone();
+        let due = self.larder.brief().run(move || asked.due(written)).await.map_err(gone)??;
+        let Some(limits) = due else { return Ok(None) };
+        spawn_blocking(move || reclaimer.collect_now(&limits)).await.map_err(gone)?.map(Some)
     }
 }
 
 impl Reclaimer {
     pub(super) fn collect_if_due(&self, written: bool) -> Result<Option<Collected>, TierError> {
+        self.due(written)?.map(|limits| self.collect_now(&limits)).transpose()
+    }
+
+    /// To which limits it is to be collected now; `None` if that is not due.
+    fn due(&self, written: bool) -> Result<Option<Limits>, TierError> {
         if self.disk.read_only() || !self.settings.mode.writes() {
             return Ok(None);
         }
@@ -87,13 +96,16 @@ impl Reclaimer {
             return Ok(None);
         }
         let limits = self.limits()?;
-        if recently && !self.disk.exceeds(&limits)? {
-            return Ok(None);
-        }
-        let collected = self.collect(&limits)?;
+        Ok((!recently || self.disk.exceeds(&limits)?).then_some(limits))
+    }
+
+    /// Collects, and notes that it was done now.
+    fn collect_now(&self, limits: &Limits) -> Result<Collected, TierError> {
+        let now = self.stats.clock().wall();
+        let collected = self.collect(limits)?;
         let done = now.as_millis().to_le_bytes().to_vec();
         self.disk.update_meta(COLLECTED.0, COLLECTED.1, |_| Some(done.clone()))?;
-        Ok(Some(collected))
+        Ok(collected)
     }
 
     fn collect(&self, limits: &Limits) -> Result<Collected, TierError> {

@@ -2,8 +2,8 @@
 
 use tokio::task::{JoinError, spawn_blocking};
 
-/// Where an engine does what waits for the file system for microseconds: looking into the disk tier's index, asking
-/// for a file's stat data, reading a small file.
+/// Where an engine does what waits for the file system for microseconds: looking into the disk tier's index, storing one
+/// entry there, asking for a file's stat data, reading a small file.
 ///
 /// Handing such a look to another thread and its answer back takes longer than the look itself. But where it has to
 /// wait after all, for a slow disk or for another process, everything else on its thread waits too.

@@ -180,8 +180,11 @@ impl Session {
         global: &Global,
         console: Console,
     ) -> Result<Self, Failure> {
-        let runtime = Runtime::start()?;
-        runtime.call_a_hand();
+        let (machine, brief) = surroundings_of(graph);
+        let runtime = match brief {
+            Brief::InPlace => Runtime::start_alone()?,
+            Brief::Aside => Runtime::with_a_hand()?,
+        };
         let jobs = jobs.map(|jobs| Assigned { flag: "--jobs", setting: "jobs", value: jobs.to_string() });
         let mode = uses.cache.clone().map(|value| Assigned { flag: "--cache", setting: "mode", value });
         let assigned: Vec<Assigned> = jobs.into_iter().chain(mode).collect();
@@ -191,7 +194,6 @@ impl Session {
             settings.mode = if settings.mode.writes() { Mode::Write } else { Mode::Off };
         }
         let shared = store::shared(&settings)?;
-        let (machine, brief) = surroundings_of(graph);
         let opened = store::engine(&settings, &machine, brief, shared);
         if let Some(problem) = &opened.problem {
             let dir = settings.dir.display();

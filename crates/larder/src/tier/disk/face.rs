@@ -46,8 +46,11 @@ impl Tier for Disk {
 
     fn put(&self, entries: Vec<Sealed>) -> Answer<'_, Vec<crate::tier::PutOutcome>> {
         Box::pin(async {
+            let brief = self.options().brief == Brief::InPlace && entries.len() == 1;
+            let ask = Stores::These(entries);
+            let stored = if brief { self.stored_in_place(ask).await } else { self.gathered(ask).await };
             // Each of these has an outcome.
-            Ok(self.gathered(Stores::These(entries)).await?.into_iter().flatten().collect())
+            Ok(stored?.into_iter().flatten().collect())
         })
     }
 

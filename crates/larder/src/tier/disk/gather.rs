@@ -146,13 +146,14 @@ impl Disk {
         answer.await.unwrap_or_else(|gone| Err(TierError::Index(Box::new(gone))))
     }
 
-    /// Stores in the task that asks, if nobody stores now and the runtime has other threads for other tasks: nothing of
-    /// what its own thread has to do goes on meanwhile, unless they take it over. What comes then is left to a blocking
-    /// thread.
+    /// Stores in the task that asks, if nobody stores now and either the runtime has other threads for other tasks or there
+    /// are none: nothing of what its own thread has to do goes on meanwhile, unless they take it over. What comes then is
+    /// left to a blocking thread.
     pub(super) async fn stored_in_place(&self, ask: Stores) -> Result<<Stores as Ask>::Answer, TierError> {
-        let others =
-            tokio::runtime::Handle::try_current().is_ok_and(|runtime| runtime.metrics().num_workers() > 1);
-        let thread = if others && !self.writer().is_locked() { Thread::<Stores>::alone(self) } else { None };
+        let holds_up_nobody = self.options().brief == Brief::InPlace
+            || tokio::runtime::Handle::try_current().is_ok_and(|runtime| runtime.metrics().num_workers() > 1);
+        let alone = holds_up_nobody && !self.writer().is_locked();
+        let thread = if alone { Thread::<Stores>::alone(self) } else { None };
         let Some(thread) = thread else { return self.gathered(ask).await };
         let answer = Stores::answer(self, vec![ask]).pop();
         Stores::answered(self, 1);
