@@ -6,6 +6,9 @@
 use std::io::Write;
 use std::time::Duration;
 
+use anstream::AutoStream;
+use anstream::adapter::strip_bytes;
+use anstream::stream::RawStream;
 use anyhow::Result;
 use clap::ColorChoice;
 use clap::builder::styling::{AnsiColor, Style};
@@ -57,8 +60,17 @@ impl Console {
     pub(crate) fn note(self, text: std::fmt::Arguments<'_>) {
         if !self.quiet {
             // Nobody is there to be told that stderr is closed.
-            let _ = writeln!(anstream::stderr(), "{text}");
+            let _ = write_whole(std::io::stderr().lock(), format!("{text}\n").as_bytes());
         }
+    }
+}
+
+/// Writes to a stream, with colours if it is to have them, by as few calls as may be. One that takes colours away by itself
+/// writes each piece between them on its own, and other processes' lines come in between.
+pub(crate) fn write_whole(mut to: impl RawStream, text: &[u8]) -> std::io::Result<()> {
+    match AutoStream::choice(&to) {
+        anstream::ColorChoice::Never => to.write_all(&strip_bytes(text).into_vec()),
+        _ => to.write_all(text),
     }
 }
 

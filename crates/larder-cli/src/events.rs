@@ -3,7 +3,6 @@
 //! Not here: spans and events for exporters; whoever embeds the engine has a subscriber of its own.
 
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
 use std::str::FromStr as _;
 
 use tracing::field::{Field, Visit};
@@ -11,7 +10,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::console::{BAD, Console, FAINT, WARNING, styled};
+use crate::console::{BAD, Console, FAINT, WARNING, styled, write_whole};
 
 /// The variable that says down to which level events are shown: error, warn, info, debug or trace.
 pub(crate) const VARIABLE: &str = "LARDER_LOG";
@@ -61,7 +60,7 @@ impl Subscriber for Printer {
         };
         // A selector's text separates its parts by a control character.
         let text = format!("{}{}", words.message, words.fields).replace(char::is_control, " ");
-        let _ = writeln!(anstream::stderr(), "{level} {text}");
+        let _ = write_whole(std::io::stderr().lock(), format!("{level} {text}\n").as_bytes());
     }
 
     fn enter(&self, _: &Id) {}

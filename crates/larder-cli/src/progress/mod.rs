@@ -16,7 +16,7 @@ use std::io::{self, IsTerminal as _, Write};
 use clap::ValueEnum;
 use larder_tasks::log::{Log, Stream};
 
-use crate::console::{Console, NAME, styled};
+use crate::console::{Console, NAME, styled, write_whole};
 use lines::Lines;
 use live::Live;
 
@@ -161,10 +161,9 @@ impl Progress {
         let write = || {
             let _ = match stream {
                 Stream::Out if !self.stdout_is_taken => {
-                    let mut out = anstream::stdout().lock();
-                    out.write_all(bytes).and_then(|()| out.flush())
+                    write_whole(io::stdout().lock(), bytes).and_then(|()| io::stdout().flush())
                 }
-                _ => anstream::stderr().lock().write_all(bytes),
+                _ => write_whole(io::stderr().lock(), bytes),
             };
         };
         match &self.live {

@@ -105,7 +105,7 @@ struct Alone {
 }
 
 /// How many files, and bytes in them, are few.
-const FEW: (usize, u64) = (256, 4 << 20);
+const FEW: (usize, u64) = (256, 1 << 20);
 
 /// The first wait between two looks at a lease that another holds, and the longest.
 const WAITS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));

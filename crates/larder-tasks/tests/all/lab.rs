@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use larder::clock::Clock;
 use larder::engine::{Larder, LarderOptions};
 use larder::stats::{Stats, StatsOptions};
-use larder::tier::Tier;
 use larder::tier::disk::{Disk, DiskOptions};
+use larder::tier::{Brief, Tier};
 use larder_tasks::event::{Event, How, Summary, TaskEnd};
 use larder_tasks::graph::{Graph, Request};
 use larder_tasks::job::{RunOptions, Tasks};
@@ -94,6 +95,15 @@ impl Lab {
     }
 }
 
+/// How many threads a runtime has for what blocks.
+const BLOCKING_THREADS: usize = 8;
+
+/// Where the command line has brief work done for a graph: in place where there is one command.
+fn place_of(graph: &Graph) -> Brief {
+    let commands = graph.nodes().iter().filter(|node| node.task().command.is_some()).count();
+    if commands > 1 { Brief::Aside } else { Brief::InPlace }
+}
+
 /// What a run said and did.
 pub(crate) struct Ran {
     pub(crate) summary: Summary,
@@ -167,22 +177,35 @@ impl Lab {
         environment: &[(&str, &str)],
         work: impl AsyncFnOnce(&Tasks) -> T,
     ) -> T {
+        self.with_tasks_at(Brief::Aside, environment, work)
+    }
+
+    /// The same in a process that does brief work there.
+    fn with_tasks_at<T>(
+        &self,
+        place: Brief,
+        environment: &[(&str, &str)],
+        work: impl AsyncFnOnce(&Tasks) -> T,
+    ) -> T {
         let workspace = self.load().unwrap_or_else(|_| panic!("{}", self.complaint()));
-        self.with_workspace(workspace, environment, work)
+        self.with_workspace(workspace, place, environment, work)
     }
 
     fn with_workspace<T>(
         &self,
         workspace: Workspace,
+        place: Brief,
         environment: &[(&str, &str)],
         work: impl AsyncFnOnce(&Tasks) -> T,
     ) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build().unwrap();
         runtime.block_on(async {
-            let disk = Disk::open(self.cache(), DiskOptions::default()).ok();
+            let disk = Disk::open(self.cache(), DiskOptions { brief: place, ..DiskOptions::default() }).ok();
             let clock = Clock::system();
             let mut options = LarderOptions::new(clock.clone(), Stats::new(StatsOptions::default(), clock));
             options.producer = "tester".into();
+            options.brief = place;
             options.tiers.extend(disk.iter().map(|disk| Arc::new(disk.clone()) as Arc<dyn Tier>));
             let larder = Larder::new(options);
             let mut variables: Vec<(OsString, OsString)> =
@@ -209,8 +232,27 @@ impl Lab {
     pub(crate) fn run_only(&self, names: &[&str]) -> Ran {
         let graph = self.try_graph(names, &[], true).unwrap();
         let (_keep, stop) = watch::channel(Stop::No);
-        self.with_tasks(&[], async |tasks| {
+        self.with_tasks_at(place_of(&graph), &[], async |tasks| {
             observed(tasks, &graph, &RunOptions::default(), stop, |_| {}).await
+        })
+    }
+
+    /// Runs one task while none of the runtime's other threads can be had.
+    pub(crate) fn run_on_one_thread(&self, name: &str) -> Ran {
+        let graph = self.try_graph(&[name], &[], false).unwrap();
+        let (_keep, stop) = watch::channel(Stop::No);
+        self.with_tasks_at(place_of(&graph), &[], async |tasks| {
+            let (free, held) = std::sync::mpsc::channel::<()>();
+            let held = Arc::new(std::sync::Mutex::new(held));
+            for _ in 0..BLOCKING_THREADS {
+                let held = Arc::clone(&held);
+                drop(tokio::task::spawn_blocking(move || held.lock().unwrap().recv()));
+            }
+            let options = RunOptions::default();
+            let ran = observed(tasks, &graph, &options, stop, |_| {});
+            let ran = tokio::time::timeout(Duration::from_secs(30), ran).await.expect("no other thread");
+            drop(free);
+            ran
         })
     }
 
@@ -222,7 +264,7 @@ impl Lab {
         after: impl Fn(usize),
     ) -> Vec<String> {
         let graph = self.try_graph(names, &[], false).unwrap();
-        self.with_tasks(&[], async |tasks| {
+        self.with_tasks_at(place_of(&graph), &[], async |tasks| {
             let mut lines = Vec::new();
             for n in 0..times {
                 let (_keep, stop) = watch::channel(Stop::No);
@@ -245,7 +287,7 @@ impl Lab {
             Request { tasks: names.iter().map(|name| (*name).to_owned()).collect(), ..Request::default() };
         let graph = Graph::new(&workspace, &request, &RelPath::root()).unwrap();
         let (_keep, stop) = watch::channel(Stop::No);
-        self.with_workspace(workspace, &[], async |tasks| {
+        self.with_workspace(workspace, place_of(&graph), &[], async |tasks| {
             observed(tasks, &graph, &RunOptions::default(), stop, |_| {}).await
         })
     }
@@ -259,7 +301,9 @@ impl Lab {
         see: impl FnMut(&Event),
     ) -> Ran {
         let graph = self.try_graph(names, &[], false).unwrap();
-        self.with_tasks(environment, async |tasks| observed(tasks, &graph, options, stop, see).await)
+        self.with_tasks_at(place_of(&graph), environment, async |tasks| {
+            observed(tasks, &graph, options, stop, see).await
+        })
     }
 
     /// Runs a task in a process of its own, which may be killed.

@@ -63,6 +63,14 @@ fn links_modes_and_empty_directories_come_back_as_they_were_and_streams_stay_apa
 }
 
 #[test]
+fn a_few_files_of_one_task_are_looked_at_and_its_result_is_given_back_on_one_thread() {
+    let lab = copier();
+    check(&lab, &["build"], "build", expect!["lab#build: ran, kept\n"]);
+    let again = lab.run_on_one_thread("build");
+    assert_eq!(again.lines, "lab#build: hit, 4 right, 0 written, 0 removed\n");
+}
+
+#[test]
 fn an_edit_runs_again_and_going_back_is_a_hit() {
     let lab = copier();
     lab.run(&["build"]);
