@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -11,7 +12,7 @@ use rusqlite::Connection;
 use super::fault::Fault;
 use super::open::Disk;
 use super::store::Store;
-use super::{amount, invalidate, meta, put, store};
+use super::{amount, invalidate, meta, put, schema, store};
 
 /// How much of the log whoever opens the tier next may have to read.
 const SHORT_LOG_FRAMES: i64 = 32;
@@ -64,12 +65,27 @@ impl Disk {
 pub struct LongLog(Arc<Store>);
 
 impl LongLog {
-    /// Writes it back. Blocks until the disk has it, which nobody else waits for, neither readers nor writers.
+    /// Writes it back and begins it anew. Blocks until the disk has both, which nobody else waits for, neither readers nor
+    /// writers, but for whoever writes just when it begins.
     pub fn write_back(self) {
         // By a connection of its own: an entry may come meanwhile, and finds one that is ready. A log that stays as it
         // is costs a little time and nothing else.
-        let _ = self.0.connect_aside().and_then(|aside| Ok(checkpoint(&aside, "PASSIVE")?));
+        let _ = self.0.connect_aside().and_then(|aside| {
+            if checkpoint(&aside, "PASSIVE")? == 0 {
+                begin_anew(&aside)?;
+            }
+            Ok(())
+        });
     }
+}
+
+/// Writes what is there already into a log that was written back. Whoever writes first there begins it anew, and has to
+/// wait until the disk has its new head; that would be whoever stores an entry next.
+fn begin_anew(connection: &Connection) -> Result<(), Fault> {
+    // Whoever writes now begins it.
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+    schema::write_version(connection)
 }
 
 /// Compiles the statements that storing an entry and looking at limits afterwards are made of.

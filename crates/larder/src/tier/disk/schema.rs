@@ -147,9 +147,14 @@ pub(super) fn create(connection: &Connection, epoch: u64, at: u64) -> Result<(),
         // There was an index before this one: nothing that anybody remembers of it holds.
         super::invalidate::append(&write, epoch, at, &crate::key::Selector::all())?;
     }
-    write.pragma_update(None, "user_version", i64::from(stamp(FORMAT)))?;
+    write_version(&write)?;
     write.commit()?;
     Ok(())
+}
+
+/// Writes the version, which takes one page.
+pub(super) fn write_version(connection: &Connection) -> Result<(), Fault> {
+    Ok(connection.pragma_update(None, "user_version", i64::from(stamp(FORMAT)))?)
 }
 
 #[cfg(test)]
