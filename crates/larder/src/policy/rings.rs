@@ -1,13 +1,13 @@
 //! Several queues over one set of slots, as rings in which those who come next stand side by side.
 //!
 //! Other than in [`Queues`](super::queues::Queues), whose members name their neighbours, leaving the head touches no
-//! other member, and who has to leave after it is known without a look at it: so what departures touch, which is
-//! seldom at hand, can be asked for ahead of time and at once. The price is that only a head moves to another
+//! other member, and what is known of who comes next stands in the ring itself: so what departures touch, which is seldom
+//! at hand, is little and can be asked for ahead of time and at once. The price is that only a head moves to another
 //! queue, and that who is removed elsewhere leaves a gap in the ring until that comes to the front, or until half
 //! of the ring are gaps.
 //!
-//! Invariant: a slot stands in at most one queue, at the place in its ring that has the member's standing; a queue's
-//! totals are the sums over its members.
+//! Invariant: a slot stands in at most one queue, at the place that its standing tells; a queue's totals are the sums over
+//! its places that are no gaps.
 
 use std::collections::VecDeque;
 
@@ -19,40 +19,36 @@ const FEW_GAPS: usize = 64;
 const AHEAD: usize = 3;
 /// Whose hash is told then.
 const NEXT_BUT_ONE: usize = 1;
+/// Stands in a gap.
+const GAP: Slot = Slot::MAX;
 
 /// `N` queues; each of push and the head's leaving costs the same however long they are.
 #[derive(Debug)]
 pub(super) struct Rings<const N: usize> {
-    members: Vec<Member>,
+    /// By slot.
+    standings: Vec<Standing>,
     queues: [Queue; N],
-    next_turn: u32,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     ring: VecDeque<Place>,
+    /// The turn of the first place; those after it have the next ones.
+    first: u32,
     weight: u64,
     len: usize,
 }
 
-/// A place in a ring: whose it is, or was.
+/// A place in a ring, and what is known of who stands there.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     hash: u64,
-    slot: Slot,
-    standing: Standing,
-}
-
-/// What is known of a slot that stands in a queue, other than its hash.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(16))]
-struct Member {
     weight: u64,
     cost: f32,
-    standing: Standing,
+    slot: Slot,
 }
 
-const _: () = assert!(size_of::<Member>() == 16 && size_of::<Place>() == 16);
+const _: () = assert!(size_of::<Place>() == 24);
 
 /// A queue in the two highest bits, and a turn, which begins anew after a billion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +61,14 @@ impl Standing {
     fn new(queue: usize, turn: u32) -> Self {
         Self(((queue as u32) << 30) | (turn % Self::TURNS))
     }
+
+    fn queue(self) -> usize {
+        (self.0 >> 30) as usize
+    }
+
+    fn turn(self) -> u32 {
+        self.0 % Self::TURNS
+    }
 }
 
 /// Who stands in a queue, as it arrived, with cost per weight in place of the cost.
@@ -76,9 +80,28 @@ pub(super) struct Standee {
     pub density: f32,
 }
 
+impl Queue {
+    fn next_turn(&self) -> u32 {
+        self.first.wrapping_add(self.ring.len() as u32)
+    }
+
+    /// The place with a turn.
+    fn place(&mut self, turn: u32) -> &mut Place {
+        &mut self.ring[(turn.wrapping_sub(self.first) % Standing::TURNS) as usize]
+    }
+
+    /// Takes the first place out of the ring, which may be a gap.
+    #[inline]
+    fn pop(&mut self) -> Option<Place> {
+        let place = self.ring.pop_front()?;
+        self.first = self.first.wrapping_add(1);
+        Some(place)
+    }
+}
+
 impl<const N: usize> Default for Rings<N> {
     fn default() -> Self {
-        Self { members: Vec::new(), queues: std::array::from_fn(|_| Queue::default()), next_turn: 0 }
+        Self { standings: Vec::new(), queues: std::array::from_fn(|_| Queue::default()) }
     }
 }
 
@@ -90,87 +113,94 @@ impl<const N: usize> Rings<N> {
     pub(super) fn push(&mut self, queue: usize, slot: Slot, arrival: Arrival) {
         const { Self::FEW };
         let Arrival { hash, weight, cost } = arrival;
-        let member = Member { weight, cost: cost.max(1) as f32, standing: Standing::NOWHERE };
-        if self.members.len() <= slot as usize {
-            self.members.resize(slot as usize + 1, member);
+        if self.standings.len() <= slot as usize {
+            self.standings.resize(slot as usize + 1, Standing::NOWHERE);
         }
-        debug_assert_eq!(
-            self.members[slot as usize].standing,
-            Standing::NOWHERE,
-            "slot {slot} stands somewhere"
-        );
-        self.members[slot as usize] = member;
-        self.join(queue, slot, hash);
+        debug_assert_eq!(self.standings[slot as usize], Standing::NOWHERE, "slot {slot} stands somewhere");
+        self.join(queue, Place { hash, weight, cost: cost.max(1) as f32, slot });
     }
 
-    fn join(&mut self, queue: usize, slot: Slot, hash: u64) {
-        let standing = Standing::new(queue, self.next_turn);
-        self.next_turn = self.next_turn.wrapping_add(1);
-        let member = &mut self.members[slot as usize];
-        member.standing = standing;
-        let queue = &mut self.queues[queue];
-        queue.weight += member.weight;
+    fn join(&mut self, number: usize, place: Place) {
+        let queue = &mut self.queues[number];
+        self.standings[place.slot as usize] = Standing::new(number, queue.next_turn());
+        queue.weight += place.weight;
         queue.len += 1;
-        queue.ring.push_back(Place { hash, slot, standing });
+        queue.ring.push_back(place);
         if queue.ring.len() > 2 * queue.len + FEW_GAPS {
-            let members = &self.members;
-            queue.ring.retain(|place| members[place.slot as usize].standing == place.standing);
+            self.close_gaps(number);
+        }
+    }
+
+    #[cold]
+    fn close_gaps(&mut self, number: usize) {
+        let Queue { ring, first, .. } = &mut self.queues[number];
+        ring.retain(|place| place.slot != GAP);
+        for (at, place) in ring.iter().enumerate() {
+            self.standings[place.slot as usize] = Standing::new(number, first.wrapping_add(at as u32));
         }
     }
 
     /// Who joined `queue` first of those who are in it.
     #[inline]
     pub(super) fn first(&mut self, queue: usize) -> Option<Slot> {
-        let ring = &mut self.queues[queue].ring;
+        let queue = &mut self.queues[queue];
         loop {
-            let place = ring.front()?;
-            if self.members[place.slot as usize].standing == place.standing {
+            let place = queue.ring.front()?;
+            if place.slot != GAP {
                 return Some(place.slot);
             }
-            ring.pop_front();
+            queue.pop();
         }
     }
 
     /// Takes who is first out of `queue`, and tells the hash and the weight.
     #[inline]
     pub(super) fn take_first(&mut self, queue: usize) -> Option<(Slot, u64, u64)> {
-        let queue = &mut self.queues[queue];
-        loop {
-            let Place { hash, slot, standing } = queue.ring.pop_front()?;
-            let member = &mut self.members[slot as usize];
-            if member.standing == standing {
-                member.standing = Standing::NOWHERE;
-                queue.weight -= member.weight;
-                queue.len -= 1;
-                return Some((slot, hash, member.weight));
-            }
-        }
+        let Place { hash, weight, slot, .. } = self.leave_first(queue)?;
+        self.standings[slot as usize] = Standing::NOWHERE;
+        Some((slot, hash, weight))
     }
 
     /// Moves who is first in `queue` to the end of another, or of the same.
     #[inline]
     pub(super) fn move_first(&mut self, queue: usize, to: usize) {
-        if let Some((slot, hash, _)) = self.take_first(queue) {
-            self.join(to, slot, hash);
+        if let Some(place) = self.leave_first(queue) {
+            self.join(to, place);
+        }
+    }
+
+    #[inline]
+    fn leave_first(&mut self, queue: usize) -> Option<Place> {
+        let queue = &mut self.queues[queue];
+        loop {
+            let place = queue.pop()?;
+            if place.slot != GAP {
+                queue.weight -= place.weight;
+                queue.len -= 1;
+                return Some(place);
+            }
         }
     }
 
     /// Takes a slot out of the queue that it stands in.
     pub(super) fn remove(&mut self, slot: Slot) {
-        let queue = self.queue_of(slot);
-        let member = &mut self.members[slot as usize];
-        member.standing = Standing::NOWHERE;
-        self.queues[queue].weight -= member.weight;
-        self.queues[queue].len -= 1;
+        let standing = std::mem::replace(&mut self.standings[slot as usize], Standing::NOWHERE);
+        let queue = &mut self.queues[standing.queue()];
+        let place = queue.place(standing.turn());
+        place.slot = GAP;
+        let weight = place.weight;
+        queue.weight -= weight;
+        queue.len -= 1;
     }
 
     /// Corrects a member's weight and cost where it stands.
     pub(super) fn reweigh(&mut self, slot: Slot, arrival: Arrival) {
-        let queue = self.queue_of(slot);
-        let member = &mut self.members[slot as usize];
-        self.queues[queue].weight = self.queues[queue].weight - member.weight + arrival.weight;
-        member.weight = arrival.weight;
-        member.cost = arrival.cost.max(1) as f32;
+        let standing = self.standings[slot as usize];
+        let queue = &mut self.queues[standing.queue()];
+        let place = queue.place(standing.turn());
+        let before = std::mem::replace(&mut place.weight, arrival.weight);
+        place.cost = arrival.cost.max(1) as f32;
+        queue.weight = queue.weight - before + arrival.weight;
     }
 
     /// After the first of `queue` was taken: begins to fetch what one touches whose turn it will soon be, and tells the hash
@@ -179,7 +209,7 @@ impl<const N: usize> Rings<N> {
     pub(super) fn prepare(&self, queue: usize, marks: &impl Marks) -> Option<u64> {
         let ring = &self.queues[queue].ring;
         if let Some(place) = ring.get(AHEAD) {
-            fetch::soon(self.members.get(place.slot as usize));
+            fetch::soon(self.standings.get(place.slot as usize));
             marks.prepare(place.slot);
         }
         Some(ring.get(NEXT_BUT_ONE)?.hash)
@@ -187,12 +217,12 @@ impl<const N: usize> Rings<N> {
 
     /// Which queue a slot stands in.
     pub(super) fn queue_of(&self, slot: Slot) -> usize {
-        (self.members[slot as usize].standing.0 >> 30) as usize
+        self.standings[slot as usize].queue()
     }
 
-    /// Higher for a slot that joined its queue later, unless turns began anew in between.
+    /// Higher for a slot that joined the same queue later, unless turns began anew in between.
     pub(super) fn turn(&self, slot: Slot) -> u64 {
-        u64::from(self.members[slot as usize].standing.0 % Standing::TURNS)
+        self.standings[slot as usize].turn().into()
     }
 
     /// Sum of the weights in `queue`.
@@ -212,10 +242,12 @@ impl<const N: usize> Rings<N> {
 
     /// All members, queue by queue in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Standee> {
-        self.queues.iter().flat_map(|queue| &queue.ring).filter_map(|&Place { hash, slot, standing }| {
-            let member = self.members[slot as usize];
-            let density = member.cost / member.weight as f32;
-            (member.standing == standing).then_some(Standee { slot, hash, weight: member.weight, density })
+        let places = self.queues.iter().flat_map(|queue| &queue.ring).filter(|place| place.slot != GAP);
+        places.map(|&Place { hash, weight, cost, slot }| Standee {
+            slot,
+            hash,
+            weight,
+            density: cost / weight as f32,
         })
     }
 }
