@@ -1,8 +1,8 @@
 //! One shard: a table from keys to slots, an entry in each slot, and the policy.
 //!
-//! What a hit is made of is memory that it has to fetch. So the table holds slot numbers alone, an entry holds
-//! what a hit needs, and what only arrivals and departures need stands in an array of its own: more of the table
-//! and of the entries stays in the processor's nearer caches. Times and places in lists of members, which few
+//! What a hit is made of is memory that it has to fetch. So the table holds slot numbers alone and as small as they can
+//! be, an entry holds what a hit needs, and what only arrivals and departures need stands in an array of its own: more of
+//! the table and of the entries stays in the processor's nearer caches. Times and places in lists of members, which few
 //! entries have, stand aside as well.
 //!
 //! Invariant: slot `n` is taken if and only if the table has it, `entries[n]` is there and the policy has it, and then
@@ -13,20 +13,19 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use hashbrown::HashTable;
-
 use super::entry::{Cause, Departed, Gone, Seen, Times, Timing};
 use super::quota::{AXES, Members, Quota, Usage};
+use super::table::Table;
 use crate::clock::Instant;
 use crate::policy::{AnyPolicy, Arrival, Mark, Marks, Policy, PolicyName, Random, Slot, fetch};
 
 /// Members of a group that are compared when one of them has to leave.
 const SAMPLE: usize = 8;
 
-/// What a hit reads stands first, on one cache line with the lock.
+/// What a hit reads stands first, on a pair of cache lines with the lock.
 #[repr(C)]
 pub(super) struct Shard<K, V> {
-    table: HashTable<Slot>,
+    table: Table,
     entries: Entries<K, V>,
     policy: AnyPolicy,
     timers: Vec<Timer>,
@@ -121,7 +120,7 @@ impl<K, V> Marks for Entries<K, V> {
 impl<K, V> Shard<K, V> {
     pub(super) fn new(policy: PolicyName, seed: u64) -> Self {
         Self {
-            table: HashTable::new(),
+            table: Table::new(),
             entries: Entries { hot: Vec::new(), facts: Vec::new() },
             timers: Vec::new(),
             policy: AnyPolicy::new(policy),
@@ -167,9 +166,8 @@ impl<K, V> Shard<K, V> {
     where
         K: Borrow<Q>,
     {
-        let is_it = |&slot: &Slot| self.entries.get(slot).is_some_and(|entry| entry.key.borrow() == key);
-        let slot = *self.table.find(hash, is_it)?;
-        Some((slot, self.entries.get(slot)?))
+        let is_it = |slot| self.entries.get(slot).is_some_and(|entry| entry.key.borrow() == key);
+        self.table.find(hash, is_it, |slot| Some((slot, self.entries.get(slot)?)))
     }
 
     /// The slot of a key, for whoever looks at the facts next: begins to fetch them.
@@ -178,12 +176,12 @@ impl<K, V> Shard<K, V> {
     where
         K: Eq,
     {
-        let is_it = |&slot: &Slot| {
+        let is_it = |slot: Slot| {
             // With the entry, so that both are waited for at once.
             fetch::soon(self.entries.facts.get(slot as usize));
             self.entries.get(slot).is_some_and(|entry| entry.key == *key)
         };
-        self.table.find(hash, is_it).copied()
+        self.table.find(hash, is_it, Some)
     }
 
     #[inline]
@@ -257,7 +255,7 @@ impl<K, V> Shard<K, V> {
             }
         }
         let facts = &self.entries.facts;
-        self.table.insert_unique(hash, slot, |&slot| facts[slot as usize].hash);
+        self.table.insert(hash, slot, |slot| facts[slot as usize].hash);
         self.add(weight, bulk);
         self.time(slot, times);
         for (axis, number) in AXES.into_iter().zip(groups) {
@@ -379,11 +377,9 @@ impl<K, V> Shard<K, V> {
         let Arrival { hash, weight, cost } = arrival;
         let facts = Facts { hash, weight, cost: cost as f32, groups, bulk };
         let old = mem::replace(&mut self.entries.facts[slot as usize], facts);
-        if let Ok(found) = self.table.find_entry(old.hash, |&other| other == slot) {
-            found.remove();
-        }
+        self.table.remove(old.hash, slot);
         let facts = &self.entries.facts;
-        self.table.insert_unique(hash, slot, |&slot| facts[slot as usize].hash);
+        self.table.insert(hash, slot, |slot| facts[slot as usize].hash);
         let mark = Mark::default();
         self.policy.insert(slot, &mark, arrival);
         let entry = Entry { key, value, mark, timing: times.timing() };
@@ -430,7 +426,7 @@ impl<K, V> Shard<K, V> {
             (Arc::clone(quota), Vec::new())
         });
         if let Some((_, list)) = &mut members.limited {
-            for &slot in &self.table {
+            for slot in self.table.iter() {
                 if self.entries.facts[slot as usize].groups[axis] == number {
                     enlist(list, &mut self.places[axis], slot);
                 }
@@ -442,9 +438,7 @@ impl<K, V> Shard<K, V> {
     fn release(&mut self, slot: Slot, cause: Cause) -> Option<Departed<K, V>> {
         let Entry { key, value, timing, .. } = self.entries.hot[slot as usize].take()?;
         let Facts { hash, weight, groups: [scope, kind], bulk, .. } = self.entries.facts[slot as usize];
-        if let Ok(found) = self.table.find_entry(hash, |&other| other == slot) {
-            found.remove();
-        }
+        self.table.remove(hash, slot);
         for (axis, number) in AXES.into_iter().zip([scope, kind]) {
             self.part(axis, number, slot, weight);
         }
@@ -514,7 +508,7 @@ impl<K, V> Shard<K, V> {
         assert_eq!(usual.map(|facts| facts.weight).sum::<u64>(), self.load);
         assert_eq!(here.clone().count(), self.table.len());
         assert_eq!(self.table.len() + self.vacant.len(), self.entries.facts.len());
-        assert!(self.table.iter().all(|&slot| self.entries.get(slot).is_some()));
+        assert!(self.table.iter().all(|slot| self.entries.get(slot).is_some()));
         let timed = self.entries.hot.iter().flatten().filter(|entry| entry.timing == Timing::Timed);
         assert_eq!(timed.count(), self.timed);
         for axis in AXES {

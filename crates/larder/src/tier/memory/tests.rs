@@ -405,3 +405,16 @@ fn what_was_dear_to_compute_outlasts_what_was_cheap() {
     );
     assert!(dear > cheap, "of {} entries {dear} are dear, of what arrived a tenth", dear + cheap);
 }
+
+#[test]
+fn a_shard_finds_each_of_more_entries_than_two_bytes_tell_apart() {
+    let memory = memory(PolicyName::Fifo, 1, Limits::bytes(70_000));
+    for key in 0..80_000 {
+        assert_eq!(memory.put(key, key, weighing(1), never).keeping, Keeping::Kept);
+    }
+    let found = |key| memory.get(&key, never).hit();
+    assert!((0..80_000).all(|key| found(key) == (key >= 10_000).then_some(key)));
+    assert!((0..80_000).step_by(7).all(|key| memory.remove(&key).is_some() == (key >= 10_000)));
+    assert!((0..80_000).all(|key| found(key) == (key >= 10_000 && key % 7 != 0).then_some(key)));
+    memory.audit();
+}
