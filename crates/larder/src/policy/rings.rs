@@ -85,9 +85,15 @@ impl Queue {
         self.first.wrapping_add(self.ring.len() as u32)
     }
 
+    /// Where in the ring the place with a turn is.
+    fn at(&self, turn: u32) -> u32 {
+        turn.wrapping_sub(self.first) % Standing::TURNS
+    }
+
     /// The place with a turn.
     fn place(&mut self, turn: u32) -> &mut Place {
-        &mut self.ring[(turn.wrapping_sub(self.first) % Standing::TURNS) as usize]
+        let at = self.at(turn);
+        &mut self.ring[at as usize]
     }
 
     /// Takes the first place out of the ring, which may be a gap.
@@ -220,9 +226,10 @@ impl<const N: usize> Rings<N> {
         self.standings[slot as usize].queue()
     }
 
-    /// Higher for a slot that joined the same queue later, unless turns began anew in between.
+    /// Higher for a slot that joined the same queue later.
     pub(super) fn turn(&self, slot: Slot) -> u64 {
-        self.standings[slot as usize].turn().into()
+        let standing = self.standings[slot as usize];
+        self.queues[standing.queue()].at(standing.turn()).into()
     }
 
     /// Sum of the weights in `queue`.
@@ -275,5 +282,21 @@ mod tests {
         assert_eq!((rings.len(), rings.total_weight()), (1, 1));
         assert_eq!(rings.take_first(0), Some((0, 0, 1)));
         assert_eq!((rings.first(0), rings.first(1)), (None, None));
+    }
+
+    #[test]
+    fn turns_begin_anew_and_order_and_places_stay() {
+        for first in [Standing::TURNS - 2, u32::MAX - 2] {
+            let mut rings = Rings::<2>::default();
+            rings.queues[1].first = first;
+            (0..5).for_each(|slot| rings.push(1, slot, Arrival { hash: slot.into(), weight: 1, cost: 1 }));
+            let turns: Vec<u64> = (0..5).map(|slot| rings.turn(slot)).collect();
+            assert!(turns.is_sorted_by(|one, next| one < next), "{turns:?}");
+            rings.reweigh(4, Arrival { hash: 4, weight: 7, cost: 1 });
+            rings.remove(3);
+            rings.move_first(1, 1);
+            let order: Vec<(Slot, u64)> = rings.iter().map(|one| (one.slot, one.weight)).collect();
+            assert_eq!(order, [(1, 1), (2, 1), (4, 7), (0, 1)]);
+        }
     }
 }

@@ -109,7 +109,7 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
     /// What an entry takes besides what its key and value point to, on average: its places in the table
     /// and in the shard's arrays, and what the policy knows of it. Whoever weighs entries adds it.
     pub const OVERHEAD_BYTES: u64 = {
-        // A table, if large, is between 7/16 and 7/8 full; a policy knows about 48 bytes of an entry.
+        // A table is between 7/16 and 7/8 full, and its slots are large; a policy knows about 48 bytes of an entry.
         let table = (size_of::<Slot>() + 1) * 3 / 2;
         (table + size_of::<Option<Entry<K, V>>>() + size_of::<Facts>() + 48) as u64
     };

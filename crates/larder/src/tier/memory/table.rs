@@ -40,8 +40,8 @@ impl Table {
         small.chain(large.into_iter().flatten().copied())
     }
 
-    /// What `then` makes of the slot with this hash that is the right one: without a merge of what the two kinds of tables
-    /// found, the compiler knows what it looked at already.
+    /// What `then` makes of the slot with this hash that is the right one. It is called in both branches, where `is_it` has
+    /// just looked at the same entry: after a branch that joins them, that look would be done once more.
     #[inline]
     pub(super) fn find<R>(
         &self,
@@ -100,7 +100,7 @@ fn enlarged(small: &HashTable<u16>, hash_of: &impl Fn(Slot) -> u64) -> HashTable
     large
 }
 
-/// Out of line: with both in one place, the compiler makes more of each than of one.
+/// Out of line, as a second search beside it makes that in small tables 5 to 10 % slower.
 #[inline(never)]
 fn find_in_large<R>(
     table: &HashTable<Slot>,
