@@ -121,7 +121,7 @@ pub struct LarderOptions {
     pub stats: Stats,
     /// Who computes here, in words for people; stands in each record.
     pub producer: Arc<str>,
-    /// Where brief looks at files are done.
+    /// Where brief waits for the file system are done.
     pub brief: Brief,
     /// How many bytes may wait to be written; what comes on top is dropped and counted.
     pub queue_bytes: u64,

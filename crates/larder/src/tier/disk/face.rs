@@ -1,5 +1,5 @@
 //! The async face: each operation on one of the runtime's blocking threads, look-ups several at once (`gather`).
-//! Where the options say so, what only looks into the index, or takes a lease, is done in place.
+//! Where the options say so, what only looks into the index, takes a lease or stores one entry is done in place.
 
 use tokio::task::JoinError;
 
@@ -46,9 +46,9 @@ impl Tier for Disk {
 
     fn put(&self, entries: Vec<Sealed>) -> Answer<'_, Vec<crate::tier::PutOutcome>> {
         Box::pin(async {
-            let brief = self.options().brief == Brief::InPlace && entries.len() == 1;
+            let in_place = self.options().brief == Brief::InPlace && entries.len() == 1;
             let ask = Stores::These(entries);
-            let stored = if brief { self.stored_in_place(ask).await } else { self.gathered(ask).await };
+            let stored = if in_place { self.stored_in_place(ask).await } else { self.gathered(ask).await };
             // Each of these has an outcome.
             Ok(stored?.into_iter().flatten().collect())
         })

@@ -146,9 +146,9 @@ impl Disk {
         answer.await.unwrap_or_else(|gone| Err(TierError::Index(Box::new(gone))))
     }
 
-    /// Stores in the task that asks, if nobody stores now and either the runtime has other threads for other tasks or there
-    /// are none: nothing of what its own thread has to do goes on meanwhile, unless they take it over. What comes then is
-    /// left to a blocking thread.
+    /// Stores in the task that asks, if nobody stores now and either the runtime has other threads for other tasks, or the
+    /// options say that there are no other tasks: nothing of what its own thread has to do goes on meanwhile, unless they
+    /// take it over. What comes then is left to a blocking thread.
     pub(super) async fn stored_in_place(&self, ask: Stores) -> Result<<Stores as Ask>::Answer, TierError> {
         let holds_up_nobody = self.options().brief == Brief::InPlace
             || tokio::runtime::Handle::try_current().is_ok_and(|runtime| runtime.metrics().num_workers() > 1);

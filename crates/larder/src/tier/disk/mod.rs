@@ -12,7 +12,7 @@
 //! - A damaged index is set aside whole and a fresh one is begun: the tier is then empty, never wrong.
 //!
 //! Several processes may have one directory open at once. All operations block; the [`Tier`](super::Tier) face
-//! runs them on the runtime's blocking threads, or look-ups in place where [`DiskOptions`] say so.
+//! runs them on the runtime's blocking threads, or brief ones in place where [`DiskOptions`] say so.
 //!
 //! Not here: what an envelope means (`entry`), when to try again (`tier`), when gc is due (`engine`).
 //!

@@ -43,7 +43,7 @@ pub struct DiskOptions {
     /// A use is written down only if the last one that was is older than this, so that a process that only reads
     /// what was just read writes nothing.
     pub touch_after: Duration,
-    /// Where look-ups are done.
+    /// Where look-ups are done, and single entries stored.
     pub brief: Brief,
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::fault::Fault;
 use super::open::Disk;
@@ -55,7 +55,7 @@ impl Disk {
 
     /// The index's log if it has grown: whoever opens the tier next has to read it. Blocks, for some microseconds.
     pub fn long_log(&self) -> Option<LongLog> {
-        let waiting = self.read(|connection, _| Ok(checkpoint(connection, "NOOP")?)).ok()?;
+        let waiting = self.read(|connection, _| Ok(checkpoint(connection, "NOOP")?)).ok()??;
         (!self.read_only() && waiting > SHORT_LOG_FRAMES).then(|| LongLog(self.store()))
     }
 }
@@ -65,13 +65,13 @@ impl Disk {
 pub struct LongLog(Arc<Store>);
 
 impl LongLog {
-    /// Writes it back and begins it anew. Blocks until the disk has both, which nobody else waits for, neither readers nor
-    /// writers, but for whoever writes just when it begins.
+    /// Writes it back and begins it anew. Blocks until the disk has both. No reader waits for that, and no writer but one
+    /// that comes just when the log begins.
     pub fn write_back(self) {
         // By a connection of its own: an entry may come meanwhile, and finds one that is ready. A log that stays as it
         // is costs a little time and nothing else.
         let _ = self.0.connect_aside().and_then(|aside| {
-            if checkpoint(&aside, "PASSIVE")? == 0 {
+            if checkpoint(&aside, "PASSIVE")? == Some(0) {
                 begin_anew(&aside)?;
             }
             Ok(())
@@ -79,13 +79,15 @@ impl LongLog {
     }
 }
 
-/// Writes what is there already into a log that was written back. Whoever writes first there begins it anew, and has to
-/// wait until the disk has its new head; that would be whoever stores an entry next.
+/// Begins a log anew that was written back. Else whoever writes next does, and waits until the disk has the log's new head:
+/// that would be whoever stores an entry.
 fn begin_anew(connection: &Connection) -> Result<(), Fault> {
     // Whoever writes now begins it.
     connection.busy_timeout(Duration::ZERO)?;
     connection.execute_batch("PRAGMA synchronous = NORMAL")?;
-    schema::write_version(connection)
+    let write = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    schema::rewrite_version(&write)?;
+    Ok(write.commit()?)
 }
 
 /// Compiles the statements that storing an entry and looking at limits afterwards are made of.
@@ -98,8 +100,10 @@ fn compile(connection: &Connection) -> Result<(), Fault> {
     })
 }
 
-/// Writes back what of the log may be. Returns how many frames remain.
-fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<i64> {
-    let remaining = |row: &rusqlite::Row<'_>| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?);
-    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], remaining)
+/// Writes back what of the log may be. Returns how many frames remain; `None` while another connection does that.
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<Option<i64>> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+        let (is_busy, frames, written): (bool, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok((!is_busy && frames >= 0).then_some(frames - written))
+    })
 }

@@ -147,14 +147,15 @@ pub(super) fn create(connection: &Connection, epoch: u64, at: u64) -> Result<(),
         // There was an index before this one: nothing that anybody remembers of it holds.
         super::invalidate::append(&write, epoch, at, &crate::key::Selector::all())?;
     }
-    write_version(&write)?;
+    write.pragma_update(None, "user_version", i64::from(stamp(FORMAT)))?;
     write.commit()?;
     Ok(())
 }
 
-/// Writes the version, which takes one page.
-pub(super) fn write_version(connection: &Connection) -> Result<(), Fault> {
-    Ok(connection.pragma_update(None, "user_version", i64::from(stamp(FORMAT)))?)
+/// Writes the version once more that is there, which takes one page.
+pub(super) fn rewrite_version(write: &rusqlite::Transaction<'_>) -> Result<(), Fault> {
+    let version: i64 = write.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(write.pragma_update(None, "user_version", version)?)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Look-ups that are asked for at the same time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use larder::entry::Record;
 use larder::key::{Digest, Selector};
@@ -137,19 +138,25 @@ fn those_of_a_runtime_that_ended_are_in_nobodys_way() {
 }
 
 #[test]
-fn in_place_look_ups_need_no_other_thread() {
+fn in_place_look_ups_and_single_puts_need_no_other_thread() {
     let mut lab = Lab::new();
     lab.options.brief = Brief::InPlace;
     let disk = lab.open();
     keep(&disk, "small", b"value");
     keep(&disk, "large", &noise(100_000, 1));
-    let alone = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    let mut alone = tokio::runtime::Builder::new_current_thread();
+    let alone = alone.max_blocking_threads(1).enable_time().build().unwrap();
     alone.block_on(async {
         let (_hold, held) = std::sync::mpsc::channel::<()>();
         drop(tokio::task::spawn_blocking(move || held.recv()));
         for rest in ["small", "large", "none"] {
             assert_eq!(disk.get(&key(rest)).await.unwrap(), disk.blocking_get(&key(rest)).unwrap());
         }
-        disk.invalidated_since(disk.epoch().await.unwrap()).await.unwrap();
+        let epoch = disk.epoch().await.unwrap();
+        disk.invalidated_since(epoch).await.unwrap();
+        let put = disk.put(vec![entry(&disk, "put", b"value", |_| ())]);
+        let put = tokio::time::timeout(Duration::from_secs(30), put).await.expect("no other thread");
+        assert_eq!(put.unwrap(), [PutOutcome::Kept]);
     });
+    assert_eq!(value(&disk, "put").unwrap(), b"value");
 }
