@@ -115,6 +115,14 @@ impl KeptMode {
 }
 
 impl KeptOutput {
+    /// Length of its content.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self.form {
+            OutputForm::File { bytes, .. } => bytes,
+            OutputForm::Directory { .. } | OutputForm::Link { .. } => 0,
+        }
+    }
+
     /// The path, if it leads nowhere but down from the root: a result from elsewhere is not trusted to write
     /// where it wants.
     pub(crate) fn safe_path(&self) -> Option<&Path> {

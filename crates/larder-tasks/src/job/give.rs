@@ -8,6 +8,7 @@ use larder::config::Mode;
 use larder::engine::{Answer, AskError, Computed, Entry, Kept, NotKept, Origin};
 use larder::key::Digest;
 use larder::stats::Place;
+use larder::tier::Brief;
 use tokio::sync::Mutex;
 
 use super::perform::{Performed, Run, Unrun, after_hit};
@@ -15,7 +16,7 @@ use super::prepare::{Keyed, Prepared, Upstream, said};
 use super::{Alone, Inner};
 use crate::event::{Event, Hit, How, NotRun, Note, TaskEnd, Unkept};
 use crate::execute::Exit;
-use crate::kept::{KeptLog, KeptResult};
+use crate::kept::{KeptLog, KeptOutput, KeptResult};
 use crate::log::Log;
 use crate::outputs::Known;
 use crate::restore::{Restoration, Restored, restore};
@@ -200,7 +201,7 @@ impl Inner {
             }
             Ok((restored, log))
         };
-        self.at(prepared.place, finish).await
+        self.at(prepared.brief, finish).await
     }
 
     /// Puts the outputs back. Nobody else writes there meanwhile; what another run has done is looked at anew.
@@ -226,7 +227,9 @@ impl Inner {
         // Mostly nobody has to be waited for, and one hand does all of it.
         let (inner, ready, put_back_now) = (Arc::clone(self), Arc::clone(prepared), put_back.clone());
         let at_once = move || inner.try_alone(&ready.task).map(put_back_now);
-        if let Some(done) = self.blocking(at_once).await {
+        let few = super::are_few(found.entry.outputs.iter().map(KeptOutput::bytes));
+        let brief = if few { prepared.brief } else { Brief::Aside };
+        if let Some(done) = self.at(brief, at_once).await {
             return done;
         }
         let alone = self.alone(&prepared.task, async || {}).await;

@@ -164,7 +164,7 @@ impl Drop for Told {
 }
 
 impl Inner {
-    /// Begins to look at the files of all tasks of a graph.
+    /// Begins to look at the files of all tasks of a graph; has looked, where that is done in place.
     pub(super) fn look_ahead(self: &Arc<Self>, graph: &Graph) -> Ahead {
         let over = Arc::new(AtomicBool::new(false));
         let tasks: Arc<Vec<Arc<Task>>> =
@@ -182,7 +182,7 @@ impl Inner {
             }
         };
         let mut commands = tasks.iter().filter(|task| task.command.is_some());
-        let in_place = commands.all(|task| self.place_of(task, &self.remembered(task)) == Brief::InPlace);
+        let in_place = commands.all(|task| self.brief_for(task) == Brief::InPlace);
         for _ in 0..workers {
             let (inner, tasks, senders) = (Arc::clone(self), Arc::clone(&tasks), Arc::clone(&senders));
             let (next, over) = (Arc::clone(&next), Arc::clone(&over));
@@ -217,9 +217,9 @@ impl Inner {
             Some((look, _)) => Some(look),
             None => None,
         };
-        let place = self.place_of(task, &self.remembered(task));
+        let brief = self.brief_for(task);
         let (inner, task) = (Arc::clone(self), Arc::clone(task));
-        self.at(place, move || inner.look(&task, hint.as_ref(), None)).await
+        self.at(brief, move || inner.look(&task, hint.as_ref(), None)).await
     }
 
     pub(super) fn is_fresh(&self, at: Instant) -> bool {

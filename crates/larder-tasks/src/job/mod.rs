@@ -105,7 +105,7 @@ struct Alone {
 }
 
 /// How many files, and bytes in them, are few.
-const FEW: (usize, u64) = (256, 1 << 20);
+const FEW: (usize, u64) = (256, 4 << 20);
 
 /// The first wait between two looks at a lease that another holds, and the longest.
 const WAITS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
@@ -201,23 +201,24 @@ impl Inner {
     }
 
     /// Where what a task needs of the file system is done. In a process that has nothing else to do, a few small files are
-    /// looked at, or kept, before another thread has heard of them.
-    fn place_of(&self, task: &crate::task::Task, memory: &Memory) -> Brief {
-        let are_few = |files: Option<&Arc<Snapshot>>| {
-            files.is_some_and(|files| {
-                let bytes = files.entries().map(|entry| entry.stat.size);
-                files.len() <= FEW.0 && bytes.sum::<u64>() <= FEW.1
-            })
+    /// looked at, or kept, before another thread has heard of them. They are as many as is remembered: what has come since
+    /// is looked at there, too.
+    fn brief_for(&self, task: &crate::task::Task) -> Brief {
+        if self.brief == Brief::Aside {
+            return Brief::Aside;
+        }
+        let memory = self.remembered(task);
+        let known_few = |files: Option<&Arc<Snapshot>>| {
+            files.is_some_and(|files| are_few(files.entries().map(|entry| entry.stat.size)))
         };
-        let is_brief = self.brief == Brief::InPlace
-            && are_few(memory.inputs.as_ref())
-            && (task.outputs.is_empty() || are_few(memory.outputs.snapshot.as_ref()));
+        let is_brief = known_few(memory.inputs.as_ref())
+            && (task.outputs.is_empty() || known_few(memory.outputs.snapshot.as_ref()));
         if is_brief { Brief::InPlace } else { Brief::Aside }
     }
 
-    /// Runs what blocks where `place` says. A panic there is a panic here.
-    async fn at<T: Send + 'static>(&self, place: Brief, work: impl FnOnce() -> T + Send + 'static) -> T {
-        match place {
+    /// Runs what blocks where `brief` says. A panic there is a panic here.
+    async fn at<T: Send + 'static>(&self, brief: Brief, work: impl FnOnce() -> T + Send + 'static) -> T {
+        match brief {
             Brief::InPlace => work(),
             Brief::Aside => self.blocking(work).await,
         }
@@ -265,6 +266,13 @@ impl Inner {
             Err(_) => Some(nobody),
         }
     }
+}
+
+/// Whether files of these sizes are [`FEW`].
+fn are_few(sizes: impl Iterator<Item = u64>) -> bool {
+    let (number, bytes) =
+        sizes.take(FEW.0 + 1).fold((0, 0), |(number, bytes), size| (number + 1, bytes + size));
+    number <= FEW.0 && bytes <= FEW.1
 }
 
 /// What a thread came to. A panic there is a panic here.

@@ -114,6 +114,9 @@ const INLINE_LOG_BYTES: usize = 8 << 10;
 /// one writes down what is remembered.
 const HANDS: usize = 3;
 
+/// What a command writes that takes no longer is kept in place, if its work is.
+const BRIEFLY: Duration = Duration::from_millis(250);
+
 /// How many declared outputs, or changed inputs, a message names.
 type Paths = Vec<PathBuf>;
 
@@ -143,7 +146,7 @@ impl Tap for Live<'_> {
         // Not before the command is there: it would wait for a processor that these take.
         let (inner, ready, run) = (Arc::clone(self.inner), Arc::clone(self.prepared), Arc::clone(self.run));
         self.listing = Some(spawn_blocking(move || inner.get_ready(&ready, &run)));
-        if self.prepared.place == Brief::Aside {
+        if self.prepared.brief == Brief::Aside {
             // What follows is done by three hands, and having one made then takes as long as what it does.
             (0..HANDS - 1).for_each(|_| drop(spawn_blocking(|| ())));
         }
@@ -185,8 +188,10 @@ impl Inner {
             None => None,
         };
         let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
-        let conclude = move || inner.conclude(&ready, room, alone, execution, listed, writes);
-        let (performed, notes) = self.at(prepared.place, conclude).await;
+        // What took long may have written much.
+        let brief = if execution.took <= BRIEFLY { prepared.brief } else { Brief::Aside };
+        let conclude = move || inner.conclude(&ready, room, alone, execution, listed, (writes, brief));
+        let (performed, notes) = self.at(brief, conclude).await;
         if !performed.exit.is_success() && !run.options.keep_going {
             // Before the permit is given back, so that nobody who waits for it begins.
             run.halted.store(true, Ordering::Relaxed);
@@ -212,7 +217,7 @@ impl Inner {
             let alone = inner.try_alone(&ready.task)?;
             Some(inner.make_room(&ready, false).map(|room| (alone, room)))
         };
-        if let Some(done) = self.at(prepared.place, at_once).await {
+        if let Some(done) = self.at(prepared.brief, at_once).await {
             return Ok(done);
         }
         let waiting = async || run.tell(Event::Noted { task: at, note: Note::Waiting }).await;
@@ -336,7 +341,7 @@ impl Inner {
     }
 
     /// Looks at what a command left behind and makes a result of it. What is remembered of it is written beside what
-    /// comes next, and the place is the task's alone until then. Blocks.
+    /// comes next, or at once in place, and where the outputs lie is the task's alone until then. Blocks.
     fn conclude(
         self: &Arc<Self>,
         prepared: &Arc<Prepared>,
@@ -344,7 +349,7 @@ impl Inner {
         alone: Alone,
         execution: Execution,
         listed: Option<Vec<u8>>,
-        writes: bool,
+        (writes, brief): (bool, Brief),
     ) -> (Performed, Vec<Note>) {
         let mut notes = Vec::new();
         let Room { mut memory, before, .. } = room;
@@ -372,8 +377,7 @@ impl Inner {
             acceptable(prepared, keyed, &execution)?;
             // The inputs are looked at again while the outputs are put into blobs, where that is another's work.
             let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
-            let looking =
-                (prepared.place == Brief::Aside).then(|| spawn_blocking(move || inner.unchanged(&ready)));
+            let looking = (brief == Brief::Aside).then(|| spawn_blocking(move || inner.unchanged(&ready)));
             let result = if !writes || !keyed.rules.mode.writes() {
                 Err(Unkept::SwitchedOff)
             } else if self.disk.as_ref().is_some_and(Disk::read_only) {

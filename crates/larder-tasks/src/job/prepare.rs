@@ -40,7 +40,7 @@ pub(super) struct Prepared {
     pub(super) insists: bool,
     pub(super) memory: Memory,
     /// Where what it needs of the file system is done.
-    pub(super) place: Brief,
+    pub(super) brief: Brief,
     /// The key and what it was made from, or why there is none.
     pub(super) keyed: Result<Keyed, Unkept>,
     pub(super) notes: Vec<Note>,
@@ -98,7 +98,7 @@ impl Inner {
             seen,
             at: look.at,
             insists: false,
-            place: self.place_of(task, &memory),
+            brief: self.brief_for(task),
             memory,
             keyed,
             notes,

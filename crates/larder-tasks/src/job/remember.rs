@@ -1,4 +1,5 @@
-//! Remembering how the files of tasks looked: several tasks in one step, beside the run.
+//! Remembering how the files of tasks looked: several tasks in one step, beside the run, or one at once where its work is
+//! done in place.
 //!
 //! One thread writes what waits while there is any. The place of a task that ran or was put back stays marked, and
 //! its lease held, until what is remembered of it is written: whoever comes there sees a place that is in order.
@@ -59,7 +60,7 @@ impl Inner {
         let marker = alone.is_some().then(|| self.marker(task)).flatten();
         let news = News { name, memory, which, marker, alone };
         let mut state = self.unwritten.0.lock();
-        if state.waiting.len() >= MAX_WAITING || prepared.place == Brief::InPlace {
+        if state.waiting.len() >= MAX_WAITING || prepared.brief == Brief::InPlace {
             drop(state);
             return self.write(vec![news]);
         }

@@ -237,21 +237,22 @@ impl Lab {
         })
     }
 
-    /// Runs one task while none of the runtime's other threads can be had.
-    pub(crate) fn run_on_one_thread(&self, name: &str) -> Ran {
+    /// Runs one task while no more than `free` of the runtime's other threads can be had.
+    pub(crate) fn run_with_threads(&self, free: usize, name: &str) -> Ran {
         let graph = self.try_graph(&[name], &[], false).unwrap();
         let (_keep, stop) = watch::channel(Stop::No);
         self.with_tasks_at(place_of(&graph), &[], async |tasks| {
-            let (free, held) = std::sync::mpsc::channel::<()>();
+            let (release, held) = std::sync::mpsc::channel::<()>();
             let held = Arc::new(std::sync::Mutex::new(held));
-            for _ in 0..BLOCKING_THREADS {
+            for _ in free..BLOCKING_THREADS {
                 let held = Arc::clone(&held);
                 drop(tokio::task::spawn_blocking(move || held.lock().unwrap().recv()));
             }
             let options = RunOptions::default();
             let ran = observed(tasks, &graph, &options, stop, |_| {});
-            let ran = tokio::time::timeout(Duration::from_secs(30), ran).await.expect("no other thread");
-            drop(free);
+            let ran =
+                tokio::time::timeout(Duration::from_secs(30), ran).await.expect("so many threads are enough");
+            drop(release);
             ran
         })
     }

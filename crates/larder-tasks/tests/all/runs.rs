@@ -63,11 +63,18 @@ fn links_modes_and_empty_directories_come_back_as_they_were_and_streams_stay_apa
 }
 
 #[test]
-fn a_few_files_of_one_task_are_looked_at_and_its_result_is_given_back_on_one_thread() {
+fn a_few_files_of_one_task_are_looked_at_kept_and_given_back_without_another_thread() {
     let lab = copier();
     check(&lab, &["build"], "build", expect!["lab#build: ran, kept\n"]);
-    let again = lab.run_on_one_thread("build");
+    let again = lab.run_with_threads(0, "build");
     assert_eq!(again.lines, "lab#build: hit, 4 right, 0 written, 0 removed\n");
+    lab.sh("rm -r dist");
+    let restored = lab.run_with_threads(0, "build");
+    assert_eq!(restored.lines, "lab#build: hit, 0 right, 4 written, 0 removed\n");
+    lab.write("src/a", "two");
+    // One makes ready for the result meanwhile.
+    let edited = lab.run_with_threads(1, "build");
+    assert_eq!(edited.lines, "lab#build: ran, kept\n");
 }
 
 #[test]
