@@ -100,7 +100,7 @@ fn enlarged(small: &HashTable<u16>, hash_of: &impl Fn(Slot) -> u64) -> HashTable
     large
 }
 
-/// Out of line, as a second search beside it makes that in small tables 5 to 10 % slower.
+/// Out of line, as a second search beside it slows the one in small tables down.
 #[inline(never)]
 fn find_in_large<R>(
     table: &HashTable<Slot>,
