@@ -1,10 +1,10 @@
 //! Failures as the user meets them: a message, perhaps a hint, and an exit code.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
-use crate::console::{BAD, NAME, styled};
+use crate::console::{BAD, NAME, styled, write_whole};
 
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,13 +82,12 @@ impl Failure {
         if self.error.chain().any(gone) {
             return ExitCode::SUCCESS;
         }
-        let mut err = anstream::stderr().lock();
-        // There is nobody left to tell that stderr is closed.
-        let _ = writeln!(err, "{} {:#}", styled(BAD, "error:"), self.error);
-        let _ = err.write_all(self.details.as_bytes());
+        let mut text = format!("{} {:#}\n{}", styled(BAD, "error:"), self.error, self.details);
         if let Some(hint) = &self.hint {
-            let _ = writeln!(err, "{} {hint}", styled(NAME, "hint:"));
+            text += &format!("{} {hint}\n", styled(NAME, "hint:"));
         }
+        // There is nobody left to tell that stderr is closed.
+        let _ = write_whole(io::stderr().lock(), text.as_bytes());
         self.code.into()
     }
 }
