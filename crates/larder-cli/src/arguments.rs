@@ -49,8 +49,8 @@ impl Arguments {
         Self::of_verb(&words).unwrap_or_else(|| Self::parse_from(words))
     }
 
-    /// What a command line says that begins with a verb. The other verbs, which are given all that every verb takes, are
-    /// left out: with them it takes twice as long. `None` is for [`parse_from`](Parser::parse_from) to explain.
+    /// What a command line says that begins with a verb. The other verbs are left out, as each of them would be given all
+    /// that every verb takes. `None` is for [`parse_from`](Parser::parse_from) to explain.
     fn of_verb(words: &[OsString]) -> Option<Self> {
         let verbs = Verb::augment_subcommands(Command::new("verbs"));
         let verb = verbs.find_subcommand(words.get(1)?)?.clone();

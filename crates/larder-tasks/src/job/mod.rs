@@ -270,8 +270,9 @@ impl Inner {
 
 /// Whether files of these sizes are [`FEW`].
 fn are_few(sizes: impl Iterator<Item = u64>) -> bool {
-    let (number, bytes) =
-        sizes.take(FEW.0 + 1).fold((0, 0), |(number, bytes), size| (number + 1, bytes + size));
+    // A result from elsewhere may tell of any sizes.
+    let add = |(number, bytes): (usize, u64), size| (number + 1, bytes.saturating_add(size));
+    let (number, bytes) = sizes.take(FEW.0 + 1).fold((0, 0), add);
     number <= FEW.0 && bytes <= FEW.1
 }
 
