@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     /// How often each run is measured.
     #[arg(long, default_value_t = 15)]
     rounds: usize,
-    /// Only the trees whose letter is given.
+    /// Only the trees whose letter is given; S is the one of start and miss, which are always measured.
     #[arg(long)]
     shape: Vec<char>,
     /// Only plans of playbooks, against ansible-playbook.
@@ -78,6 +78,10 @@ fn compare_tasks(
     program: impl Fn() -> Result<PathBuf>,
     scratch: &Path,
 ) -> Result<()> {
+    for letter in &arguments.shape {
+        let is_known = SHAPES.iter().chain([&tree::SLOW]).any(|shape| shape.letter == *letter);
+        ensure!(is_known, "there is no tree {letter}");
+    }
     let ninja = tools::require(workspace, &tools::NINJA)?;
     let mut rivals = vec![Rival { name: Name::Ninja, program: ninja }];
     let wanted = |name| arguments.tool.is_empty() || arguments.tool.contains(&name);
