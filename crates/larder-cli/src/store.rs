@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::path::Path;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,7 +140,7 @@ pub(crate) fn failed(error: TierError) -> Failure {
 
 /// Runs what waits, on a runtime that is made for it.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
-    Ok(Runtime::start()?.block_on(future))
+    Ok(Runtime::start()?.block_on(pin!(future)))
 }
 
 /// How long a thread that does nothing is kept where there is little to do.
@@ -173,7 +174,8 @@ impl Runtime {
         Ok(Self(Some(runtime.context("cannot start the runtime")?)))
     }
 
-    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+    /// Runs what waits. It stays where the caller has it: moving something that large touches its pages twice.
+    pub(crate) fn block_on<T>(&self, future: Pin<&mut impl Future<Output = T>>) -> T {
         self.0.as_ref().expect("it is there until it is dropped").block_on(future)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
+use std::pin::pin;
 
 use clap::Args;
 use larder::clock::{Clock, Timestamp};
@@ -33,7 +34,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     let request = Request { tasks: tasks.clone(), filters: filter.clone(), only: false };
     let graph = tasks::graph(&workspace, &request, &here)?;
     let session = Session::open(workspace, &graph, &CacheUse::default(), None, global, console)?;
-    let all = session.runtime.block_on(session.tasks.why(&graph));
+    let all = session.runtime.block_on(pin!(session.tasks.why(&graph)));
     if console.json {
         let shown: Vec<Shown> = all.iter().map(|why| Shown::new(&graph, why)).collect();
         console.json(&shown)?;

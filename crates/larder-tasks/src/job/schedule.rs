@@ -166,7 +166,8 @@ impl<'a> Schedule<'a> {
             let omitted = node.omitted().to_vec();
             self.busy.spawn(async move {
                 let upstream = inner.with_omitted(&upstream, &omitted).await;
-                (at, inner.give(at, &task, &upstream, &run).await)
+                // Large, and made where it stays: what is spawned is moved a few times.
+                (at, Box::pin(inner.give(at, &task, &upstream, &run)).await)
             });
         }
     }

@@ -7,6 +7,7 @@ mod watch;
 
 use std::io::Write as _;
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -215,20 +216,20 @@ impl Session {
     }
 
     fn plan(&self, graph: &Graph) -> Result<Code, Failure> {
-        let plan = self.runtime.block_on(self.tasks.plan(graph, self.settings.mode));
+        let plan = self.runtime.block_on(pin!(self.tasks.plan(graph, self.settings.mode)));
         plan::print(graph, &plan, self.console)?;
         Ok(Code::Done)
     }
 
     /// Runs the tasks and tells how it went.
     fn run(&self, graph: &Graph, how: &Manner) -> Result<Code, Failure> {
-        let (summary, signal) = self.runtime.block_on(self.attend(graph, how))?;
+        let (summary, signal) = self.runtime.block_on(pin!(self.attend(graph, how)))?;
         Ok(code(&summary, signal))
     }
 
     /// Runs the one task of a graph and ends as its command did.
     pub(crate) fn exec(&self, graph: &Graph, how: &Manner) -> Result<Code, Failure> {
-        let (summary, signal) = self.runtime.block_on(self.attend(graph, how))?;
+        let (summary, signal) = self.runtime.block_on(pin!(self.attend(graph, how)))?;
         let end = summary.ends.first();
         Ok(match (signal, end.and_then(|end| end.exit), end.map(|end| &end.how)) {
             (Some(signal), ..) => Code::Of(128 + signal),
