@@ -128,7 +128,7 @@ impl Reader {
     ) -> Result<Option<(Digest, u64)>, Errno> {
         let wanted = usize::try_from(expected).unwrap_or(BUFFER_BYTES).saturating_add(1).min(BUFFER_BYTES);
         if self.buffer.len() < wanted {
-            self.buffer.resize(wanted.next_power_of_two(), 0);
+            self.buffer.resize(wanted, 0);
         }
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
