@@ -83,9 +83,12 @@ pub(super) fn put(write: &Write<'_>, namespace: &str, name: &str, bytes: &[u8]) 
     Ok(())
 }
 
+/// Asks what is kept under a name.
+pub(super) const GET: &str = "SELECT bytes, checksum FROM meta WHERE namespace = ?1 AND name = ?2";
+
 pub(super) fn lookup(connection: &Connection, namespace: &str, name: &str) -> Result<Option<Vec<u8>>, Fault> {
     let found: Option<(Vec<u8>, [u8; 16])> = connection
-        .prepare_cached("SELECT bytes, checksum FROM meta WHERE namespace = ?1 AND name = ?2")?
+        .prepare_cached(GET)?
         .query_row([namespace, name], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     Ok(found.filter(|(bytes, sum)| *sum == checksum(namespace, name, bytes)).map(|(bytes, _)| bytes))

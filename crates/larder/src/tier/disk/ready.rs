@@ -33,7 +33,7 @@ impl Disk {
     /// of the index. Blocks.
     pub fn get_ready(&self) {
         // What fails here fails again where it matters, and is told there.
-        let _ = self.read(|connection, _| compile(connection));
+        let _ = self.read_ready_to_write(compile);
     }
 
     /// Counts how often something was stored, and has the log written back on a blocking thread where that is due: else
@@ -92,7 +92,7 @@ fn begin_anew(connection: &Connection) -> Result<(), Fault> {
 
 /// Compiles the statements that storing an entry and looking at limits afterwards are made of.
 fn compile(connection: &Connection) -> Result<(), Fault> {
-    let others = [store::KIND, invalidate::SINCE, meta::PUT];
+    let others = [store::KIND, invalidate::SINCE, meta::GET, meta::PUT];
     let mut all = put::STATEMENTS.iter().chain(&others).chain(&store::OF_TOTALS).chain(&amount::STATEMENTS);
     all.try_for_each(|statement| {
         connection.prepare_cached(statement)?;

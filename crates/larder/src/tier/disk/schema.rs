@@ -85,15 +85,23 @@ pub(super) fn connect(path: &Path, access: Access) -> Result<(Connection, Found)
     // to whoever finds the log grown.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.set_prepared_statement_cache_capacity(64);
-    if access == Access::Write {
-        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    if version(&connection)? == stamp(FORMAT) {
+        return Ok((connection, Found::Current));
     }
     // One transaction, or an index that another process makes between the two looks would seem to be damaged.
     let look = connection.transaction()?;
-    let version: i64 = look.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let found = judge(&look, version as u32)?;
+    let found = judge(&look, version(&look)?)?;
     drop(look);
     Ok((connection, found))
+}
+
+fn version(connection: &Connection) -> Result<u32, Fault> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? as u32)
+}
+
+/// Has whoever commits write the log back only once it is long.
+pub(super) fn let_log_grow(connection: &Connection) -> Result<(), Fault> {
+    Ok(connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?)
 }
 
 /// Waits for another process's transaction, for about five seconds in all. SQLite's own waiting takes steps of up to a
@@ -154,8 +162,7 @@ pub(super) fn create(connection: &Connection, epoch: u64, at: u64) -> Result<(),
 
 /// Writes the version once more that is there, which takes one page.
 pub(super) fn rewrite_version(write: &rusqlite::Transaction<'_>) -> Result<(), Fault> {
-    let version: i64 = write.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    Ok(write.pragma_update(None, "user_version", version)?)
+    Ok(write.pragma_update(None, "user_version", i64::from(version(write)?))?)
 }
 
 #[cfg(test)]

@@ -238,6 +238,9 @@ impl Borrowed<'_> {
 
     fn prepare_to_write(&mut self, sync: Sync) -> Result<(), Fault> {
         let opened = self.opened.as_mut().expect("a loan has a connection until it ends");
+        if opened.writes.is_none() {
+            schema::let_log_grow(&opened.connection)?;
+        }
         if opened.writes != Some(sync) {
             opened.connection.execute_batch(match sync {
                 Sync::Later => "PRAGMA synchronous = NORMAL",
@@ -350,6 +353,20 @@ impl Disk {
         self.on_store(|store| {
             let connection = store.connection()?;
             read(&connection, store)
+        })
+    }
+
+    /// Like [`Disk::read`], on a connection that is set up to write where that is possible.
+    pub(super) fn read_ready_to_write<T>(
+        &self,
+        read: impl Fn(&Connection) -> Result<T, Fault>,
+    ) -> Result<T, TierError> {
+        self.on_store(|store| {
+            let mut connection = store.connection()?;
+            if !store.read_only() {
+                connection.prepare_to_write(Sync::Later)?;
+            }
+            read(&connection)
         })
     }
 
