@@ -1,4 +1,5 @@
-//! Bazel restoring what it built before: from larder over gRPC and over HTTP, and from a disk cache of its own.
+//! Bazel restoring what it built before: from larder over gRPC and over HTTP, from a disk cache of its own, and from
+//! files that nginx serves, which shows what asking anybody over HTTP takes.
 //!
 //! Each has a checkout and a Bazel server to itself, which stays for all rounds. How long larder takes of that is what it
 //! says itself, in its metrics.
@@ -27,10 +28,12 @@ pub(super) fn compare(
 ) -> Result<()> {
     let program = tools::require(workspace, &tools::BAZEL)?;
     let address = larder.address;
+    let nginx = Running::nginx(&tools::require(workspace, &tools::NGINX)?, &directory.join("nginx"))?;
     let caches = [
         ("disk cache", format!("--disk_cache={}", directory.join("cache").display())),
         ("larder over gRPC", format!("--remote_cache=grpc://{address}")),
         ("larder over HTTP", format!("--remote_cache=http://{address}")),
+        ("nginx over HTTP", format!("--remote_cache=http://{}", nginx.address)),
     ];
     let mut bazels = Vec::new();
     for (nth, (name, cache)) in caches.into_iter().enumerate() {
