@@ -186,6 +186,12 @@ pub enum Unkept {
     /// What a task before it left behind is not known.
     #[error("the outputs of `{0}` are not known")]
     Upstream(String),
+    /// What a task before it left behind was written to meanwhile.
+    #[error("outputs of `{0}` changed while it ran")]
+    UpstreamChanged(String),
+    /// A tool was written to meanwhile, or another one is found by its name.
+    #[error("tool {0:?} changed while it ran")]
+    ToolChanged(String),
     /// The disk tier may not be written to.
     #[error("the cache may not be written to")]
     ReadOnly,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use larder::key::Digest;
 
+use super::beside::LeftBehind;
 use super::look::Ahead;
 use super::perform::{Run, Unrun};
 use super::prepare::Upstream;
@@ -23,12 +24,13 @@ impl Tasks {
         run: &Arc<Run>,
     ) -> Vec<Audit> {
         let mut audits = Vec::new();
-        let mut behind: Vec<Upstream> = Vec::with_capacity(ends.len());
+        let mut behind: Vec<Arc<Upstream>> = Vec::with_capacity(ends.len());
         for (at, (node, end)) in graph.nodes().iter().zip(ends).enumerate() {
             let mut upstream = Upstream::new();
             for need in node.needs() {
-                upstream.extend(behind[*need].iter().map(|(name, digest)| (Arc::clone(name), *digest)));
+                upstream.extend((*behind[*need]).clone());
             }
+            let mut upstream = Arc::new(upstream);
             let is_hit = matches!(end.how, How::Hit(_));
             if let Some(key) = end.key.filter(|key| is_hit && sample.has(*key))
                 && !run.is_stopped()
@@ -38,7 +40,9 @@ impl Tasks {
                 audits.extend(differences.map(|differences| Audit { task: at, differences }));
             }
             if !node.task().outputs.is_empty() {
-                upstream.insert(super::stable_name(&self.inner.workspace, node.task()).into(), end.outputs);
+                let left = LeftBehind { task: Arc::clone(node.task()), outputs: end.outputs };
+                let name = super::stable_name(&self.inner.workspace, node.task()).into();
+                Arc::make_mut(&mut upstream).insert(name, left);
             }
             behind.push(upstream);
         }
@@ -51,7 +55,7 @@ impl Tasks {
         &self,
         at: usize,
         task: &Arc<crate::task::Task>,
-        upstream: &Upstream,
+        upstream: &Arc<Upstream>,
         key: Digest,
         run: &Arc<Run>,
     ) -> Option<Vec<String>> {

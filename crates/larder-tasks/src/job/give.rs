@@ -47,7 +47,7 @@ impl Inner {
         self: &Arc<Self>,
         at: usize,
         task: &Arc<Task>,
-        upstream: &Upstream,
+        upstream: &Arc<Upstream>,
         run: &Arc<Run>,
     ) -> TaskEnd {
         let began = self.clock.now();

@@ -41,7 +41,7 @@ pub(super) struct Programs {
     remembered: Option<Arc<Snapshot>>,
     /// Contents by path.
     contents: Mutex<HashMap<PathBuf, Digest>>,
-    seen: Mutex<Option<Arc<Snapshot>>>,
+    seen: parking_lot::Mutex<Option<Arc<Snapshot>>>,
     printed: Mutex<HashMap<Asked, Answered>>,
 }
 
@@ -50,9 +50,14 @@ impl Programs {
         Self {
             remembered: memory.and_then(|memory| memory.inputs.clone()),
             contents: Mutex::default(),
-            seen: Mutex::default(),
+            seen: parking_lot::Mutex::default(),
             printed: Mutex::default(),
         }
+    }
+
+    /// How those of the run's tasks looked when it began.
+    pub(super) fn seen(&self) -> Option<Arc<Snapshot>> {
+        self.seen.lock().clone()
     }
 }
 
@@ -94,7 +99,7 @@ impl Inner {
         let inner = Arc::clone(self);
         let (contents, snapshot) = self.blocking(move || inner.read_programs(paths)).await;
         self.programs.contents.lock().await.extend(contents);
-        *self.programs.seen.lock().await = snapshot;
+        *self.programs.seen.lock() = snapshot;
     }
 
     fn read_programs(&self, paths: BTreeSet<PathBuf>) -> (HashMap<PathBuf, Digest>, Option<Arc<Snapshot>>) {

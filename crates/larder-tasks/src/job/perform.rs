@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::beside::Beside;
 use super::look::Ahead;
 use super::marker::{Left, Marker};
 use super::prepare::{Keyed, Prepared, said, unmatched};
@@ -105,6 +106,8 @@ struct Room {
     /// How the outputs look; `None` where there are none or they cannot be looked at.
     before: Option<Arc<Snapshot>>,
     left: Left,
+    /// What else the key covers; or what of it is not as the key has it.
+    beside: Result<Beside, Unkept>,
 }
 
 /// A log up to this size is kept with the result.
@@ -305,11 +308,14 @@ impl Inner {
                 return None;
             }
         }
-        let Some(outputs) = &prepared.outputs else { return Some(Room { memory, before: None, left }) };
+        let beside = self.look_beside(prepared);
+        let Some(outputs) = &prepared.outputs else {
+            return Some(Room { memory, before: None, left, beside });
+        };
         let known = memory.outputs.snapshot.as_ref();
         let previous = prepared.seen.as_ref().map(|seen| &seen.snapshot).or(known);
         let Ok(seen) = self.scan(&outputs.files, previous) else {
-            return Some(Room { memory, before: None, left });
+            return Some(Room { memory, before: None, left, beside });
         };
         let mut before = seen.snapshot;
         if (prepared.task.clean || left.unfinished) && memory.outputs.snapshot.is_some() {
@@ -317,7 +323,7 @@ impl Inner {
             before = self.scan(&outputs.files, Some(&before)).ok()?.snapshot;
         }
         self.remember_found(prepared, &mut memory, &before);
-        Some(Room { memory, before: Some(before), left })
+        Some(Room { memory, before: Some(before), left, beside })
     }
 
     /// Does what can be done for the result while the command runs. Returns the list of the inputs, which is a blob
@@ -352,7 +358,7 @@ impl Inner {
         (writes, brief): (bool, Brief),
     ) -> (Performed, Vec<Note>) {
         let mut notes = Vec::new();
-        let Room { mut memory, before, .. } = room;
+        let Room { mut memory, before, beside, .. } = room;
         memory.took_millis = Some(millis(execution.took));
         let unfinished = matches!(execution.exit, Exit::Stopped | Exit::TimedOut(_));
         let seen = prepared.outputs.as_ref().map(|outputs| {
@@ -389,6 +395,7 @@ impl Inner {
                 Some(looked) => looked.unwrap_or_else(|error| Err(Unkept::Inputs(said(&error)))),
                 None => self.unchanged(prepared),
             };
+            self.still_beside(prepared, &beside?)?;
             memory.inputs = Some(inputs?);
             memory.key = Some(keyed.key.digest());
             result
@@ -507,7 +514,7 @@ fn millis(duration: Duration) -> u64 {
 
 /// Inputs that were written to between two looks, also if with the same content: what a command read between two
 /// writes is not known.
-fn touched(before: &Snapshot, after: &Snapshot) -> Paths {
+pub(super) fn touched(before: &Snapshot, after: &Snapshot) -> Paths {
     let changes = after.changes_since(before);
     let mut paths: Vec<PathBuf> = [changes.added, changes.removed, changes.modified].concat();
     let known: HashSet<&Path> = paths.iter().map(PathBuf::as_path).collect();

@@ -8,6 +8,7 @@ use larder::config::Mode;
 use larder::key::Digest;
 
 use super::Tasks;
+use super::beside::LeftBehind;
 use super::look::Ahead;
 use super::prepare::{Prepared, Upstream};
 use crate::event::{Note, Unkept};
@@ -62,14 +63,17 @@ impl Tasks {
         for (at, node) in graph.nodes().iter().enumerate() {
             let mut upstream = Upstream::new();
             for need in node.needs() {
-                upstream.extend(behind[*need].iter().map(|(name, digest)| (Arc::clone(name), *digest)));
+                upstream.extend((*behind[*need]).clone());
             }
+            let mut upstream = Arc::new(upstream);
             let all = self.inner.with_omitted(&upstream, node.omitted()).await;
             let (planned, outputs) = self.planned(at, node.task(), &all, mode, &ahead).await;
             if !node.task().outputs.is_empty() {
-                upstream.insert(super::stable_name(&self.inner.workspace, node.task()).into(), outputs);
+                let left = LeftBehind { task: Arc::clone(node.task()), outputs };
+                let name = super::stable_name(&self.inner.workspace, node.task()).into();
+                Arc::make_mut(&mut upstream).insert(name, left);
             }
-            behind.push(Arc::new(upstream));
+            behind.push(upstream);
             tasks.push(planned);
         }
         Plan { tasks }
@@ -79,7 +83,7 @@ impl Tasks {
         &self,
         at: usize,
         task: &Arc<crate::task::Task>,
-        upstream: &Upstream,
+        upstream: &Arc<Upstream>,
         mode: Mode,
         ahead: &Ahead,
     ) -> (PlannedTask, Option<Digest>) {

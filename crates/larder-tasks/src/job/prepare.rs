@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use larder::clock::Instant;
-use larder::key::{Digest, Key};
+use larder::key::Key;
 use larder::source::{FileSet, Scan, ScanOptions, Snapshot, SourceError, Written};
 use larder::tier::Brief;
 
 use super::Inner;
+use super::beside::LeftBehind;
 use super::look::{Look, SeenOutputs};
 use crate::checkout::Memory;
 use crate::environment::{EnvironmentMode, TaskEnvironment};
@@ -22,8 +23,8 @@ use crate::path::Pattern;
 use crate::place::Located;
 use crate::task::{Command, Inputs, Keeping, Rules, Task};
 
-/// Digests of what tasks before left behind, by stable name; `None` where that is not known.
-pub(super) type Upstream = BTreeMap<Arc<str>, Option<Digest>>;
+/// What tasks before left behind, by stable name.
+pub(super) type Upstream = BTreeMap<Arc<str>, LeftBehind>;
 
 /// A task ready to be asked for.
 pub(super) struct Prepared {
@@ -32,6 +33,7 @@ pub(super) struct Prepared {
     pub(super) environment: TaskEnvironment,
     pub(super) variables: Vec<(OsString, OsString)>,
     pub(super) outputs: Option<Outputs>,
+    pub(super) upstream: Arc<Upstream>,
     /// How the place of the outputs looked, if that was to be known.
     pub(super) seen: Option<Scan>,
     /// When files were looked at.
@@ -66,7 +68,7 @@ impl Inner {
     pub(super) async fn prepare(
         self: &Arc<Self>,
         task: &Arc<Task>,
-        upstream: &Upstream,
+        upstream: &Arc<Upstream>,
         look: Look,
     ) -> Prepared {
         let mut notes = Vec::new();
@@ -95,6 +97,7 @@ impl Inner {
             environment,
             variables,
             outputs,
+            upstream: Arc::clone(upstream),
             seen,
             at: look.at,
             insists: false,
@@ -109,10 +112,10 @@ impl Inner {
     /// made it and when.
     pub(super) async fn with_omitted(
         self: &Arc<Self>,
-        upstream: &Upstream,
+        upstream: &Arc<Upstream>,
         omitted: &[Arc<Task>],
-    ) -> Upstream {
-        let mut upstream = upstream.clone();
+    ) -> Arc<Upstream> {
+        let mut upstream = Arc::clone(upstream);
         for task in omitted.iter().filter(|task| !task.outputs.is_empty()) {
             let name: Arc<str> = super::stable_name(&self.workspace, task).into();
             let (inner, asked) = (Arc::clone(self), Arc::clone(task));
@@ -121,8 +124,8 @@ impl Inner {
                 let known = inner.remembered(&asked).outputs.snapshot;
                 inner.scan(&outputs.files, known.as_ref()).ok().map(|scan| scan.fingerprint())
             };
-            let seen = self.blocking(look).await;
-            upstream.insert(name, seen);
+            let outputs = self.blocking(look).await;
+            Arc::make_mut(&mut upstream).insert(name, LeftBehind { task: Arc::clone(task), outputs });
         }
         upstream
     }
@@ -157,8 +160,8 @@ impl Inner {
             parts.push(Part::digest(kind, &variable.name, variable.digest, ""));
         }
         if rules.components.contains(&crate::manifest::Component::Upstream) {
-            for (name, digest) in upstream {
-                let digest = digest.ok_or_else(|| Unkept::Upstream(name.to_string()))?;
+            for (name, left) in upstream {
+                let digest = left.outputs.ok_or_else(|| Unkept::Upstream(name.to_string()))?;
                 parts.push(Part::digest(PartKind::Upstream, name, digest, &format!("{digest:.12}")));
             }
         }

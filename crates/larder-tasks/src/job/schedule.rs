@@ -10,6 +10,7 @@ use larder::config::processors;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::beside::LeftBehind;
 use super::perform::Run;
 use super::prepare::Upstream;
 use super::{RunOptions, Tasks};
@@ -156,7 +157,7 @@ impl<'a> Schedule<'a> {
             let node = &self.graph.nodes()[at];
             let mut upstream = Upstream::new();
             for need in node.needs() {
-                upstream.extend(self.behind[*need].iter().map(|(name, digest)| (Arc::clone(name), *digest)));
+                upstream.extend((*self.behind[*need]).clone());
             }
             let upstream = Arc::new(upstream);
             self.behind[at] = Arc::clone(&upstream);
@@ -179,7 +180,7 @@ impl<'a> Schedule<'a> {
         if !task.outputs.is_empty() {
             let name = super::stable_name(&self.tasks.inner.workspace, task).into();
             let mut behind = (*self.behind[at]).clone();
-            behind.insert(name, end.outputs);
+            behind.insert(name, LeftBehind { task: Arc::clone(task), outputs: end.outputs });
             self.behind[at] = Arc::new(behind);
         }
         if end.is_success() {

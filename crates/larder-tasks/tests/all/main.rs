@@ -6,6 +6,7 @@ mod definitions;
 mod equality;
 mod graphs;
 mod lab;
+mod meanwhile;
 mod promises;
 mod runs;
 mod workspaces;

@@ -90,62 +90,6 @@ fn an_edit_runs_again_and_going_back_is_a_hit() {
     assert_eq!(lab.read("dist/a"), "one");
 }
 
-/// A task that says when it has read its input and then waits to be let go.
-fn slow_copier() -> Lab {
-    let lab = Lab::new();
-    lab.manifest(
-        "larder.toml",
-        r#"
-[tasks.build]
-command = "echo build >> RAN; mkdir -p dist; cp src/a dist/a; echo read; while [ ! -e go ]; do sleep 0.01; done; rm go"
-inputs = ["src/**"]
-outputs = ["dist"]
-"#,
-    );
-    lab.write("src/a", "one");
-    lab
-}
-
-/// Runs the slow copier and does something once it has read its input.
-fn run_meanwhile(lab: &Lab, work: impl Fn()) -> crate::lab::Ran {
-    let (_keep, stop) = watch::channel(Stop::No);
-    lab.run_until(&["build"], &[], &RunOptions::default(), stop, |event| {
-        if matches!(event, Event::Output { bytes, .. } if bytes == b"read\n") {
-            work();
-            lab.write("go", "");
-        }
-    })
-}
-
-#[test]
-fn an_input_that_is_edited_while_its_task_runs_leaves_nothing_kept() {
-    let lab = slow_copier();
-    let run = run_meanwhile(&lab, || lab.write("src/a", "two"));
-    assert_eq!(run.lines, "lab#build: ran, not kept: input src/a changed while it ran\n");
-    // Neither the old content nor the new one is a hit.
-    for content in ["one", "two"] {
-        lab.write("src/a", content);
-        let run = run_meanwhile(&lab, || {});
-        assert_eq!((run.lines.as_str(), lab.read("dist/a").as_str()), ("lab#build: ran, kept\n", content));
-    }
-    assert_eq!(lab.ran(), "build build build");
-}
-
-#[test]
-fn an_input_that_was_other_in_between_leaves_nothing_kept() {
-    let lab = slow_copier();
-    let run = run_meanwhile(&lab, || {
-        lab.write("src/a", "two");
-        lab.write("src/a", "one");
-    });
-    assert_eq!(run.lines, "lab#build: ran, not kept: input src/a changed while it ran\n");
-    let run = run_meanwhile(&lab, || {
-        lab.write("src/b", "");
-        lab.write("src/c", "");
-    });
-    assert_eq!(run.lines, "lab#build: ran, not kept: input src/b changed while it ran (and 1 more)\n");
-}
-
 #[test]
 fn an_output_that_was_edited_is_put_right_and_what_is_too_much_is_removed() {
     let lab = copier();

@@ -1,0 +1,111 @@
+//! What a key covers beside the inputs: what tasks before left behind, and programs. Looked at before the command starts
+//! and again when it has ended, as the inputs are.
+//!
+//! Not here: a tool that is known by what it prints. That is asked for once in a run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use larder::key::Digest;
+use larder::source::{EntryKind, FileSet, Snapshot};
+
+use super::Inner;
+use super::perform::touched;
+use super::prepare::{Keyed, Prepared, variable};
+use crate::event::Unkept;
+use crate::inputs;
+use crate::key::PartKind;
+use crate::manifest::Tool;
+use crate::outputs::Outputs;
+use crate::program::which;
+use crate::task::Task;
+
+/// What a task before left behind.
+#[derive(Debug, Clone)]
+pub(super) struct LeftBehind {
+    pub(super) task: Arc<Task>,
+    /// Stands for its outputs; `None` where that is not known.
+    pub(super) outputs: Option<Digest>,
+}
+
+/// How all of that stood before a command started.
+#[derive(Default)]
+pub(super) struct Beside {
+    upstream: Vec<(Arc<str>, FileSet, Arc<Snapshot>)>,
+    programs: Vec<Program>,
+}
+
+/// A tool, and how the program that it resolves to looked.
+struct Program {
+    name: String,
+    found: Option<(PathBuf, FileSet, Arc<Snapshot>)>,
+}
+
+impl Inner {
+    /// Looks at it; or tells what is not as the key has it. Blocks.
+    pub(super) fn look_beside(&self, prepared: &Prepared) -> Result<Beside, Unkept> {
+        let Ok(keyed) = &prepared.keyed else { return Ok(Beside::default()) };
+        let mut beside = Beside::default();
+        for (name, left) in prepared.upstream.iter() {
+            let Some(digest) = part(keyed, PartKind::Upstream, name) else { continue };
+            let changed = || Unkept::UpstreamChanged(name.to_string());
+            let set = Outputs::of(&self.workspace, &left.task, self.umask).map_err(|_| changed())?;
+            let known = self.remembered(&left.task).outputs.snapshot;
+            let seen = self.scan(&set.files, known.as_ref()).map_err(|_| changed())?;
+            if seen.fingerprint() != digest {
+                return Err(changed());
+            }
+            beside.upstream.push((Arc::clone(name), set.files, seen.snapshot));
+        }
+        for tool in &prepared.task.tools {
+            let Tool::Program(name) = &tool.value else { continue };
+            let Some(digest) = part(keyed, PartKind::Tool, name) else { continue };
+            let changed = || Unkept::ToolChanged(name.clone());
+            let found = self.resolve(prepared, name).map(|path| {
+                let set = inputs::programs([&*path].into_iter()).map_err(|_| changed())?;
+                let seen = self.scan(&set, self.programs.seen().as_ref()).map_err(|_| changed())?;
+                // Of a link, the file that it leads to.
+                let content = seen.snapshot.entries().find_map(|entry| match entry.kind {
+                    EntryKind::File(content) | EntryKind::LinkedFile(content) => Some(content),
+                    EntryKind::Directory | EntryKind::Link { .. } => None,
+                });
+                if content == Some(digest) { Ok((path, set, seen.snapshot)) } else { Err(changed()) }
+            });
+            beside.programs.push(Program { name: name.clone(), found: found.transpose()? });
+        }
+        Ok(beside)
+    }
+
+    /// Looks again: the result of a run during which any of it changed belongs to no key. Blocks.
+    pub(super) fn still_beside(&self, prepared: &Prepared, beside: &Beside) -> Result<(), Unkept> {
+        let stands = |set: &FileSet, before: &Arc<Snapshot>| {
+            self.scan(set, Some(before)).is_ok_and(|now| touched(before, &now.snapshot).is_empty())
+        };
+        for (name, set, before) in &beside.upstream {
+            if !stands(set, before) {
+                return Err(Unkept::UpstreamChanged(name.to_string()));
+            }
+        }
+        for Program { name, found } in &beside.programs {
+            let same = match (found, self.resolve(prepared, name)) {
+                (Some((path, set, before)), Some(now)) => *path == now && stands(set, before),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            if !same {
+                return Err(Unkept::ToolChanged(name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn resolve(&self, prepared: &Prepared, program: &str) -> Option<PathBuf> {
+        let cwd = prepared.task.cwd.under(self.workspace.root());
+        which(program.as_ref(), variable(&prepared.variables, "PATH"), &cwd)
+    }
+}
+
+/// What a part of the key stands for, if it has one of that name.
+fn part(keyed: &Keyed, kind: PartKind, name: &str) -> Option<Digest> {
+    keyed.key.parts().iter().find(|part| part.kind == kind && part.name == name).map(|part| part.digest)
+}
