@@ -422,3 +422,19 @@ fn those_who_want_quiet_still_hear_of_failures() {
     );
     lab.check(&["run", "b", "-q"], expect![""]);
 }
+
+#[test]
+fn a_result_that_is_larger_than_the_budget_is_not_kept_and_the_run_says_so() {
+    let lab = Lab::new();
+    lab.write(
+        "project/larder.toml",
+        "[tasks.a]\ncommand = \"head -c 3000000 /dev/urandom > out\"\ninputs = []\noutputs = [\"out\"]\n",
+    );
+    let run = lab.run(&["run", "a", "--set", "disk.budget=1 MB"]);
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(
+        run.status.success()
+            && said.contains("not kept: tier disk refused: it is larger than the tier's budget"),
+        "{said}"
+    );
+}

@@ -11,7 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::{KindLimits, Larder, LarderOptions};
 use crate::clock::Clock;
-use crate::config::{Machine, Mode, Settings, SharedSettings};
+use crate::config::{Amount, Machine, Mode, Settings, SharedSettings};
 use crate::entry::compress::Level;
 use crate::key::{KindName, Scope};
 use crate::stats::{self, Place, Report, Snapshot, Stats, StatsOptions, StoredError, TierUsage};
@@ -110,7 +110,12 @@ impl Larder {
 
         let level = options.level;
         let wanted = settings.disk.enabled && settings.mode != Mode::Off;
-        let disk_options = DiskOptions { clock, level, brief, ..DiskOptions::default() };
+        let max_entry_bytes = match settings.disk.budget {
+            // It would leave as soon as it came.
+            Amount::Bytes(budget) => budget.0,
+            Amount::Share(_) => u64::MAX,
+        };
+        let disk_options = DiskOptions { clock, level, brief, max_entry_bytes, ..DiskOptions::default() };
         let opened = wanted.then(|| Disk::open(&settings.dir, disk_options));
         let (disk, problem) = match opened {
             None => (None, None),
