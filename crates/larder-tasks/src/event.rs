@@ -160,6 +160,14 @@ pub enum Unkept {
     /// A declared output is not there.
     #[error("output {0:?} was not made")]
     MissingOutput(String),
+    /// What is declared is not what would be kept.
+    #[error("output {output:?} is, or lies behind, the link {}, which leads to what is not among the outputs", link.display())]
+    BehindLink {
+        /// As it is written.
+        output: String,
+        /// The link, from the root.
+        link: PathBuf,
+    },
     /// An output is also an input.
     #[error("output {} is also an input", .0.display())]
     OutputIsInput(PathBuf),

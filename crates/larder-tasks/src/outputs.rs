@@ -89,6 +89,27 @@ impl Outputs {
         self.selecting().iter().all(|(_, whole)| *whole)
     }
 
+    /// The first declared output that is a link, or lies behind one, which leads to something else than outputs of this
+    /// task: what is there would not be kept, as links are not followed. A link that leads nowhere is kept as it is.
+    pub(crate) fn first_behind_link(&self) -> Option<(String, PathBuf)> {
+        let declared = self.task.outputs.iter().map(|output| &output.value);
+        declared.filter(|output| !output.is_negated()).find_map(|output| {
+            let base = Path::new(output.base().as_str());
+            let above: Vec<&Path> = base.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
+            let link = above.into_iter().rev().find(|path| {
+                let path = self.root().join(path);
+                path.is_symlink() && path.canonicalize().is_ok_and(|target| !self.are_outputs(&target))
+            })?;
+            Some((output.written().to_owned(), link.to_owned()))
+        })
+    }
+
+    /// Whether an absolute path without links is declared.
+    fn are_outputs(&self, target: &Path) -> bool {
+        let root = self.root().canonicalize();
+        root.is_ok_and(|root| target.strip_prefix(root).is_ok_and(|path| self.declares(path)))
+    }
+
     pub(crate) fn workspace(&self) -> &Workspace {
         &self.workspace
     }

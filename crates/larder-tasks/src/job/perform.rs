@@ -26,7 +26,7 @@ use crate::event::{Event, NotRun, Note, Unkept};
 use crate::execute::{Execution, Exit, Start, Stop, Tap, execute};
 use crate::kept::{InputLine, InputList, KeptLog, KeptOutput, KeptResult, OutputForm};
 use crate::log::{Log, Stream};
-use crate::outputs::{Known, discard_since};
+use crate::outputs::{Known, Outputs, discard_since};
 use crate::plain;
 use crate::task::{Command, Task};
 
@@ -498,10 +498,11 @@ fn acceptable(prepared: &Prepared, keyed: &Keyed, execution: &Execution) -> Resu
         is_path
             && prepared.outputs.as_ref().is_some_and(|outputs| !exists(outputs.root(), output.value.base()))
     });
-    match missing {
-        Some(output) => Err(Unkept::MissingOutput(output.value.written().to_owned())),
-        None => Ok(()),
+    if let Some(output) = missing {
+        return Err(Unkept::MissingOutput(output.value.written().to_owned()));
     }
+    let behind = prepared.outputs.iter().find_map(Outputs::first_behind_link);
+    behind.map_or(Ok(()), |(output, link)| Err(Unkept::BehindLink { output, link }))
 }
 
 fn exists(root: &Path, path: &crate::path::RelPath) -> bool {

@@ -229,11 +229,16 @@ fn described(task: &Task, rules: &Rules) -> Vec<Part> {
             format!("{}{}", if output.value.is_negated() { "!" } else { "" }, output.value.to_glob())
         })
         .collect();
+    let mut outputs = json(&outputs);
+    if !task.clean {
+        // What lay there before is part of what comes of it.
+        outputs += " not cleaned";
+    }
     let mut parts = vec![
         Part::text(PartKind::Command, &command),
         Part::text(PartKind::Cwd, &task.cwd.to_string()),
         Part::text(PartKind::Platform, &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
-        Part::text(PartKind::Outputs, &json(&outputs)),
+        Part::text(PartKind::Outputs, &outputs),
     ];
     parts.extend(rules.salt.as_deref().map(|salt| Part::text(PartKind::Salt, salt)));
     parts

@@ -460,6 +460,45 @@ fn what_cannot_be_kept_says_why() {
 }
 
 #[test]
+fn an_output_behind_a_link_is_kept_only_with_what_the_link_leads_to() {
+    let check = |command: &str, outputs: &str, expected: &str| {
+        let keys = format!("command = '{command}'\ninputs = []\noutputs = {outputs}");
+        let lab = Lab::of(&[("larder.toml", &format!("[tasks.a]\n{keys}\n"))]);
+        assert_eq!(lab.run(&["a"]).lines.trim_end(), format!("lab#a: {expected}"), "{keys}");
+    };
+    let link = "mkdir real; echo x > real/o; ln -s real dist";
+    for output in ["dist", "dist/o", "dist/*"] {
+        let expected = format!(
+            "ran, not kept: output \"{output}\" is, or lies behind, the link dist, which leads to what is not among \
+             the outputs"
+        );
+        check(link, &format!("[\"{output}\"]"), &expected);
+    }
+    check(link, "['real', 'dist']", "ran, kept");
+    check("mkdir dist; echo x > dist/o; ln -s dist/o latest", "['latest', 'dist']", "ran, kept");
+    check("ln -s nowhere dist", "['dist']", "ran, kept");
+}
+
+#[test]
+fn what_is_kept_of_outputs_that_are_not_cleaned_is_not_what_is_kept_of_others() {
+    let lab = Lab::new();
+    let manifest = |clean: &str| {
+        let keys = "command = 'mkdir -p dist; cp src/* dist'\ninputs = ['src/*']\noutputs = ['dist']";
+        lab.manifest("larder.toml", &format!("[tasks.a]\n{keys}\n{clean}\n"));
+    };
+    manifest("clean = false");
+    lab.write("src/a", "");
+    lab.write("src/b", "");
+    lab.run(&["a"]);
+    lab.sh("rm src/b");
+    assert_eq!(lab.run(&["a"]).lines, "lab#a: ran, kept\n");
+    assert!(lab.path("dist/b").exists());
+    manifest("");
+    assert_eq!(lab.run(&["a"]).lines, "lab#a: ran, kept\n");
+    assert!(!lab.path("dist/b").exists());
+}
+
+#[test]
 fn what_cannot_be_looked_at_is_named() {
     let check = |keys: &str, expected: &str| {
         let lab = Lab::of(&[("larder.toml", &format!("[tasks.a]\n{keys}\n"))]);
