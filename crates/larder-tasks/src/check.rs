@@ -2,7 +2,7 @@
 //! another hand.
 //!
 //! Literal paths decide nearly all cases; a glob is compiled only where it could overlap, and each text once.
-//! Whether two globs choose a common file cannot be told without files: that shows when they are collected.
+//! Whether two globs choose a common file cannot be told without files: that shows when they are kept or given back.
 //! Not here: anything that looks at the disk.
 
 use std::collections::{BTreeMap, HashMap};

@@ -160,6 +160,14 @@ pub enum Unkept {
     /// A declared output is not there.
     #[error("output {0:?} was not made")]
     MissingOutput(String),
+    /// Another task of the run wrote the same file.
+    #[error("output {} is written by `{other}`, too", path.display())]
+    TwoWriters {
+        /// The file, from the root.
+        path: PathBuf,
+        /// The other task.
+        other: String,
+    },
     /// What is declared is not what would be kept.
     #[error("output {output:?} is, or lies behind, the link {}, which leads to what is not among the outputs", link.display())]
     BehindLink {
@@ -238,6 +246,14 @@ pub enum Note {
     /// A kept result could not be used.
     #[error("a kept result could not be used: {0}")]
     Unusable(String),
+    /// Another task of the run wrote, or was given back, a file that was given back.
+    #[error("output {} is written by `{other}`, too: one of them is not as it was made", path.display())]
+    TwoWriters {
+        /// The file, from the root.
+        path: PathBuf,
+        /// The other task.
+        other: String,
+    },
     /// Another process is at it in the same place.
     #[error("another larder runs this task here; waiting for it")]
     Waiting,

@@ -98,7 +98,13 @@ impl Inner {
             }
             let Some(found) = answer else { break };
             match self.give_back(prepared, keyed, &found, run).await {
-                Ok((restored, log)) => return Some(self.hit(began, keyed, found, restored, log)),
+                Ok((restored, log)) => {
+                    if let Some((path, other)) = run.other_writer(&prepared.task, &found.entry.value.outputs)
+                    {
+                        run.tell(Event::Noted { task: at, note: Note::TwoWriters { path, other } }).await;
+                    }
+                    return Some(self.hit(began, keyed, found, restored, log));
+                }
                 Err(why) => run.tell(Event::Noted { task: at, note: Note::Unusable(why) }).await,
             }
         }

@@ -1,7 +1,8 @@
 //! Running a task's command, and what becomes of the result.
 
-use std::collections::HashSet;
-use std::ffi::OsString;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use larder::key::Digest;
 use larder::source::{Entry, EntryKind, Scan, Snapshot};
 use larder::tier::Brief;
 use larder::tier::disk::Disk;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -44,6 +46,8 @@ pub(super) struct Run {
     pub(super) halted: AtomicBool,
     /// Set once somebody has seen to the disk tier's log.
     pub(super) is_tidied: AtomicBool,
+    /// Who has written which file, of tasks whose outputs are globs.
+    pub(super) writers: Mutex<HashMap<Vec<u8>, Arc<Task>>>,
 }
 
 /// A place to run.
@@ -66,6 +70,23 @@ impl Run {
     /// Tells something. Whoever does not listen any more misses it.
     pub(super) async fn tell(&self, event: Event) {
         let _ = self.events.send(event).await;
+    }
+
+    /// Notes who has written these outputs. Returns one that another task has written in this run, and which. Of paths it
+    /// is known before, and two globs that meet in no file are well.
+    pub(super) fn other_writer(&self, task: &Arc<Task>, outputs: &[KeptOutput]) -> Option<(PathBuf, String)> {
+        if task.outputs.iter().all(|output| output.value.glob().is_none()) {
+            return None;
+        }
+        let mut writers = self.writers.lock();
+        let mut found = None;
+        for file in outputs.iter().filter(|output| !matches!(output.form, OutputForm::Directory { .. })) {
+            let writer = writers.entry(file.path.clone()).or_insert_with(|| Arc::clone(task));
+            if found.is_none() && !Arc::ptr_eq(writer, task) {
+                found = Some((PathBuf::from(OsStr::from_bytes(&file.path)), writer.id.to_string()));
+            }
+        }
+        found
     }
 
     /// Whether no command is to begin any more.
@@ -194,7 +215,12 @@ impl Inner {
         // What took long may have written much.
         let brief = if execution.took <= BRIEFLY { prepared.brief } else { Brief::Aside };
         let conclude = move || inner.conclude(&ready, room, alone, execution, listed, (writes, brief));
-        let (performed, notes) = self.at(brief, conclude).await;
+        let (mut performed, notes) = self.at(brief, conclude).await;
+        if let Ok((kept, _)) = &performed.result
+            && let Some((path, other)) = run.other_writer(task, &kept.outputs)
+        {
+            performed.result = Err(Unkept::TwoWriters { path, other });
+        }
         if !performed.exit.is_success() && !run.options.keep_going {
             // Before the permit is given back, so that nobody who waits for it begins.
             run.halted.store(true, Ordering::Relaxed);

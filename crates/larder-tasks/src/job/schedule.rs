@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use larder::config::processors;
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -56,6 +57,7 @@ impl Tasks {
             ahead: self.inner.look_ahead(graph),
             halted: AtomicBool::new(false),
             is_tidied: AtomicBool::new(false),
+            writers: Mutex::default(),
         });
         self.inner.look_at_programs(graph.nodes().iter().map(|node| &**node.task())).await;
         let mut schedule = Schedule::new(self, graph, Arc::clone(&run), inner_stop);

@@ -480,6 +480,26 @@ fn an_output_behind_a_link_is_kept_only_with_what_the_link_leads_to() {
 }
 
 #[test]
+fn globs_of_two_tasks_that_choose_one_file_are_told_when_it_is_kept_or_given_back() {
+    let lab = Lab::of(&[(
+        "larder.toml",
+        "[tasks.a]\ncommand = 'echo a > x.o; echo a > a.o'\ninputs = []\noutputs = ['*.o']\n\
+         [tasks.b]\ncommand = 'echo b > x.o; echo b > xb.o'\ninputs = []\noutputs = ['x*.o']\n",
+    )]);
+    let both = || {
+        let one = RunOptions { jobs: NonZeroUsize::new(1), ..RunOptions::default() };
+        lab.run_with(&["a", "b"], &[], &one)
+    };
+    let unkept = "lab#b: ran, not kept: output x.o is written by `lab#a`, too\n";
+    assert_eq!(both().lines, format!("lab#a: ran, kept\n{unkept}"));
+    // One that runs alone has nobody to meet.
+    lab.sh("rm *.o");
+    assert_eq!(lab.run(&["b"]).lines, "lab#b: ran, kept\n");
+    let told = "output x.o is written by `lab#a`, too: one of them is not as it was made";
+    assert_eq!(both().notes, [told]);
+}
+
+#[test]
 fn what_is_kept_of_outputs_that_are_not_cleaned_is_not_what_is_kept_of_others() {
     let lab = Lab::new();
     let manifest = |clean: &str| {
