@@ -115,6 +115,22 @@ pub(crate) fn stats(lab: &Lab) -> serde_json::Value {
 }
 
 #[test]
+fn why_names_the_file_that_differs_from_a_teammates_result_and_whose_it_is() {
+    let (redis, etcd, s3) = (RedisServer::start(), EtcdServer::start(), S3Server::start());
+    for url in [redis.url(), etcd.url(), s3.url()] {
+        let (ada, bob) = (machine_at(&url, "ada"), machine_at(&url, "bob"));
+        assert_eq!(run(&ada, &[]).ends(), "build ran, count ran");
+        bob.write("project/src/b.txt", "edited\n");
+        let why: serde_json::Value = serde_json::from_str(&bob.stdout(&["why", "build", "--json"])).unwrap();
+        let nearest = &why[0]["nearest"];
+        assert_eq!(nearest["producer"], "ada", "{why} at {url}");
+        assert_eq!(nearest["modified"], serde_json::json!(["src/b.txt"]), "{why} at {url}");
+        // Nothing else was brought.
+        assert_eq!(fs::read_dir(bob.path("home/.cache/larder/v1/blobs")).unwrap().count(), 1);
+    }
+}
+
+#[test]
 fn what_one_machine_ran_another_gets_with_its_outputs_and_its_log_and_runs_nothing() {
     let server = RedisServer::start();
     let (ada, bob) = (machine(&server, "ada"), machine(&server, "bob"));

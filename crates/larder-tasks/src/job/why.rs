@@ -1,13 +1,13 @@
 //! Why a task would run, or was given back: its key part by part, against the nearest earlier result.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use larder::clock::Timestamp;
 use larder::config::Mode;
 use larder::engine::Entry;
-use larder::key::{Digest, Selector};
+use larder::key::{Digest, Key, Selector};
 use larder::tier::disk::Order;
 
 use super::perform::input_list;
@@ -20,7 +20,7 @@ use crate::kept::{InputList, KeptResult};
 use crate::key::{Difference, Part, PartKind, TaskKey, compare};
 use crate::task::Task;
 
-/// How many earlier results are looked at, the newest first.
+/// How many earlier results are looked at, the newest first, and how many more of those that the team has.
 const LOOKED_AT: usize = 200;
 
 /// What there is to say of a task.
@@ -155,23 +155,36 @@ impl Inner {
         self.kind.get(&self.kind.key_of_digest(key.digest())).await
     }
 
-    /// Of the results of a task with another key, the one with the most parts in common, the newest if several.
+    /// Of the results of a task with another key, the one with the most parts in common: of several one that is here,
+    /// the newest of these.
     async fn nearest(self: &Arc<Self>, task: &Arc<Task>, key: &TaskKey) -> Option<Nearest> {
         let disk = self.disk.clone()?;
         let tag = super::give::tag(&super::stable_name(&self.workspace, task));
         let own_kind = Selector::all().in_scope(self.kind.scope()).of_kind_version(self.kind.name());
         let selector = own_kind.tagged(&tag).ok()?;
-        let listed = self.blocking(move || disk.list(&selector, Order::Created, LOOKED_AT)).await.ok()?;
+        let here = selector.clone();
+        let listed = self.blocking(move || disk.list(&here, Order::Created, LOOKED_AT)).await.ok()?;
         let own = self.kind.key_of_digest(key.digest());
-        let mut best: Option<(usize, Vec<Difference>, Arc<Entry<KeptResult>>)> = None;
-        for one in listed.into_iter().filter(|one| one.key != own) {
-            let Some(entry) = self.kind.get(&one.key).await else { continue };
+        let here: HashSet<Key> = listed.iter().map(|one| one.key.clone()).collect();
+        let mut best: Option<(usize, Vec<Difference>, Arc<Entry<KeptResult>>, bool)> = None;
+        let mut look_at = |entry: Arc<Entry<KeptResult>>, is_afar| {
             let (differences, same) = compare(key.parts(), &entry.parts);
             if best.as_ref().is_none_or(|(most, ..)| same > *most) {
-                best = Some((same, differences, entry));
+                best = Some((same, differences, entry, is_afar));
+            }
+        };
+        for one in listed.into_iter().filter(|one| one.key != own) {
+            if let Some(entry) = self.kind.get(&one.key).await {
+                look_at(entry, false);
             }
         }
-        let (same, differences, entry) = best?;
+        let afar = self.kind.keys_afar(&selector).await;
+        for key in afar.iter().filter(|&key| *key != own && !here.contains(key)).take(LOOKED_AT) {
+            if let Some(entry) = self.kind.look_afar(key).await {
+                look_at(Arc::new(entry), true);
+            }
+        }
+        let (same, differences, entry, is_afar) = best?;
         let inputs_differ = differences.iter().any(|difference| {
             difference
                 .now
@@ -180,7 +193,12 @@ impl Inner {
                 .is_some_and(|part| part.kind == PartKind::Inputs)
         });
         let files = match entry.inputs.filter(|_| inputs_differ) {
-            Some(list) => self.changed_files(task, list).await,
+            Some(list) => {
+                if is_afar {
+                    self.kind.bring_named(list).await;
+                }
+                self.changed_files(task, list).await
+            }
             None => Vec::new(),
         };
         Some(Nearest {

@@ -10,8 +10,9 @@ use std::collections::HashSet;
 use parking_lot::Mutex;
 
 use super::lookup::is_whole_in;
-use super::{Kind, Value, Write};
+use super::{Entry, Kind, Value, Write};
 use crate::key::{Key, Selector};
+use crate::tier::stack::Guarded;
 
 /// How many keys are noted; above that the notes begin anew.
 const MAX_NOTED: usize = 1 << 16;
@@ -58,6 +59,25 @@ impl<T: Value> Kind<T> {
             }
             _ => Afar::Nothing,
         }
+    }
+
+    /// The keys of answers in the far tier that a selector selects, in no stated order; none where it fails or can't say.
+    pub async fn keys_afar(&self, selector: &Selector) -> Vec<Key> {
+        match self.far_to_look_in() {
+            Some(far) => far.select(std::slice::from_ref(selector)).await.unwrap_or_default(),
+            None => Vec::new(),
+        }
+    }
+
+    /// An answer as the far tier has it. What it names stays there, nothing is put anywhere, and it counts as no question.
+    pub async fn look_afar(&self, key: &Key) -> Option<Entry<T>> {
+        let far = self.far_to_look_in()?;
+        let envelope = far.get(key).await.ok()??;
+        self.open(key, &envelope, far, far.place()).await.map(|(entry, _)| entry)
+    }
+
+    fn far_to_look_in(&self) -> Option<&Guarded> {
+        self.far().filter(|far| far.reads() && self.larder.shared.mode.reads())
     }
 
     /// Notes that the far tier has what is kept here, for kinds that are asked about.

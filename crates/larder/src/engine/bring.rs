@@ -104,6 +104,11 @@ impl<T: Value> Kind<T> {
         self.larder.write_behind(outgoing);
     }
 
+    /// Brings one blob that an answer in the far tier names into the nearest tier. Says whether it is there then.
+    pub async fn bring_named(&self, digest: Digest) -> bool {
+        matches!(self.larder.bring_blob(digest).await, Ok(Conveyed::Whole))
+    }
+
     /// Brings the blobs that a record names into the nearest tier. Says whether they are all there then.
     async fn bring_blobs(&self, record: &Record, far: &Guarded) -> bool {
         if record.blobs.is_empty() {
