@@ -6,6 +6,7 @@
 
 pub mod formats;
 pub mod history;
+pub mod known;
 pub mod ours;
 pub mod percents;
 pub mod reference;

@@ -1,17 +1,18 @@
 //! `larder-sim replay --traces DIR`: hit ratios and compute saved, by policy, rival and trace.
+//! `larder-sim known --traces DIR`: whether policies miss as often as independent simulators count.
 //! `larder-sim plans --repository DIR`: how much of its plans each commit takes over from those before.
 
 use std::io::{Write as _, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
 use larder::policy::PolicyName;
 use larder_sim::ours::{Bare, Tier};
 use larder_sim::percents::{Comparison, Percents};
 use larder_sim::reference::{Belady, Counting, ExactGdsf};
 use larder_sim::replay::{Cache, Tally, replay};
-use larder_sim::{formats, history};
+use larder_sim::{formats, history, known};
 
 use larder_sim::rivals::Rival;
 use larder_sim::trace::Trace;
@@ -46,6 +47,12 @@ enum Command {
         #[arg(long)]
         ours_only: bool,
     },
+    /// Compare the misses of policies with those that are known for one public trace.
+    Known {
+        /// A folder that has `cloudPhysicsIO.oracleGeneral.bin`.
+        #[arg(long)]
+        traces: PathBuf,
+    },
     /// Plan the playbooks of each commit of a repository, with what earlier commits left and with nothing kept.
     Plans {
         /// The repository, with or without files checked out; it is left as it is.
@@ -63,6 +70,7 @@ fn main() -> Result<()> {
             writeln!(stdout(), "{}", history::replay(&repository, commits)?)?;
             return Ok(());
         }
+        Command::Known { traces } => return known(&traces),
         Command::Replay { traces, only, shares, sigma, ours_only } => {
             (traces, only, shares, sigma, ours_only)
         }
@@ -94,6 +102,18 @@ fn main() -> Result<()> {
         verdicts += &saved_verdict(percent, &comparison);
     }
     write!(out, "Verdicts\n\n{verdicts}")?;
+    Ok(())
+}
+
+fn known(folder: &Path) -> Result<()> {
+    let path = folder.join(known::FILE);
+    let trace = formats::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let trace = trace.with_context(|| format!("{} is no trace", path.display()))?;
+    let all = known::compare(&trace);
+    for one in &all {
+        writeln!(stdout(), "{one}")?;
+    }
+    ensure!(all.iter().all(known::Comparison::is_met), "a policy misses another number of times");
     Ok(())
 }
 

@@ -2,4 +2,3 @@
 
 mod generated;
 mod history;
-mod known;
