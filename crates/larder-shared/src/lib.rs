@@ -10,6 +10,8 @@
 
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(any(feature = "etcd", feature = "s3"))]
 mod http;
 #[cfg(any(feature = "etcd", feature = "redis", feature = "remote-execution", feature = "s3"))]

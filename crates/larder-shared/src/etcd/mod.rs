@@ -51,6 +51,8 @@ use tokio::sync::watch;
 use self::address::Address;
 use self::gateway::Gateway;
 use self::names::Names;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::put::check_note;
 use self::terms::Terms;
 use crate::pending::Pending;
 use crate::tls::Tls;

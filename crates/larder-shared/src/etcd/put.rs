@@ -262,6 +262,14 @@ impl Etcd {
     }
 }
 
+/// For `fuzz/`: a note that is read is written and read again as the same.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn check_note(text: &str) {
+    if let Some(note) = Note::parse(text) {
+        assert_eq!(Note::parse(&note.text()), Some(note));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -68,6 +68,8 @@ use tokio::sync::OnceCell;
 
 use self::address::Address;
 use self::connection::{Connections, Token};
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::statement::check_statement;
 use self::terms::Terms;
 use crate::tls::Tls;
 use crate::url::{Options, UrlError};

@@ -141,6 +141,21 @@ impl Statement {
     }
 }
 
+/// For `fuzz/`: a statement that is read, or would be with its checksum, is written and read again as the same.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn check_statement(name: &str, message: &[u8]) {
+    use prost::Message as _;
+
+    let name = Name(name.to_owned());
+    let Ok(result) = api::ActionResult::decode(message) else { return };
+    let words = String::from_utf8_lossy(&result.stderr_raw).into_owned();
+    let bare = Says::parse(&words.split(' ').collect::<Vec<_>>()).map(Statement::bare);
+    for statement in [bare, Statement::of_result(&name, result)].into_iter().flatten() {
+        let again = Statement::of_result(&name, statement.clone().into_result(&name));
+        assert_eq!(again, Some(statement));
+    }
+}
+
 impl RemoteExecution {
     /// What is said under a name. What cannot be read is as good as nothing.
     pub(super) async fn stated(&self, name: &Name) -> Result<Option<Statement>, TierError> {

@@ -68,6 +68,8 @@ mod blob;
 mod code;
 mod face;
 mod form;
+#[cfg(feature = "fuzzing")]
+mod fuzzing;
 mod head;
 mod keys;
 mod lease;
@@ -84,6 +86,8 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::fuzzing::{check_entry, check_log};
 use self::keys::Keys;
 pub use self::keys::{Container, ContainerToken, Profile, WebIdentity};
 use self::lease::Watched;
