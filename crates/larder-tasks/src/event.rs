@@ -47,6 +47,11 @@ pub enum Event {
         /// How.
         end: Arc<TaskEnd>,
     },
+    /// It was a hit that was to be run again, and that is over.
+    Audited {
+        /// Which task.
+        task: usize,
+    },
 }
 
 /// How a task came to its end.
@@ -277,7 +282,7 @@ pub struct Summary {
     pub took: Duration,
     /// Whether it was stopped.
     pub stopped: bool,
-    /// What came of re-executing hits.
+    /// What came of re-executing hits, of those that were run again to the end.
     pub audits: Vec<Audit>,
 }
 

@@ -1,7 +1,7 @@
 //! `larder run`, `larder exec` and `larder why` on small workspaces, for what the user sees of them.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
 
 use expect_test::expect;
@@ -388,6 +388,34 @@ fn an_interrupt_ends_commands_says_what_ran_and_keeps_nothing() {
         project#wait  would run
     "#]],
     );
+}
+
+#[test]
+fn interrupts_end_an_audit_and_the_run_and_what_was_kept_is_there_again() {
+    let lab = Lab::new();
+    lab.write(
+        "project/larder.toml",
+        "[tasks.wait]\ninputs = []\noutputs = [\"out\"]\ncommand = \"\"\"\n\
+         trap 'echo asked' TERM\n\
+         if [ -e slow ]; then echo half > out; echo begun; for n in $(seq 2000); do sleep 0.01; done; fi\n\
+         echo whole > out\n\"\"\"\n",
+    );
+    assert!(lab.run(&["run", "wait"]).status.success());
+    lab.write("project/slow", "");
+    let mut command = lab.command(&["run", "wait", "--audit-hits", "100"]);
+    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let id = child.id().to_string();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // The first one asks the command to end, which says that it heard that and goes on; the second one kills it.
+    for said in ["begun", "asked"] {
+        assert_eq!(lines.next().unwrap().unwrap(), said);
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    }
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("killing what runs; project#wait ran") && !stderr.contains("audit:"), "{stderr}");
+    assert_eq!(fs::read_to_string(lab.path("project/out")).unwrap(), "whole\n");
 }
 
 #[test]

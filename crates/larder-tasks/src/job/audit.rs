@@ -1,7 +1,8 @@
 //! Re-executing a sample of hits: does a task that is kept come out the same every time?
 //!
 //! It happens after everything else, in order, in the clone itself, and what was kept is put back afterwards. So
-//! the run and what it leaves are the same with it as without it.
+//! the run and what it leaves are the same with it as without it. A stop ends the command that runs again, as any other;
+//! nothing is said of it then.
 
 use std::sync::Arc;
 
@@ -12,7 +13,8 @@ use super::look::Ahead;
 use super::perform::{Run, Unrun};
 use super::prepare::Upstream;
 use super::{AuditSample, Tasks};
-use crate::event::{Audit, How, TaskEnd};
+use crate::event::{Audit, Event, How, NotRun, TaskEnd};
+use crate::execute::Exit;
 use crate::graph::Graph;
 
 impl Tasks {
@@ -37,6 +39,7 @@ impl Tasks {
             {
                 let all = self.inner.with_omitted(&upstream, node.omitted()).await;
                 let differences = self.again(at, node.task(), &all, key, run).await;
+                run.tell(Event::Audited { task: at }).await;
                 audits.extend(differences.map(|differences| Audit { task: at, differences }));
             }
             if !node.task().outputs.is_empty() {
@@ -50,7 +53,7 @@ impl Tasks {
     }
 
     /// Runs a task again and says what differs from what is kept; `None` if it is not kept under that key any
-    /// more, as after an edit.
+    /// more, as after an edit, or if the run was stopped before it came to its end.
     async fn again(
         &self,
         at: usize,
@@ -67,8 +70,9 @@ impl Tasks {
         let performed = self.inner.perform(at, &prepared, run, permit).await;
         let differences = match &performed {
             // An edit since the run: what is compared would not be the same computation.
-            Err(Unrun::Outdated) => return None,
-            Err(Unrun::NotRun(not_run)) => vec![not_run.to_string()],
+            Err(Unrun::Outdated | Unrun::NotRun(NotRun::Stopped)) => return None,
+            Err(Unrun::NotRun(not_run)) => Some(vec![not_run.to_string()]),
+            Ok(performed) if performed.exit == Exit::Stopped => None,
             Ok(performed) => {
                 let mut differences = Vec::new();
                 if performed.exit.code() != kept.exit_code {
@@ -82,11 +86,11 @@ impl Tasks {
                     Ok((again, _)) => differences.extend(different_outputs(&kept.outputs, &again.outputs)),
                     Err(unkept) => differences.push(unkept.to_string()),
                 }
-                differences
+                Some(differences)
             }
         };
         self.inner.restore_after_audit(&prepared, &kept).await;
-        Some(differences)
+        differences
     }
 }
 

@@ -1,7 +1,9 @@
 //! Seeing all tasks of a graph to their ends: in order, many at once, the longest chain first.
 
 use std::collections::BinaryHeap;
+use std::convert::Infallible;
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -41,6 +43,7 @@ impl Tasks {
     ) -> Summary {
         let began = self.inner.clock.now();
         let (inner_stop, told) = watch::channel(*stop.borrow());
+        let inner_stop = InnerStop(inner_stop);
         let jobs = options.jobs.unwrap_or_else(|| match graph.nodes().len() {
             // It is not worth counting them.
             0 | 1 => NonZeroUsize::MIN,
@@ -60,18 +63,48 @@ impl Tasks {
             writers: Mutex::default(),
         });
         self.inner.look_at_programs(graph.nodes().iter().map(|node| &**node.task())).await;
-        let mut schedule = Schedule::new(self, graph, Arc::clone(&run), inner_stop);
+        let mut schedule = Schedule::new(self, graph, Arc::clone(&run), &inner_stop);
         schedule.all(stop.clone()).await;
         self.inner.all_remembered().await;
         let ends = schedule.into_ends();
-        let stopped = *stop.borrow() != Stop::No;
         let audits = match audit {
-            Some(sample) if !stopped && ends.iter().all(|end| end.is_success()) => {
-                self.audit(graph, &ends, sample, &run).await
+            Some(sample) if ends.iter().all(|end| end.is_success()) => {
+                let audits = pin!(self.audit(graph, &ends, sample, &run));
+                tokio::select! {
+                    biased;
+                    never = inner_stop.follow(stop.clone()) => match never {},
+                    audits = audits => audits,
+                }
             }
             _ => Vec::new(),
         };
+        let stopped = *stop.borrow() != Stop::No;
         Summary { ends, took: self.inner.clock.now().since(began), stopped, audits }
+    }
+}
+
+/// What the commands of a run are told of its end: what came from outside, or that nothing else comes.
+struct InnerStop(watch::Sender<Stop>);
+
+impl InnerStop {
+    /// Tells them, unless they know of that or more.
+    fn tell(&self, stop: Stop) {
+        self.0.send_if_modified(|told| {
+            let more = stop > *told;
+            *told = stop.max(*told);
+            more
+        });
+    }
+
+    /// Tells them what comes from outside, for as long as this is waited for.
+    async fn follow(&self, mut outer: watch::Receiver<Stop>) -> Infallible {
+        loop {
+            let stop = *outer.borrow_and_update();
+            self.tell(stop);
+            if outer.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
     }
 }
 
@@ -79,7 +112,7 @@ struct Schedule<'a> {
     tasks: &'a Tasks,
     graph: &'a Graph,
     run: Arc<Run>,
-    stop: watch::Sender<Stop>,
+    stop: &'a InnerStop,
     /// Nodes that may begin, those with the longest chain behind them first.
     ready: BinaryHeap<(Duration, std::cmp::Reverse<usize>)>,
     priorities: Vec<Duration>,
@@ -95,7 +128,7 @@ struct Schedule<'a> {
 }
 
 impl<'a> Schedule<'a> {
-    fn new(tasks: &'a Tasks, graph: &'a Graph, run: Arc<Run>, stop: watch::Sender<Stop>) -> Self {
+    fn new(tasks: &'a Tasks, graph: &'a Graph, run: Arc<Run>, stop: &'a InnerStop) -> Self {
         let nodes = graph.nodes();
         let priorities = graph.priorities(|task| tasks.last_time(task).unwrap_or(UNKNOWN_TIME));
         let missing: Vec<usize> = nodes.iter().map(|node| node.needs().len()).collect();
@@ -146,11 +179,7 @@ impl<'a> Schedule<'a> {
 
     fn tell_to_stop(&mut self, stop: Stop) {
         self.halting |= stop != Stop::No;
-        self.stop.send_if_modified(|told| {
-            let more = stop > *told;
-            *told = stop.max(*told);
-            more
-        });
+        self.stop.tell(stop);
     }
 
     fn begin_ready(&mut self) {

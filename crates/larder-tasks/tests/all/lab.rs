@@ -361,7 +361,7 @@ async fn observed(
             match event {
                 Event::Noted { note, .. } => notes.push(note.to_string()),
                 Event::Output { bytes, .. } => live += &String::from_utf8_lossy(&bytes),
-                Event::Started { .. } | Event::Ended { .. } => {}
+                Event::Started { .. } | Event::Ended { .. } | Event::Audited { .. } => {}
             }
         }
     };

@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use larder_tasks::Stop;
+use larder_tasks::event::Event;
 use larder_tasks::job::{AuditSample, FileChange, Nearest, Reason, RunOptions, Why};
 use larder_tasks::key::Difference;
+use tokio::sync::watch;
 
 use crate::lab::{Lab, Ran};
 
@@ -233,6 +237,70 @@ fn an_audit_reports_tasks_that_come_out_differently_and_leaves_what_was_kept() {
     assert_eq!(lab.run(&["differs"]).lines, "lab#differs: hit, 4 right, 0 written, 0 removed\n");
 }
 
+/// Two tasks that are kept. Where `slow` lies, the first says "begun" in the middle of its work and goes on for long; where
+/// `deaf` lies, it says "asked" when it is asked to end, and goes on as well.
+fn slow_when_audited() -> Lab {
+    let lab = Lab::new();
+    lab.manifest(
+        "larder.toml",
+        r#"
+[tasks.a]
+command = """
+exec 2>/dev/null; echo a >> RAN; [ ! -e deaf ] || trap 'echo asked' TERM; mkdir -p out
+if [ -e slow ]; then echo half > out/x; echo half > out/half; echo begun; for n in $(seq 2000); do sleep 0.01; done; fi
+echo whole > out/x
+"""
+inputs = []
+outputs = ["out"]
+[tasks.b]
+command = "echo b >> RAN"
+inputs = []
+cache = true
+depends_on = ["a"]
+"#,
+    );
+    assert_eq!(lab.run(&["b"]).lines, "lab#a: ran, kept\nlab#b: ran, kept\n");
+    assert_eq!(lab.ran(), "a b");
+    lab.write("slow", "");
+    lab
+}
+
+/// Audits both tasks, and stops the run at what the first prints meanwhile: at each of these words by one more step.
+fn check_stopped_audit(lab: &Lab, said: &[&str]) {
+    let (stop, stopped) = watch::channel(Stop::No);
+    let options = RunOptions {
+        audit: Some(AuditSample { percent: 100, seed: 1 }),
+        grace: Duration::from_secs(1000),
+        ..RunOptions::default()
+    };
+    let run = lab.run_until(&["b"], &[], &options, stopped, |event| {
+        if matches!(event, Event::Output { .. }) {
+            stop.send_modify(|stop| *stop = if *stop == Stop::No { Stop::Gently } else { Stop::AtOnce });
+        }
+    });
+    assert_eq!(run.live.split_whitespace().collect::<Vec<_>>(), said);
+    assert!(run.summary.stopped && run.summary.audits.is_empty(), "{:?}", run.summary.audits);
+    assert_eq!(lab.ran(), "a", "no further audit begins");
+    assert_eq!((lab.read("out/x").as_str(), lab.path("out/half").exists()), ("whole\n", false));
+    let next = lab.run(&["b"]).lines;
+    assert_eq!(
+        next,
+        "lab#a: hit, 2 right, 0 written, 0 removed\nlab#b: hit, 0 right, 0 written, 0 removed\n"
+    );
+}
+
+#[test]
+fn a_stop_ends_an_audit_begins_no_other_and_says_nothing_of_it() {
+    check_stopped_audit(&slow_when_audited(), &["begun"]);
+}
+
+#[test]
+fn a_second_stop_kills_an_audit_that_does_not_end_when_asked() {
+    let lab = slow_when_audited();
+    lab.write("deaf", "");
+    check_stopped_audit(&lab, &["begun", "asked"]);
+}
+
 #[test]
 fn a_command_that_a_killed_larder_left_running_is_ended_before_the_task_runs_again() {
     let lab = Lab::new();
@@ -243,9 +311,9 @@ fn a_command_that_a_killed_larder_left_running_is_ended_before_the_task_runs_aga
     // A larder that is killed has no time to end its command: the note of it stays, and the command goes on.
     let (group, note) = lab.leave_an_orphan("a");
     assert!(Path::new(&format!("/proc/{group}")).exists() && !note.is_empty());
-    let (_keep, stop) = tokio::sync::watch::channel(larder_tasks::Stop::No);
+    let (_keep, stop) = watch::channel(Stop::No);
     let run = lab.run_until(&["a"], &[], &RunOptions::default(), stop, |event| {
-        if matches!(event, larder_tasks::event::Event::Started { .. }) {
+        if matches!(event, Event::Started { .. }) {
             lab.write("go", "");
         }
     });
@@ -269,9 +337,9 @@ fn what_a_killed_run_left_half_made_is_taken_away_and_what_was_there_before_is_n
         std::thread::yield_now();
     }
     lab.write("again", "");
-    let (_keep, stop) = tokio::sync::watch::channel(larder_tasks::Stop::No);
+    let (_keep, stop) = watch::channel(Stop::No);
     let run = lab.run_until(&["a"], &[], &RunOptions::default(), stop, |event| {
-        if matches!(event, larder_tasks::event::Event::Started { .. }) {
+        if matches!(event, Event::Started { .. }) {
             lab.write("go", "");
         }
     });

@@ -21,6 +21,7 @@ use larder_tasks::Stop;
 use larder_tasks::event::{Event, How, NotRun, Summary, TaskEnd};
 use larder_tasks::graph::{Graph, Request};
 use larder_tasks::job::{AuditSample, RunOptions, Tasks};
+use larder_tasks::log::Log;
 use larder_tasks::workspace::Workspace;
 use tokio::sync::mpsc;
 
@@ -103,7 +104,7 @@ pub(crate) struct Manner {
     /// When to print what commands print
     #[arg(long, value_name = "WHEN")]
     output: Option<Output>,
-    /// Run so many of a hundred hits again afterwards, aside, and tell which come out differently
+    /// Run so many of a hundred hits again at the end, tell which come out differently, and put back what was kept
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     audit_hits: Option<u8>,
 }
@@ -357,6 +358,7 @@ impl Show {
                 self.progress.note(&format!("{name} {} {note}", styled(WARNING, "warning:")));
             }
             Event::Ended { task, end } => self.ended(task, &end),
+            Event::Audited { task } => self.progress.finished(task, &Log::default(), false, |_| {}),
         }
     }
 
