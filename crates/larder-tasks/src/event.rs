@@ -184,6 +184,9 @@ pub enum Unkept {
     /// An output is also an input.
     #[error("output {} is also an input", .0.display())]
     OutputIsInput(PathBuf),
+    /// Outputs of an earlier run are still there: a run in a fresh clone would not have them.
+    #[error("outputs of an earlier run could not be removed: {}", named(.0))]
+    Stuck(Vec<PathBuf>),
     /// Processes that it started still run, and may still write.
     #[error("it left processes behind that still run")]
     LeftBehind,
@@ -222,6 +225,14 @@ pub enum Unkept {
     /// The engine does not keep it.
     #[error("{0}")]
     Engine(String),
+}
+
+/// How many paths a list of them names.
+const NAMED: usize = 5;
+
+fn named(paths: &[PathBuf]) -> String {
+    let names: Vec<_> = paths.iter().take(NAMED).map(|path| path.to_string_lossy()).collect();
+    names.join(", ") + &more(paths.len().saturating_sub(NAMED))
 }
 
 fn more(others: usize) -> String {
@@ -268,6 +279,9 @@ pub enum Note {
     /// Outputs of a command that did not come to its end were removed.
     #[error("{0} unfinished outputs were removed")]
     RemovedUnfinished(usize),
+    /// Outputs of a command that did not come to its end are still there.
+    #[error("unfinished outputs could not be removed: {}", named(.0))]
+    StuckUnfinished(Vec<PathBuf>),
     /// A tool is not there.
     #[error("tool {0:?} is not on the task's PATH")]
     NoTool(String),

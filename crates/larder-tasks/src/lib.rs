@@ -29,6 +29,7 @@ mod process;
 mod program;
 mod restore;
 pub mod task;
+mod unlocked;
 pub mod workspace;
 
 pub use execute::{Exit, Stop};

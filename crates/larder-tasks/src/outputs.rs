@@ -4,7 +4,7 @@
 //! Not here: putting outputs back (`restore`).
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -12,9 +12,11 @@ use std::sync::{Arc, OnceLock};
 use larder::source::{Entry, EntryKind, FileSet, Snapshot, SourceError};
 use larder::tier::disk::{BlobError, Disk};
 
+use crate::event::Note;
 use crate::kept::{KeptMode, KeptOutput, OutputForm};
 use crate::path::{Matcher, RelPath};
 use crate::task::Task;
+use crate::unlocked::Unlocked;
 use crate::workspace::Workspace;
 
 /// The declared outputs of a task.
@@ -191,37 +193,67 @@ impl Known {
 
     /// Removes files and links that an earlier run made and nobody has touched since, and directories that are
     /// empty without them: what a run does not make anew is not among its outputs. Of an unfinished run nothing is
-    /// worth keeping. Blocks.
-    pub(crate) fn clean(&self, root: &Path, now: &Snapshot) {
+    /// worth keeping. Returns what cannot be removed. Blocks.
+    pub(crate) fn clean(&self, root: &Path, now: &Snapshot) -> Vec<PathBuf> {
         let untouched = |entry: &Entry<'_>| {
             let was = self.snapshot.as_ref().and_then(|known| known.get(entry.path));
             was.is_some_and(|was| was.kind == entry.kind)
         };
         let goes = |entry: &Entry<'_>| self.has_made(entry.path) && (self.unfinished || untouched(entry));
-        let entries: Vec<Entry<'_>> = now.entries().filter(goes).collect();
-        // Sorted by path, so what is inside a directory comes before it now. What cannot be removed stays, and
-        // the run shows what comes of it.
-        for entry in entries.into_iter().rev() {
-            let _ = match entry.kind {
-                EntryKind::Directory => fs::remove_dir(root.join(entry.path)),
-                _ => fs::remove_file(root.join(entry.path)),
-            };
-        }
+        Removal::of(root, now.entries().filter(goes).collect()).stuck
     }
 }
 
-/// Removes what is new or different against `before`: the leavings of a command that did not come to its end.
-/// Blocks.
-pub(crate) fn discard_since(root: &Path, before: &Snapshot, after: &Snapshot) -> usize {
-    let changes = after.changes_since(before);
-    let mut removed = 0;
-    for path in changes.added.iter().chain(&changes.modified).rev() {
-        let gone = match after.get(path).map(|entry| entry.kind) {
-            Some(EntryKind::Directory) => fs::remove_dir(root.join(path)),
-            Some(_) => fs::remove_file(root.join(path)),
-            None => continue,
-        };
-        removed += usize::from(gone.is_ok());
+/// What came of removing outputs.
+#[derive(Debug, Default)]
+pub(crate) struct Removal {
+    /// How many were removed.
+    pub(crate) removed: usize,
+    /// What is still there, although it had to go.
+    pub(crate) stuck: Vec<PathBuf>,
+}
+
+impl Removal {
+    /// Removes entries that are sorted by path, so that what is inside a directory goes before it. Blocks.
+    fn of(root: &Path, entries: Vec<Entry<'_>>) -> Self {
+        let mut removal = Self::default();
+        let mut directories = Unlocked::default();
+        for entry in entries.into_iter().rev() {
+            match directories.remove(&root.join(entry.path), entry.kind) {
+                Ok(()) => removal.removed += 1,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // It holds what does not go, or is somebody's mount point.
+                Err(error)
+                    if entry.kind == EntryKind::Directory
+                        && matches!(
+                            error.kind(),
+                            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy
+                        ) => {}
+                Err(_) => removal.stuck.push(entry.path.to_owned()),
+            }
+        }
+        removal.stuck.reverse();
+        removal
     }
-    removed
+
+    /// What a user should know of it after a command that did not come to its end.
+    pub(crate) fn notes(self) -> impl Iterator<Item = Note> {
+        let removed = (self.removed > 0).then_some(Note::RemovedUnfinished(self.removed));
+        let stuck = (!self.stuck.is_empty()).then_some(Note::StuckUnfinished(self.stuck));
+        removed.into_iter().chain(stuck)
+    }
+}
+
+/// Removes what is new or different against `before`: the leavings of a command that did not come to its end. A directory
+/// that was there stays. Blocks.
+pub(crate) fn discard_since(root: &Path, before: &Snapshot, after: &Snapshot) -> Removal {
+    let changes = after.changes_since(before);
+    let mut paths = [changes.added, changes.modified].concat();
+    paths.sort();
+    let stays = |entry: &Entry<'_>| {
+        let is_directory = |kind| kind == EntryKind::Directory;
+        is_directory(entry.kind) && before.get(entry.path).is_some_and(|was| is_directory(was.kind))
+    };
+    let entries = paths.iter().filter_map(|path| after.get(path)).filter(|entry| !stays(entry));
+    Removal::of(root, entries.collect())
 }

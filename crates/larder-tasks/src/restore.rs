@@ -7,7 +7,7 @@
 //! Phases: plan against what is there, hold on to every blob that it takes, take away, make directories, put in, and set
 //! the directories' modes last, as they may forbid writing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io;
@@ -23,6 +23,7 @@ use larder::tier::disk::{BlobError, Disk, Made, Pin};
 
 use crate::kept::{KeptMode, KeptOutput, OutputForm};
 use crate::outputs::{Known, Outputs};
+use crate::unlocked::Unlocked;
 use crate::workspace::real_path;
 
 /// What was done to put outputs back.
@@ -160,15 +161,11 @@ fn carry_out(
     disk: &Disk,
 ) -> Result<Restored, RestoreError> {
     let steps = &plan.steps;
-    let mut done =
-        Restoration { removed: remove_extra(outputs, steps, now, known)?, ..Restoration::default() };
-    let mut hands = Hands {
-        outputs,
-        modes: BTreeMap::new(),
-        checked: BTreeSet::new(),
-        strayed: false,
-        written: Written::default(),
-    };
+    let mut directories = Unlocked::default();
+    let removed = remove_extra(outputs, steps, now, known, &mut directories)?;
+    let mut done = Restoration { removed, ..Restoration::default() };
+    let mut hands =
+        Hands { outputs, directories, checked: BTreeSet::new(), strayed: false, written: Written::default() };
     for (path, step) in steps {
         if matches!(step, Step::Nothing) {
             done.left_alone += 1;
@@ -177,8 +174,8 @@ fn carry_out(
             done.written += 1;
         }
     }
-    let strayed = hands.strayed;
-    let written = hands.set_modes(steps, now)?;
+    let Hands { directories, strayed, written, .. } = hands;
+    directories.lock().map_err(|(path, source)| RestoreError::Io { path, source })?;
     Ok(Restored { done, written, strayed })
 }
 
@@ -189,6 +186,7 @@ fn remove_extra(
     steps: &[(&Path, Step<'_>)],
     now: &Snapshot,
     known: &Known,
+    directories: &mut Unlocked,
 ) -> Result<usize, RestoreError> {
     let wanted: BTreeSet<&Path> = steps.iter().map(|(path, _)| *path).collect();
     let entries: Vec<Entry<'_>> = now.entries().filter(|entry| !wanted.contains(entry.path)).collect();
@@ -198,11 +196,7 @@ fn remove_extra(
             continue;
         }
         let path = outputs.root().join(entry.path);
-        let gone = match entry.kind {
-            EntryKind::Directory => fs::remove_dir(&path),
-            _ => writable_parent(&path).and_then(|()| fs::remove_file(&path)),
-        };
-        match gone {
+        match directories.remove(&path, entry.kind) {
             Ok(()) => removed += 1,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             // It holds what is not an output.
@@ -213,20 +207,10 @@ fn remove_extra(
     Ok(removed)
 }
 
-/// Lets the owner write into the directory of `path`; its mode is set right in the end.
-fn writable_parent(path: &Path) -> io::Result<()> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    let permissions = fs::symlink_metadata(parent)?.permissions();
-    if permissions.mode() & 0o300 == 0o300 {
-        return Ok(());
-    }
-    fs::set_permissions(parent, Permissions::from_mode(permissions.mode() | 0o700))
-}
-
 struct Hands<'a> {
     outputs: &'a Outputs,
-    /// Modes of directories, to be set in the end.
-    modes: BTreeMap<PathBuf, u32>,
+    /// Directories whose modes are set in the end.
+    directories: Unlocked,
     /// Directories that are known to lie inside the root.
     checked: BTreeSet<PathBuf>,
     /// Whether a link led to one of them.
@@ -246,7 +230,7 @@ impl Hands<'_> {
         let umask = self.outputs.umask();
         if let Step::Mode(mode) = step {
             if matches!(now.map(|entry| entry.kind), Some(EntryKind::Directory)) {
-                self.modes.insert(full, mode.bits(umask));
+                self.directories.set(full, mode.bits(umask));
                 return Ok(());
             }
             return fs::set_permissions(&full, Permissions::from_mode(mode.bits(umask)))
@@ -255,21 +239,19 @@ impl Hands<'_> {
         self.prepare_parent(&full)?;
         // What is of another kind has to go first; a rename replaces only files and links.
         let is_directory = matches!(now.map(|entry| entry.kind), Some(EntryKind::Directory));
-        match (step, now.is_some()) {
-            (Step::Directory(_), true) => fs::remove_file(&full).map_err(RestoreError::io(&full))?,
-            (_, true) if is_directory => fs::remove_dir(&full).map_err(RestoreError::io(&full))?,
-            _ => {}
+        if let Some(now) = now.filter(|_| is_directory || matches!(step, Step::Directory(_))) {
+            self.directories.remove(&full, now.kind).map_err(RestoreError::io(&full))?;
         }
         match step {
             Step::Nothing | Step::Mode(_) => Ok(()),
             Step::Directory(mode) => {
-                self.modes.insert(full.clone(), mode.bits(umask));
+                self.directories.set(full.clone(), mode.bits(umask));
                 match fs::create_dir(&full) {
                     // New, so no link, and below a directory that was looked at.
                     Ok(()) if umask & 0o300 == 0 => {
                         if *mode == KeptMode::Executable {
                             // As it was made. Where a default ACL stands against that, the look afterwards shows it.
-                            self.modes.remove(&full);
+                            self.directories.forget(&full);
                         }
                         self.checked.insert(full);
                     }
@@ -321,30 +303,9 @@ impl Hands<'_> {
             return Err(RestoreError::Foreign(path.display().to_string()));
         };
         self.strayed |= parent.strip_prefix(self.outputs.root()) != Ok(below);
-        writable_parent(path).map_err(RestoreError::io(parent))?;
+        self.directories.parent_of(path).map_err(RestoreError::io(parent))?;
         self.checked.insert(parent.to_owned());
         Ok(())
-    }
-
-    /// Sets the modes of directories, innermost first; also of those that were right before something was written
-    /// into them.
-    fn set_modes(mut self, steps: &[(&Path, Step<'_>)], now: &Snapshot) -> Result<Written, RestoreError> {
-        for (path, step) in steps {
-            let full = self.outputs.root().join(path);
-            if let (Step::Nothing, Some(entry)) = (step, now.get(path))
-                && entry.kind == EntryKind::Directory
-            {
-                self.modes.entry(full).or_insert(entry.stat.permissions());
-            }
-        }
-        for (path, mode) in self.modes.into_iter().rev() {
-            let is =
-                fs::symlink_metadata(&path).map_err(RestoreError::io(&path))?.permissions().mode() & 0o777;
-            if is != mode {
-                fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(RestoreError::io(&path))?;
-            }
-        }
-        Ok(self.written)
     }
 }
 

@@ -124,3 +124,43 @@ fn a_cache_that_cannot_be_written_is_read_and_no_task_fails() {
     assert_eq!(errors.matches("#build hit").count(), 4 + 3, "{errors}");
     assert_eq!(errors.matches("#build ran").count(), 1, "{errors}");
 }
+
+#[test]
+fn stale_outputs_that_cannot_be_removed_are_named_and_nothing_is_kept_with_them() {
+    let lab = Lab::new();
+    lab.write(
+        "project/larder.toml",
+        "[tasks.build]\ncommand = \"mkdir -p out; for f in src/*; do cp $f out/; done\"\ninputs = [\"src/*\"]\noutputs = [\"out\"]\n",
+    );
+    lab.write("project/src/a", "a").write("project/src/b", "b");
+    let stale = "mount --bind out/b out/b && rm src/b";
+    let script = format!(
+        "\"$LARDER\" run build && {stale} && \"$LARDER\" run build && umount out/b && \"$LARDER\" run build && \"$LARDER\" run build"
+    );
+    let output = in_small_file_system(&lab, 16, &script);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{errors}");
+    let [first, stuck, clean, hit] = errors.lines().collect::<Vec<_>>()[..] else { panic!("{errors}") };
+    let why = "outputs of an earlier run could not be removed: out/b";
+    assert!(stuck.contains("#build ran") && stuck.contains(why), "{errors}");
+    assert!(
+        [first, clean].iter().all(|line| line.contains("#build ran") && !line.contains("not kept")),
+        "{errors}"
+    );
+    assert!(hit.contains("#build hit") && !lab.path("project/out/b").exists(), "{errors}");
+}
+
+#[test]
+fn half_written_outputs_that_cannot_be_removed_after_an_interrupt_are_named() {
+    let lab = Lab::new();
+    lab.write(
+        "project/larder.toml",
+        "[tasks.build]\ncommand = \"mkdir -p out; echo half > out/x; echo half > out/y; mount --bind out/x out/x; kill -INT $PPID; sleep 1000\"\n\
+         inputs = []\noutputs = [\"out\"]\n",
+    );
+    let output = in_small_file_system(&lab, 16, "exec \"$LARDER\" run build");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{errors}");
+    assert!(errors.contains("unfinished outputs could not be removed: out/x\n"), "{errors}");
+    assert_eq!([lab.path("project/out/x").exists(), lab.path("project/out/y").exists()], [true, false]);
+}

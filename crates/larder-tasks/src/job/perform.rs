@@ -129,6 +129,8 @@ struct Room {
     left: Left,
     /// What else the key covers; or what of it is not as the key has it.
     beside: Result<Beside, Unkept>,
+    /// Why what the command leaves cannot be told from what earlier runs made, if it cannot.
+    unclean: Option<Unkept>,
 }
 
 /// A log up to this size is kept with the result.
@@ -336,20 +338,26 @@ impl Inner {
         }
         let beside = self.look_beside(prepared);
         let Some(outputs) = &prepared.outputs else {
-            return Some(Room { memory, before: None, left, beside });
+            return Some(Room { memory, before: None, left, beside, unclean: None });
         };
         let known = memory.outputs.snapshot.as_ref();
         let previous = prepared.seen.as_ref().map(|seen| &seen.snapshot).or(known);
-        let Ok(seen) = self.scan(&outputs.files, previous) else {
-            return Some(Room { memory, before: None, left, beside });
+        let cleans = (prepared.task.clean || left.unfinished) && known.is_some();
+        let mut before = match self.scan(&outputs.files, previous) {
+            Ok(seen) => seen.snapshot,
+            Err(error) => {
+                let unclean = cleans.then(|| Unkept::Outputs(said(&error)));
+                return Some(Room { memory, before: None, left, beside, unclean });
+            }
         };
-        let mut before = seen.snapshot;
-        if (prepared.task.clean || left.unfinished) && memory.outputs.snapshot.is_some() {
-            memory.outputs.clean(self.workspace.root(), &before);
+        let mut stuck = Vec::new();
+        if cleans {
+            stuck = memory.outputs.clean(self.workspace.root(), &before);
             before = self.scan(&outputs.files, Some(&before)).ok()?.snapshot;
         }
         self.remember_found(prepared, &mut memory, &before);
-        Some(Room { memory, before: Some(before), left, beside })
+        let unclean = (!stuck.is_empty()).then_some(Unkept::Stuck(stuck));
+        Some(Room { memory, before: Some(before), left, beside, unclean })
     }
 
     /// Does what can be done for the result while the command runs. Returns the list of the inputs, which is a blob
@@ -384,16 +392,13 @@ impl Inner {
         (writes, brief): (bool, Brief),
     ) -> (Performed, Vec<Note>) {
         let mut notes = Vec::new();
-        let Room { mut memory, before, beside, .. } = room;
+        let Room { mut memory, before, beside, unclean, .. } = room;
         memory.took_millis = Some(millis(execution.took));
         let unfinished = matches!(execution.exit, Exit::Stopped | Exit::TimedOut(_));
         let seen = prepared.outputs.as_ref().map(|outputs| {
             let seen = self.scan(&outputs.files, before.as_ref())?;
             let Some(before) = before.as_ref().filter(|_| unfinished) else { return Ok(seen) };
-            let removed = discard_since(outputs.root(), before, &seen.snapshot);
-            if removed > 0 {
-                notes.push(Note::RemovedUnfinished(removed));
-            }
+            notes.extend(discard_since(outputs.root(), before, &seen.snapshot).notes());
             self.scan(&outputs.files, Some(before))
         });
         if let Some(Ok(seen)) = &seen {
@@ -407,6 +412,7 @@ impl Inner {
         let result = seen.and_then(|seen| {
             let keyed = prepared.keyed.as_ref().map_err(Clone::clone)?;
             acceptable(prepared, keyed, &execution)?;
+            unclean.map_or(Ok(()), Err)?;
             // The inputs are looked at again while the outputs are put into blobs, where that is another's work.
             let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
             let looking = (brief == Brief::Aside).then(|| spawn_blocking(move || inner.unchanged(&ready)));

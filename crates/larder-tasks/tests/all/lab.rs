@@ -344,6 +344,19 @@ impl Lab {
     }
 }
 
+/// Does something as a user for whom modes hold: root may pass over them, and gives up that right for it.
+pub(crate) fn where_modes_hold<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    let as_a_user = || {
+        let mut rights = capabilities(None).unwrap();
+        rights.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+        // Of this thread and those that it makes; commands of root have them again.
+        set_capabilities(None, rights).unwrap();
+        work()
+    };
+    std::thread::scope(|scope| scope.spawn(as_a_user).join().unwrap())
+}
+
 /// Runs a graph and collects what it tells.
 async fn observed(
     tasks: &Tasks,
