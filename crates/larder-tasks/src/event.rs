@@ -243,6 +243,13 @@ fn more(others: usize) -> String {
     }
 }
 
+fn unfinished(outputs: usize) -> String {
+    match outputs {
+        1 => "1 unfinished output was".to_owned(),
+        outputs => format!("{outputs} unfinished outputs were"),
+    }
+}
+
 /// Something that a user should know of a task that goes on all the same.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Note {
@@ -277,7 +284,7 @@ pub enum Note {
     #[error("an earlier run was killed and left its command running; that was ended")]
     EndedOrphan,
     /// Outputs of a command that did not come to its end were removed.
-    #[error("{0} unfinished outputs were removed")]
+    #[error("{} removed", unfinished(*.0))]
     RemovedUnfinished(usize),
     /// Outputs of a command that did not come to its end are still there.
     #[error("unfinished outputs could not be removed: {}", named(.0))]
