@@ -266,7 +266,7 @@ impl Inner {
     fn put_back(
         &self,
         prepared: &Prepared,
-        kept: &KeptResult,
+        kept: &Entry<KeptResult>,
         waited: bool,
     ) -> Result<(Known, Restored), String> {
         let (Some(outputs), Some(disk)) = (&prepared.outputs, &self.disk) else {
@@ -276,7 +276,12 @@ impl Inner {
         let before = match &prepared.seen {
             // A moment ago, and nobody had to be waited for. What has come since is in the way of a new file, and the
             // look afterwards finds it; to tell then whose it is takes no look now where all is the task's own.
-            Some(seen) if !waited && self.is_fresh(prepared.at) && outputs.are_all_whole() => {
+            Some(seen)
+                if !waited
+                    && self.is_fresh(prepared.at)
+                    && outputs.are_all_whole()
+                    && !self.was_made_since(prepared.at, kept) =>
+            {
                 Arc::clone(&seen.snapshot)
             }
             seen => {
@@ -299,6 +304,14 @@ impl Inner {
             }
         }
         Ok((known, restored))
+    }
+
+    /// Whether a result may have been made since then: perhaps here, so that its outputs are there by now.
+    fn was_made_since(&self, then: Instant, kept: &Entry<KeptResult>) -> bool {
+        let since = self.clock.now().since(then);
+        // Of `created` what is less than a millisecond is not told. A clock that was stepped tells nothing.
+        let (now, created) = (self.clock.wall(), kept.record.created);
+        now < created || now.since(created) <= since + Duration::from_millis(1)
     }
 
     /// Puts back what is kept, whatever an audit has made of it.

@@ -150,6 +150,15 @@ impl Tasks {
     }
 }
 
+/// A result with another key.
+struct Candidate {
+    /// How many parts the two keys have in common.
+    same: usize,
+    differences: Vec<Difference>,
+    entry: Arc<Entry<KeptResult>>,
+    is_afar: bool,
+}
+
 impl Inner {
     async fn kept_under(&self, key: &TaskKey) -> Option<Arc<Entry<KeptResult>>> {
         self.kind.get(&self.kind.key_of_digest(key.digest())).await
@@ -166,11 +175,11 @@ impl Inner {
         let listed = self.blocking(move || disk.list(&here, Order::Created, LOOKED_AT)).await.ok()?;
         let own = self.kind.key_of_digest(key.digest());
         let here: HashSet<Key> = listed.iter().map(|one| one.key.clone()).collect();
-        let mut best: Option<(usize, Vec<Difference>, Arc<Entry<KeptResult>>, bool)> = None;
+        let mut best: Option<Candidate> = None;
         let mut look_at = |entry: Arc<Entry<KeptResult>>, is_afar| {
             let (differences, same) = compare(key.parts(), &entry.parts);
-            if best.as_ref().is_none_or(|(most, ..)| same > *most) {
-                best = Some((same, differences, entry, is_afar));
+            if best.as_ref().is_none_or(|best| same > best.same) {
+                best = Some(Candidate { same, differences, entry, is_afar });
             }
         };
         for one in listed.into_iter().filter(|one| one.key != own) {
@@ -184,7 +193,7 @@ impl Inner {
                 look_at(Arc::new(entry), true);
             }
         }
-        let (same, differences, entry, is_afar) = best?;
+        let Candidate { same, differences, entry, is_afar } = best?;
         let inputs_differ = differences.iter().any(|difference| {
             difference
                 .now
