@@ -36,6 +36,9 @@ pub(crate) enum CollectError {
     /// It changed after it had been looked at.
     #[error("output {} changed while it was being kept", path.display())]
     Changed { path: PathBuf },
+    /// It would come back without the rights that it gives.
+    #[error("output {} is set-user-ID or set-group-ID, which is not kept", path.display())]
+    GivesRights { path: PathBuf },
     /// It cannot be read, or its blob not written.
     #[error("output {} could not be kept", path.display())]
     Blob { path: PathBuf, source: BlobError },
@@ -145,6 +148,9 @@ impl Outputs {
                 }
                 EntryKind::File(digest) => {
                     let path = self.root().join(entry.path);
+                    if entry.stat.gives_rights() {
+                        return Err(CollectError::GivesRights { path });
+                    }
                     let blob = match disk.put_blob_file(&path) {
                         Ok(blob) => blob,
                         Err(BlobError::Changed) => return Err(CollectError::Changed { path }),

@@ -535,6 +535,10 @@ fn what_cannot_be_looked_at_is_named() {
     };
     let pipe = "…/pipe is a named pipe, which has no content to compare";
     check(
+        "command = 'echo > out; chmod 4755 out'\ninputs = []\noutputs = ['out']",
+        "ran, not kept: output …/out is set-user-ID or set-group-ID, which is not kept",
+    );
+    check(
         "command = 'mkfifo out'\noutputs = ['out']",
         &format!("ran, not kept: {}", pipe.replace("pipe is", "out is")),
     );

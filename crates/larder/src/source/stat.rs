@@ -50,6 +50,11 @@ impl Stat {
         self.mode & 0o777
     }
 
+    /// Whether a program runs with the rights of the file's owner or group. No digest covers that.
+    pub fn gives_rights(&self) -> bool {
+        self.mode & 0o6000 != 0
+    }
+
     pub(super) fn file_type(&self) -> FileType {
         FileType::from_raw_mode(self.mode)
     }
