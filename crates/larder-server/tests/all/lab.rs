@@ -110,7 +110,10 @@ impl Lab {
         let address = server.address();
         let (end, ended) = oneshot::channel();
         let server = self.runtime.spawn(async move {
-            server.serve(async { drop(ended.await) }).await;
+            tokio::select! {
+                () = server.serve(async { drop(ended.await) }) => {}
+                never = opened.attend() => match never {},
+            }
             opened.close().await;
         });
         self.serving = Some(Serving { address, end, server });

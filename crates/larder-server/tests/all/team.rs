@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use larder::config::ByteSize;
 use larder_server::guard::Guard;
-use larder_shared::testing::{EtcdServer, RedisServer, Server as _};
+use larder_shared::testing::{EtcdServer, Proxy, RedisServer, Server as _, Weather};
 
 use crate::action_results::{Results, file};
 use crate::byte_streams::{Streams, name, upload};
@@ -53,6 +53,37 @@ fn what_the_team_did_not_get_is_missing_for_who_would_bring_it_and_there_for_who
     });
     let got = other.block_on(there.read(&digests, &[])).unwrap();
     assert!(got.iter().zip(&all).all(|(one, whole)| one.data == *whole));
+}
+
+#[test]
+fn what_is_replaced_while_the_team_cannot_be_told_goes_from_the_others_once_it_can_be() {
+    let redis = RedisServer::start();
+    let other = Lab::sharing(redis.url());
+    let proxy = other.block_on(Proxy::start(redis.address())).unwrap();
+    let mut parted = Lab::sharing(redis.url_at(proxy.address()));
+    for (object, ends) in [("3f/1c9a7e", false), ("3f/1c9a7f", true)] {
+        let path = format!("/ccache/{object}");
+        let got = |lab: &Lab| lab.http("GET", &path, &[], "");
+        assert_eq!(parted.http("PUT", &path, &[], "first").code(), 201);
+        assert_eq!(got(&other).text(), "first");
+        proxy.turn(Weather::Closed);
+        assert_eq!(parted.http("PUT", &path, &[], "second").code(), 201);
+        assert_eq!(got(&other).text(), "first", "it can't know");
+        proxy.turn(Weather::Fair);
+        if ends {
+            parted.restart();
+        }
+        let until = Instant::now() + LIMIT;
+        loop {
+            let now = got(&other);
+            if now.code() == 404 || now.text() == "second" {
+                break;
+            }
+            assert!(Instant::now() < until, "nobody tells what was replaced");
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(got(&parted).text(), "second", "whoever replaced it has it still");
+    }
 }
 
 fn written_once() -> Guard {

@@ -28,7 +28,7 @@ pub enum Weather {
     Flipping(usize),
     /// After so many bytes the connection is reset.
     CutAfter(u64),
-    /// Connections are taken and closed at once.
+    /// Connections are taken and closed at once, those that stand, too: nothing arrives on either side.
     Closed,
 }
 
@@ -106,7 +106,11 @@ async fn connect(client: TcpStream, server: SocketAddr, weather: watch::Receiver
             pass(now, &mut buffer[..read], &mut passed, &mut to_client).await?;
         }
     };
+    let mut turned = weather.clone();
+    let closed = turned.wait_for(|weather| *weather == Weather::Closed);
     let _: io::Result<()> = tokio::select! {
+        biased;
+        _ = closed => Err(io::ErrorKind::ConnectionReset.into()),
         ended = asking => ended,
         ended = answering => ended,
     };
@@ -142,7 +146,8 @@ async fn pass(
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
         }
-        Weather::Closed => return Err(io::ErrorKind::ConnectionReset.into()),
+        // It ends where it is waited for that.
+        Weather::Closed => return std::future::pending().await,
     }
     *passed += bytes.len() as u64;
     to.write_all(bytes).await

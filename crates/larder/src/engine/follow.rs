@@ -4,6 +4,8 @@
 //! followed it begins where the log stands; one that fell off the log's end drops everything, as anything may have
 //! been invalidated.
 //!
+//! What the far tier could not be told it is told by whoever follows its log next, once it answers.
+//!
 //! What this process told the log itself is not done again when it comes back: what was stored since then is newer.
 //! Another process on the same disk tier does not know whose it was, and may take such an entry off that.
 //!
@@ -40,15 +42,33 @@ impl Larder {
     pub(super) async fn follow_afar(&self) {
         let follow = || async {
             self.recall_afar().await;
-            self.catch_up_with(Waits::Caller, Memory::New).await;
+            // One that does not answer now is asked again.
+            let _ = self.catch_up_with(Waits::Caller, Memory::New).await;
         };
         self.shared.followed_afar.get_or_init(follow).await;
     }
 
-    /// Removes what others invalidated in the far tier. A far tier that does not answer now is asked again from the
-    /// same epoch on.
+    /// Removes what others invalidated in the far tier, and tells it what it could not be told before. A far tier that
+    /// does not answer now is asked again from the same epoch on.
     pub(super) async fn catch_up_afar(&self, waits: Waits) {
-        self.catch_up_with(waits, Memory::Old).await;
+        let Some(far) = &self.shared.far else { return };
+        // First, as a tier that hangs is noticed there sooner than where much is to be removed.
+        if self.catch_up_with(waits, Memory::Old).await.is_ok() && far.settle(waits).await {
+            self.note_settled().await;
+        }
+    }
+
+    /// Tells the far tier at the end of the process what it could not be told before, if it answers.
+    pub(super) async fn settle_afar(&self, far: &Guarded) {
+        if far.settle_at_last().await {
+            self.note_settled().await;
+        }
+    }
+
+    /// Follows the log over what it was just told, which the next process on the same disk tier would take for another's.
+    async fn note_settled(&self) {
+        // One that does not answer costs what was stored since.
+        let _ = self.catch_up_with(Waits::Nobody, Memory::Old).await;
     }
 
     /// Removes what others invalidate as soon as the far tier tells of it by itself. It does not notice a connection
@@ -68,15 +88,16 @@ impl Larder {
         }
     }
 
-    async fn catch_up_with(&self, waits: Waits, memory: Memory) {
-        let Some(far) = &self.shared.far else { return };
+    async fn catch_up_with(&self, waits: Waits, memory: Memory) -> Result<(), TierError> {
+        let Some(far) = &self.shared.far else { return Ok(()) };
         let turn = self.shared.following.lock();
         let _turn = match waits {
             Waits::Nobody => turn.await,
             Waits::Caller => {
                 let patience = far.patience().unwrap_or(PROMPT);
                 let Ok(turn) = tokio::time::timeout(patience, turn).await else {
-                    return far.give_up("timed out");
+                    far.give_up("timed out");
+                    return Err(TierError::Open);
                 };
                 turn
             }
@@ -88,7 +109,7 @@ impl Larder {
         for near in &self.shared.tiers {
             // A near tier that does not answer now is no use now.
             let Ok(known) = near.tier().followed(&log).await else { continue };
-            let Ok(since) = told(far, waits, known).await else { return };
+            let since = told(far, waits, known).await?;
             for selector in all_if_unknown(since.selectors()) {
                 // What it could not be told it owes, and answers nothing of it.
                 let _ = near.invalidate(&selector).await;
@@ -107,7 +128,7 @@ impl Larder {
         let epoch = match (seen, newest) {
             (None, Some(newest)) => newest,
             _ => {
-                let Ok(since) = told(far, waits, seen).await else { return };
+                let since = told(far, waits, seen).await?;
                 // Where nothing was followed before, nothing is known of what memory holds by now.
                 let selectors = if forgets { None } else { since.selectors() };
                 for selector in all_if_unknown(selectors) {
@@ -117,6 +138,7 @@ impl Larder {
             }
         };
         *self.shared.seen_afar.lock() = Some(epoch);
+        Ok(())
     }
 }
 

@@ -414,6 +414,7 @@ impl Larder {
         self.written().await;
         self.close_far().await;
         for guarded in &self.shared.tiers {
+            guarded.settle_at_last().await;
             if let Err(error) = guarded.tier().flush().await {
                 tracing::warn!(
                     tier = guarded.name(),

@@ -56,10 +56,14 @@ impl Larder {
         self.shared.send(outgoing).await
     }
 
-    /// Waits until everything that was to be sent has arrived or was given up. A far tier that takes nothing more is
-    /// waited for no longer than for any other of its failures.
+    /// Waits until everything that was to be sent or told has arrived or was given up. A far tier that takes nothing
+    /// more is waited for no longer than for any other of its failures.
     pub(super) async fn close_far(&self) {
-        let Some(far) = self.shared.far.as_ref().filter(|_| self.shares()) else { return };
+        let Some(far) = &self.shared.far else { return };
+        self.settle_afar(far).await;
+        if !self.shares() {
+            return;
+        }
         self.drain_afar(far).await;
         self.note_afar().await;
     }

@@ -26,6 +26,8 @@ pub enum Fault {
     Flips,
     /// What is to be removed is removed when it is let go, one after the other.
     Holds,
+    /// What is to be removed is not, which fails; all else works.
+    Keeps,
 }
 
 /// A tier that works like `inner` until it is told to misbehave, and counts what it is asked.
@@ -83,11 +85,15 @@ impl Faulty {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let fault = *self.fault.lock();
         match fault {
-            Fault::None | Fault::Flips | Fault::Holds => operation.await,
-            Fault::Fails => Err(TierError::Io(std::io::ErrorKind::StorageFull.into())),
+            Fault::None | Fault::Flips | Fault::Holds | Fault::Keeps => operation.await,
+            Fault::Fails => Err(failure()),
             Fault::Hangs => std::future::pending().await,
         }
     }
+}
+
+fn failure() -> TierError {
+    TierError::Io(std::io::ErrorKind::StorageFull.into())
 }
 
 impl Tier for Faulty {
@@ -119,6 +125,9 @@ impl Tier for Faulty {
     fn invalidate<'a>(&'a self, selector: &'a Selector) -> Answer<'a, Invalidated> {
         Box::pin(async {
             self.hold().await;
+            if *self.fault.lock() == Fault::Keeps {
+                return Err(failure());
+            }
             self.run(self.inner.invalidate(selector)).await
         })
     }

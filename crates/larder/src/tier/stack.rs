@@ -79,6 +79,8 @@ pub struct Guarded {
     limit: Duration,
     clock: Clock,
     owed: Mutex<Vec<Owed>>,
+    /// The turn to tell what is owed.
+    settling: tokio::sync::Mutex<()>,
     own: Mutex<Own>,
     far: Option<Arc<Far>>,
 }
@@ -135,8 +137,8 @@ impl Guarded {
                 trouble: Mutex::new(None),
             })
         });
-        let (owed, own) = (Mutex::default(), Mutex::default());
-        Self { tier, breaker: Breaker::new(breaker), limit, clock, owed, own, far }
+        let (owed, settling, own) = (Mutex::default(), tokio::sync::Mutex::default(), Mutex::default());
+        Self { tier, breaker: Breaker::new(breaker), limit, clock, owed, settling, own, far }
     }
 
     /// What people call it.
@@ -225,7 +227,7 @@ impl Guarded {
 
     /// Returns the envelope filed under `key`.
     pub async fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, TierError> {
-        self.settle().await;
+        self.settle(Waits::Caller).await;
         if self.owes(key) {
             return Ok(None);
         }
@@ -247,9 +249,12 @@ impl Guarded {
         Ok(if self.owes(key) { None } else { envelope })
     }
 
-    /// Stores entries.
+    /// Stores entries. What would go with an invalidation that the tier still can't be told is not stored.
     pub async fn put(&self, entries: Vec<Sealed>) -> Result<Vec<PutOutcome>, TierError> {
-        self.settle().await;
+        self.settle(self.behind()).await;
+        if entries.iter().any(|entry| self.owes(&entry.key)) {
+            return Err(TierError::Open);
+        }
         if let Some(bandwidth) = self.bandwidth() {
             bandwidth.take(entries.iter().map(|entry| entry.envelope.len() as u64).sum()).await;
         }
@@ -258,7 +263,7 @@ impl Guarded {
 
     /// Stores an entry whose key has none, in a tier that is near; `None` if it has one.
     pub async fn put_new(&self, entry: NewEntry, place: Brief) -> Result<Option<PutOutcome>, TierError> {
-        self.settle().await;
+        self.settle(Waits::Caller).await;
         self.run(self.tier.put_new(entry, place)).await
     }
 
@@ -303,7 +308,7 @@ impl Guarded {
             // Whoever tells of an invalidation does not take others' word for it that nobody listens.
             far.open.store(false, Ordering::Release);
         }
-        self.settle().await;
+        self.settle(self.behind()).await;
         let outcome = match self.writes() {
             true => self.run_for(self.behind(), self.tier.invalidate(selector)).await,
             false => Err(TierError::ReadOnly),
@@ -335,7 +340,7 @@ impl Guarded {
 
     /// The keys of the entries that any of `selectors` selects.
     pub async fn select(&self, selectors: &[Selector]) -> Result<Vec<Key>, TierError> {
-        self.settle().await;
+        self.settle(Waits::Caller).await;
         self.run(self.tier.select(selectors)).await
     }
 
@@ -344,8 +349,9 @@ impl Guarded {
         self.run(self.tier.quarantine(key)).await
     }
 
-    /// The tier's epoch.
+    /// The tier's epoch. What is put from then on is newer than what the tier could not be told before, if it can be now.
     pub async fn epoch(&self) -> Result<Epoch, TierError> {
+        self.settle(Waits::Caller).await;
         let failures = self.far.as_ref().map(|far| *far.failures.lock());
         let epoch = self.run(self.tier.epoch()).await;
         if let (Ok(_), Some(far), Some(failures)) = (&epoch, &self.far, failures) {
@@ -377,22 +383,55 @@ impl Guarded {
         self.owed.lock().iter().any(|owed| owed.selector.matches_key(key))
     }
 
-    /// Tells the tier what it could not be told before.
-    async fn settle(&self) {
+    /// Tells the tier what it could not be told before. Returns whether its log has any of that now.
+    pub(crate) async fn settle(&self, waits: Waits) -> bool {
+        if !self.owes_anything() {
+            return false;
+        }
+        let _turn = if waits == Waits::Caller && self.far.is_some() {
+            // Somebody who has more patience is at it. What is owed is answered by nobody meanwhile.
+            let Ok(turn) = self.settling.try_lock() else { return false };
+            turn
+        } else {
+            self.settling.lock().await
+        };
+        let mut has_told = false;
         loop {
-            let Some(first) = self.owed.lock().first().cloned().filter(|_| self.writes()) else { return };
-            let Owed { selector, done_here } = first;
-            let telling = done_here.then(|| Telling::begin(&self.own, &selector));
-            let Ok(told) = self.run(self.tier.invalidate(&selector)).await else { return };
-            if done_here {
+            let Some(Owed { selector, .. }) = self.owed.lock().first().cloned() else { return has_told };
+            let telling = Telling::begin(&self.own, &selector);
+            let Ok(told) = self.run_for(waits, self.tier.invalidate(&selector)).await else {
+                return has_told;
+            };
+            has_told = true;
+            let mut owed = self.owed.lock();
+            if let Some(at) = owed.iter().position(|owed| owed.selector == selector)
+                && owed.remove(at).done_here
+            {
                 self.own.lock().remember(told.epoch);
             }
             drop(telling);
-            let mut owed = self.owed.lock();
-            if let Some(at) = owed.iter().position(|owed| owed.selector == selector) {
-                owed.remove(at);
-            }
         }
+    }
+
+    /// Tells the tier what it could not be told before, at the end of a process; also one that was left alone, if it
+    /// answers.
+    pub(crate) async fn settle_at_last(&self) -> bool {
+        if !self.owes_anything() {
+            return false;
+        }
+        if let Some(far) = &self.far {
+            let pinged = tokio::time::timeout(far.patience.whole(), self.tier.ping()).await;
+            if !matches!(pinged, Ok(Ok(()))) {
+                return false;
+            }
+            far.open.store(false, Ordering::Release);
+        }
+        self.settle(Waits::Nobody).await
+    }
+
+    /// Whether it could not be told something, and may be.
+    fn owes_anything(&self) -> bool {
+        self.writes() && !self.owed.lock().is_empty()
     }
 
     /// Nobody waits for what is written to a far tier, and whoever tells of an invalidation wants it told.

@@ -394,30 +394,117 @@ async fn what_is_put_after_an_invalidation_stays_when_somebody_still_does_what_t
     assert!(node.disk.blocking_get(&key).unwrap().is_some());
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_put_while_the_team_cannot_be_told_stays_when_it_is_told_and_goes_from_others() {
-    let team = Team::new();
+/// One that has an answer of the team replaced by another while the team can't be told, and one that has it still.
+async fn parted(team: &Team) -> (Node, Node) {
     let (a, b) = (team.node(), team.node());
-    let key = a.words.key("x").unwrap();
     a.ask("x", "one").await;
     a.larder.close().await;
     assert_eq!(b.ask("x", "two").await, is("one", SHARED));
     b.larder.close().await;
     team.tier.misbehave(Fault::Fails);
+    let key = a.words.key("x").unwrap();
     assert_eq!(a.larder.invalidate(&Selector::key(&key)).await.failed_tiers.len(), 1);
     assert_eq!(a.words.put(&key, "new".to_owned(), Duration::ZERO).await, Kept::Yes);
-    team.tier.misbehave(Fault::None);
-    while a.larder.sharing().unwrap().left_alone {
+    (a, b)
+}
+
+/// Waits until a node no longer leaves the team's tier alone.
+async fn back(node: &Node) {
+    while node.larder.sharing().unwrap().left_alone {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    // Whoever asks for anything has it told.
-    assert!(a.words.get(&a.words.key("other").unwrap()).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_put_while_the_team_cannot_be_told_stays_when_it_is_told_and_goes_from_others() {
+    let team = Team::new();
+    let (a, b) = parted(&team).await;
+    let key = a.words.key("x").unwrap();
+    team.tier.misbehave(Fault::None);
+    back(&a).await;
+    // Whoever follows the log has it told.
     for node in [&a, &b] {
         node.larder.catch_up().await;
     }
     assert_eq!(a.words.get_from(&key).await.map(|(_, place)| place), Some(Place::Memory));
     assert_eq!(a.restarted(&team).ask("x", "newer").await, is("new", Origin::Kept(Place::Disk)));
     assert!(b.words.get(&key).await.is_none());
+}
+
+#[tokio::test]
+async fn what_the_team_could_not_be_told_it_is_told_at_the_end_if_it_answers_then() {
+    let team = Team::new();
+    let (a, b) = parted(&team).await;
+    assert!(a.larder.sharing().unwrap().left_alone);
+    team.tier.misbehave(Fault::None);
+    a.larder.close().await;
+    b.larder.catch_up().await;
+    assert_eq!(b.ask("x", "newer").await, is("newer", Origin::Computed));
+    assert_eq!(a.restarted(&team).ask("x", "newer").await, is("new", Origin::Kept(Place::Disk)));
+}
+
+#[tokio::test]
+async fn what_is_invalidated_by_a_process_that_asks_nothing_is_told_each_tier_at_its_end() {
+    for is_near in [false, true] {
+        let team = Team::new();
+        let node = team.node();
+        node.ask("x", "one").await;
+        node.larder.close().await;
+        let brief = node.restarted(&team);
+        let fails = if is_near { &brief.near } else { &team.tier };
+        fails.misbehave(Fault::Fails);
+        let told = brief.larder.invalidate(&Selector::key(&brief.words.key("x").unwrap())).await;
+        assert_eq!(told.failed_tiers.len(), 1);
+        fails.misbehave(Fault::None);
+        brief.larder.close().await;
+        for disk in [&team.disk, &brief.disk] {
+            assert_eq!(disk.usage().unwrap().entries, 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_waits_no_longer_than_usual_for_a_team_that_still_cannot_be_told() {
+    let team = Team::new();
+    let (a, _b) = parted(&team).await;
+    team.tier.misbehave(Fault::Hangs);
+    let began = Instant::now();
+    a.larder.close().await;
+    assert!(began.elapsed() <= FAR.patience, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_put_where_the_team_is_told_only_then_reaches_it() {
+    let team = Team::new();
+    let (a, b) = parted(&team).await;
+    team.tier.misbehave(Fault::None);
+    back(&a).await;
+    let key = a.words.key("x").unwrap();
+    assert_eq!(a.words.put(&key, "newer".to_owned(), Duration::ZERO).await, Kept::Yes);
+    a.larder.close().await;
+    b.larder.catch_up().await;
+    assert_eq!(b.ask("x", "two").await, is("newer", SHARED));
+}
+
+#[tokio::test]
+async fn what_an_invalidation_that_is_still_to_be_told_would_remove_is_not_sent_before_it() {
+    let team = Team::new();
+    let node = team.node();
+    let everywhere =
+        KindOptions { write: Write::Everywhere, reach: Reach::Team, ..KindOptions::<String>::default() };
+    let words = node.larder.kind(&Scope::new("lab").unwrap(), "word", 1, everywhere).unwrap();
+    let key = words.key("x").unwrap();
+    let put = async |value: &str| words.put(&key, value.to_owned(), Duration::ZERO).await;
+    assert_eq!(put("one").await, Kept::Yes);
+    team.tier.misbehave(Fault::Keeps);
+    assert_eq!(node.larder.invalidate(&Selector::key(&key)).await.failed_tiers.len(), 1);
+    // The tier answers whatever else it is asked, and so is not left alone.
+    assert!(words.get(&words.key("other").unwrap()).await.is_none());
+    assert_eq!(put("two").await, Kept::Yes);
+    assert!(!node.larder.sharing().unwrap().left_alone);
+    team.tier.misbehave(Fault::None);
+    node.larder.close().await;
+    assert_eq!(words.afar(&key, |there| there == "two").await, Afar::Nothing);
 }
 
 #[tokio::test]
