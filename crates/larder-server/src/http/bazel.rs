@@ -19,7 +19,7 @@ use prost::Message;
 use super::HttpError;
 use super::body::{beginning, give, receive, receive_rest};
 use crate::guard::{Asker, Deed};
-use crate::store::{ContentId, Family, Function, Store, StoreError};
+use crate::store::{ContentId, Function, Outcome, Store};
 
 /// A body that is longer is no action result.
 const LARGEST_RESULT_BYTES: usize = 4 << 20;
@@ -72,13 +72,12 @@ async fn get_result(
     // Over gRPC a turn for it is the same.
     let mut asking = asker.ask(|| format!("ac/{id}"));
     loop {
-        if let Some(result) = store.result(&asker.scope, id).await? {
-            asking.again(true).await;
-            return Ok(written(&result, is_json(&headers, header::ACCEPT)));
-        }
-        let object = store.object(&asker.scope, Family::Opaque, &hash).await?;
-        if !asking.again(object.is_some()).await {
-            return give(object.ok_or(HttpError::NotFound)?.download).await;
+        let outcome = store.outcome(&asker.scope, id).await?;
+        if !asking.again(outcome.is_some()).await {
+            return match outcome.ok_or(HttpError::NotFound)? {
+                Outcome::Result(result) => Ok(written(&result, is_json(&headers, header::ACCEPT))),
+                Outcome::Opaque(download) => give(download).await,
+            };
         }
     }
 }
@@ -102,12 +101,7 @@ async fn put_result(
     let mut upload = store.upload(Function::Blake3, None)?;
     upload.write(&begun).await?;
     let upload = receive_rest(upload, body).await?;
-    if made.once && store.result(&asker.scope, id).await?.is_some() {
-        return Err(StoreError::WriteOnce.into());
-    }
-    store.keep_object(&asker.scope, (Family::Opaque, &hash), upload, Default::default(), made).await?;
-    // What was a result before is none any more.
-    store.remove_result(&asker.scope, id).await?;
+    store.keep_opaque(&asker.scope, id, upload, made).await?;
     asker.has_put(format_args!("ac/{id}"));
     Ok(StatusCode::OK)
 }

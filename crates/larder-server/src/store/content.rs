@@ -180,7 +180,7 @@ impl Store {
         Ok(None)
     }
 
-    async fn open_body(&self, body: &Body) -> Result<Option<Download>, StoreError> {
+    pub(super) async fn open_body(&self, body: &Body) -> Result<Option<Download>, StoreError> {
         match body {
             Body::Inline(bytes) => Ok(Some(Download::inline(bytes.clone()))),
             Body::Blob { digest, bytes } => {

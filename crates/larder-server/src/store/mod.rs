@@ -37,7 +37,8 @@ use self::object::StoredObject;
 pub use self::object::{Family, Object};
 pub use self::once::Made;
 use self::once::Once;
-use self::result::StoredResult;
+pub use self::result::Outcome;
+use self::result::StoredOutcome;
 pub(crate) use self::result::is_well_formed;
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::unpack::Unpack;
@@ -115,7 +116,7 @@ struct Inner {
 #[derive(Debug)]
 struct Shelf {
     contents: Kind<StoredContent>,
-    results: Kind<StoredResult>,
+    outcomes: Kind<StoredOutcome>,
     objects: [Kind<StoredObject>; Family::ALL.len()],
 }
 
@@ -153,14 +154,13 @@ impl Store {
         let object = |family: Family| larder.kind(scope, family.name(), 1, options(object::weigh));
         let shelf = Arc::new(Shelf {
             contents: larder.kind(scope, "content", 1, options(content::weigh))?,
-            results: larder.kind(scope, "action", 1, options(result::weigh))?,
+            outcomes: larder.kind(scope, "action", 2, options(result::weigh))?,
             objects: [
                 object(Family::Turborepo)?,
                 object(Family::Nx)?,
                 object(Family::Gradle)?,
                 object(Family::Ccache)?,
                 object(Family::WebDav)?,
-                object(Family::Opaque)?,
             ],
         });
         shelves.insert(scope.clone(), Arc::clone(&shelf));

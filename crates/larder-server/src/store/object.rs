@@ -25,17 +25,14 @@ pub enum Family {
     Ccache,
     /// Files over WebDAV, as sccache has them.
     WebDav,
-    /// What is put under `/ac/` and is no action result.
-    Opaque,
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Turborepo, Self::Nx, Self::Gradle, Self::Ccache, Self::WebDav, Self::Opaque];
+    pub(super) const ALL: [Self; 5] = [Self::Turborepo, Self::Nx, Self::Gradle, Self::Ccache, Self::WebDav];
 
     /// Whether its clients can do with objects that are never replaced: ccache adds to its manifests.
     fn is_written_once(self) -> bool {
-        !matches!(self, Self::Ccache | Self::Opaque)
+        self != Self::Ccache
     }
 
     /// What the kind of these objects is called.
@@ -46,7 +43,6 @@ impl Family {
             Self::Gradle => "gradle",
             Self::Ccache => "ccache",
             Self::WebDav => "webdav",
-            Self::Opaque => "opaque",
         }
     }
 }

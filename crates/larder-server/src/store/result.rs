@@ -1,7 +1,9 @@
-//! Action results: what an action made, as contents that it names.
+//! Action results: what an action made, as contents that it names. Some clients keep something else of their own in the
+//! place of a result.
 //!
-//! Invariant: a result is given only while each content that it names is there, those of its directories included.
-//! What names a content that is gone is a miss, and stays: whoever runs the action anew stores both.
+//! Invariants: a result is given only while each content that it names is there, those of its directories included.
+//! What names a content that is gone is a miss, and stays: whoever runs the action anew stores both. An action has one
+//! outcome, the one that came last, whatever it is.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,6 +17,9 @@ use larder::stats::Place;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
+use super::content::Body;
+use super::download::Download;
+use super::upload::{Finished, Upload};
 use super::{ContentId, Function, Made, Shelf, Store, StoreError};
 
 /// A tree or a directory that is longer than this is not looked into: what names it is not given.
@@ -23,38 +28,75 @@ const LARGEST_TREE_BYTES: u64 = 64 << 20;
 /// How many directories below one result are looked into.
 const MAX_DIRECTORIES: usize = 100_000;
 
-/// An action result as the engine keeps it: the message, as the protocol writes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct StoredResult {
-    message: Bytes,
+/// What is kept of an action.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Its result.
+    Result(Box<reapi::ActionResult>),
+    /// Something that only its client understands.
+    Opaque(Download),
 }
 
-pub(super) fn weigh(result: &StoredResult) -> u64 {
-    result.message.len() as u64
+/// The same as the engine keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum StoredOutcome {
+    /// The message, as the protocol writes it.
+    Result(Bytes),
+    Opaque(Body),
+}
+
+pub(super) fn weigh(outcome: &StoredOutcome) -> u64 {
+    match outcome {
+        StoredOutcome::Result(message) => message.len() as u64,
+        StoredOutcome::Opaque(body) => body.weight(),
+    }
 }
 
 impl Shelf {
-    fn result_key(&self, action: ContentId) -> Result<Key, StoreError> {
-        Ok(self.results.key(&action.to_string())?)
+    fn outcome_key(&self, action: ContentId) -> Result<Key, StoreError> {
+        Ok(self.outcomes.key(&action.to_string())?)
     }
 }
 
 impl Store {
+    /// What is kept of an action, if all of it is there.
+    pub async fn outcome(&self, scope: &Scope, action: ContentId) -> Result<Option<Outcome>, StoreError> {
+        let shelf = self.shelf(scope)?;
+        let key = shelf.outcome_key(action)?;
+        for _ in 0..2 {
+            let Some((entry, place)) = shelf.outcomes.get_from(&key).await else { return Ok(None) };
+            if place == Place::Memory {
+                self.inner.uses.note(&key);
+            }
+            match &entry.value {
+                StoredOutcome::Result(message) => {
+                    let result = reapi::ActionResult::decode(message.clone())
+                        .map_err(|_| StoreError::Result("it cannot be decoded"))?;
+                    let is_complete = self.is_complete(scope, action.function, &result).await?;
+                    return Ok(is_complete.then(|| Outcome::Result(Box::new(result))));
+                }
+                StoredOutcome::Opaque(body) => {
+                    if let Some(download) = self.open_body(body).await? {
+                        return Ok(Some(Outcome::Opaque(download)));
+                    }
+                }
+            }
+            // It was damaged here. A shared tier may have it whole.
+            shelf.outcomes.set_aside(&key).await;
+        }
+        Ok(None)
+    }
+
     /// The result of an action, if there is one and all that it names is there.
     pub async fn result(
         &self,
         scope: &Scope,
         action: ContentId,
     ) -> Result<Option<reapi::ActionResult>, StoreError> {
-        let shelf = self.shelf(scope)?;
-        let key = shelf.result_key(action)?;
-        let Some((entry, place)) = shelf.results.get_from(&key).await else { return Ok(None) };
-        if place == Place::Memory {
-            self.inner.uses.note(&key);
-        }
-        let result = reapi::ActionResult::decode(entry.message.clone())
-            .map_err(|_| StoreError::Result("it cannot be decoded"))?;
-        Ok(self.is_complete(scope, action.function, &result).await?.then_some(result))
+        Ok(match self.outcome(scope, action).await? {
+            Some(Outcome::Result(result)) => Some(*result),
+            Some(Outcome::Opaque(_)) | None => None,
+        })
     }
 
     /// Keeps the result of an action.
@@ -68,30 +110,49 @@ impl Store {
         let shelf = self.shelf(scope)?;
         named(action.function, result)?;
         let message = Bytes::from(result.encode_to_vec());
-        let key = shelf.result_key(action)?;
+        let key = shelf.outcome_key(action)?;
         let _turn = match made.once {
             false => None,
             true => {
-                let turn = self.inner.once.turn(&shelf.results, &key).await;
+                let turn = self.inner.once.turn(&shelf.outcomes, &key).await;
                 // One whose contents are gone is given to nobody, so that another may take its place.
-                match self.result(scope, action).await? {
-                    Some(there) if there != *result => return Err(StoreError::WriteOnce),
-                    Some(_) | None => Some(turn),
+                match self.outcome(scope, action).await? {
+                    Some(Outcome::Result(there)) if *there == *result => Some(turn),
+                    Some(_) => return Err(StoreError::WriteOnce),
+                    None => Some(turn),
                 }
             }
         };
-        let entry = |result| Computed::new(result).made_by(Arc::clone(made.by));
-        self.replace(&shelf.results, &key, (StoredResult { message }, entry), cost(result)).await
+        let entry = |outcome| Computed::new(outcome).made_by(Arc::clone(made.by));
+        self.replace(&shelf.outcomes, &key, (StoredOutcome::Result(message), entry), cost(result)).await
     }
 
-    /// Removes the result of an action everywhere. That there was none is no error.
-    pub async fn remove_result(&self, scope: &Scope, action: ContentId) -> Result<(), StoreError> {
+    /// Ends taking something that only its client understands, which it keeps in the place of an action's result. Where
+    /// things are written once it takes the place of no result; but its client may replace it, as ccache adds to its
+    /// manifests.
+    pub async fn keep_opaque(
+        &self,
+        scope: &Scope,
+        action: ContentId,
+        upload: Upload,
+        made: Made<'_>,
+    ) -> Result<(), StoreError> {
         let shelf = self.shelf(scope)?;
-        let key = shelf.result_key(action)?;
-        if !shelf.results.has(&key).await {
-            return Ok(());
-        }
-        self.remove(&key).await
+        let key = shelf.outcome_key(action)?;
+        let Finished { body, .. } = upload.finish().await?;
+        let blob = body.blob();
+        let _turn = match made.once {
+            false => None,
+            true => {
+                let turn = self.inner.once.turn(&shelf.outcomes, &key).await;
+                if self.result(scope, action).await?.is_some() {
+                    return Err(StoreError::WriteOnce);
+                }
+                Some(turn)
+            }
+        };
+        let entry = |outcome| Computed::new(outcome).naming(blob).made_by(Arc::clone(made.by));
+        self.replace(&shelf.outcomes, &key, (StoredOutcome::Opaque(body), entry), made.cost).await
     }
 
     /// Whether each content that a result names is there.

@@ -1,6 +1,11 @@
 //! Results of actions, over gRPC and HTTP: given while all that they name is there.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
+use bytes::Bytes;
+use larder_shared::testing::{RedisServer, Server as _};
 use prost::Message as _;
 use reapi::action_cache_client::ActionCacheClient;
 use tonic::Code;
@@ -8,6 +13,9 @@ use tonic::transport::Channel;
 
 use crate::contents::Contents;
 use crate::lab::{Lab, digest, hash, noise};
+
+/// How long anything that is waited for may take.
+const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Results(ActionCacheClient<Channel>);
 
@@ -136,6 +144,47 @@ fn a_result_whose_digests_are_none_is_refused() {
         let refused = results.0.update_action_result(empty).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
     });
+}
+
+#[test]
+fn of_a_result_and_what_is_none_under_one_name_the_one_that_came_last_counts() {
+    let redis = RedisServer::start();
+    let mut lab = Lab::sharing(redis.url());
+    let other = Lab::sharing(redis.url());
+    let path = format!("/scope/shop/ac/{}", hash(b"build"));
+    let got = |lab: &Lab| {
+        let answer = lab.http("GET", &path, &[], "");
+        (answer.code() == 200).then(|| answer.body.unwrap())
+    };
+    // Another server hears of it.
+    let both_give = |lab: &Lab, expected: Option<&[u8]>| {
+        let until = Instant::now() + LIMIT;
+        while [lab, &other].map(got) != [(); 2].map(|()| expected.map(Bytes::copy_from_slice)) {
+            assert!(Instant::now() < until, "what was replaced is given");
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+    for (opaque, out) in [(b"no message".as_slice(), noise(4, 20_000)), (&noise(5, 60_000), noise(6, 20_000))]
+    {
+        let result = reapi::ActionResult { output_files: vec![file("out", &out)], ..Default::default() };
+        let message = result.encode_to_vec();
+        assert_eq!(lab.http("PUT", &path, &[], opaque.to_vec()).code(), 200);
+        both_give(&lab, Some(opaque));
+        let mut results = Results::of(&lab);
+        assert_eq!(lab.block_on(results.get(b"build")), Err(Code::NotFound));
+        // It names what is not there, which is nothing to give something older for.
+        lab.block_on(results.put(b"build", &result)).unwrap();
+        both_give(&lab, None);
+        lab.restart();
+        assert_eq!(got(&lab), None, "nor is it on disk");
+        lab.block_on(Contents::of(&lab, "shop").put(&[&out]));
+        assert_eq!(got(&lab).as_deref(), Some(&message[..]));
+        assert_eq!(lab.http("PUT", &path, &[], opaque.to_vec()).code(), 200);
+        assert_eq!(got(&lab).as_deref(), Some(opaque));
+        assert_eq!(lab.block_on(Results::of(&lab).get(b"build")), Err(Code::NotFound));
+        assert_eq!(lab.http("PUT", &path, &[], message.clone()).code(), 200);
+        assert_eq!(got(&lab).as_deref(), Some(&message[..]));
+    }
 }
 
 #[test]

@@ -138,6 +138,13 @@ async fn what_is_written_once_is_not_replaced_by_anything_else_and_the_same_may_
     assert_eq!(lab.put(&path, CI, &results[1]).await, 409);
     assert_eq!(lab.put(&path, CI, b"no result at all").await, 409);
     assert_eq!(lab.get(&path, READER).await.body, results[0]);
+    // Nor does one take the place of what is none; to that its client may add.
+    let path = format!("/scope/once/ac/{}", hash_of(b"manifest"));
+    for manifest in [b"no result".as_slice(), b"no result at all"] {
+        assert_eq!(lab.put(&path, CI, manifest).await, 200);
+        assert_eq!(lab.put(&path, CI, &results[0]).await, 409);
+        assert_eq!(lab.get(&path, READER).await.body, manifest);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
