@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 
 use super::Patience;
 use super::continued::Continued;
 use super::front::Front;
 use super::lobby::Lobby;
 use super::patient::Patient;
+use super::places::{Place, Places};
 use super::streams::State;
 use super::tls::{self, Tls};
 
@@ -28,33 +28,36 @@ const WINDOW_BYTES: u32 = 2 << 20;
 /// How much of one stream may be on its way out.
 const SEND_BYTES: usize = 256 << 10;
 
+/// How long a connection without a request may take to end when another waits to be served.
+const LEAVING: Duration = Duration::from_secs(1);
+
 /// What all connections have in common. A clone is a few reference counts.
 #[derive(Debug, Clone)]
 pub(super) struct Reception {
     pub(super) front: Front,
     pub(super) lobby: Lobby,
-    pub(super) served: Arc<Semaphore>,
+    pub(super) places: Places,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) patience: Patience,
 }
 
 impl Reception {
-    /// Serves a connection. Whoever says nothing, or does not get through with TLS, is not served.
-    pub(super) async fn receive(self, stream: TcpStream, watcher: Watcher) {
-        let mut place = self.lobby.enter();
+    /// Serves a connection until the server ends, and lets what is under way come to its end then. Whoever says nothing,
+    /// or does not get through with TLS, is not served.
+    pub(super) async fn receive(self, stream: TcpStream, ends: watch::Receiver<bool>) {
+        let mut waits = self.lobby.enter();
         let arrived = tokio::select! {
             arrived = self.arrive(stream) => arrived,
-            _ = &mut place.taken => return,
+            _ = &mut waits.taken => return,
         };
         let Some((stream, names)) = arrived else { return };
-        let permit = tokio::select! {
-            permit = Arc::clone(&self.served).acquire_owned() => permit,
-            _ = &mut place.taken => return,
+        let front = self.front.at_connection(names);
+        let place = tokio::select! {
+            place = self.places.enter(front.streams()) => place,
+            _ = &mut waits.taken => return,
         };
-        // The semaphore is never closed.
-        let Ok(_permit) = permit else { return };
-        drop(place);
-        self.serve(stream, names, watcher).await;
+        drop(waits);
+        self.serve(stream, front, place, ends).await;
     }
 
     /// The stream once a client has said something, and who it is by its certificate.
@@ -76,16 +79,21 @@ impl Reception {
         Some((Box::new(stream), names))
     }
 
-    async fn serve(&self, stream: Box<dyn Stream>, names: Vec<String>, watcher: Watcher) {
+    async fn serve(
+        &self,
+        stream: Box<dyn Stream>,
+        front: Front,
+        mut place: Place,
+        mut ends: watch::Receiver<bool>,
+    ) {
         let Patience { stall, idle, .. } = self.patience;
-        let front = self.front.at_connection(names);
         let streams = front.streams().clone();
         let stream = TokioIo::new(Patient::new(stream, stall));
         let builder = self.builder();
-        let connection = watcher.watch(builder.serve_connection(stream, front).into_owned());
-        let mut connection = Continued::new(connection);
+        let mut connection = Continued::new(builder.serve_connection(stream, front).into_owned());
         let mut looks = interval((stall / 4).clamp(Duration::from_millis(50), Duration::from_secs(15)));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut is_ending, mut is_wanted) = (false, false);
         loop {
             tokio::select! {
                 ended = &mut connection => {
@@ -94,7 +102,17 @@ impl Reception {
                     }
                     return;
                 }
+                _ = ends.wait_for(|ends| *ends), if !is_ending => {
+                    is_ending = true;
+                    connection.future().graceful_shutdown();
+                }
+                _ = &mut place.wanted, if !is_wanted => {
+                    is_wanted = true;
+                    connection.future().graceful_shutdown();
+                    looks = interval_at(Instant::now() + LEAVING, LEAVING);
+                }
                 _ = looks.tick() => match streams.state(stall, idle) {
+                    State::Busy if is_wanted && streams.rest_since().is_some() => return,
                     State::Busy => {}
                     state => {
                         tracing::debug!(?state, "connection is given up");

@@ -52,6 +52,11 @@ impl<F: Future> Continued<F> {
         let waker = Waker::from(Arc::clone(&bell));
         Self { future: Box::pin(future), bell, waker }
     }
+
+    /// The future itself, to be told something. It is to be polled after that.
+    pub(super) fn future(&mut self) -> Pin<&mut F> {
+        self.future.as_mut()
+    }
 }
 
 impl<F: Future> Future for Continued<F> {

@@ -4,7 +4,7 @@
 //! gets to the protocols only with an identity.
 //!
 //! Invariants: the number of connections is bounded, and each part of an exchange that a client may draw out has a
-//! time limit; whoever connects and says nothing keeps nobody out; draining lets what is under way come to its end, and
+//! time limit; whoever connects and says nothing, or asks for nothing more, keeps nobody out; draining lets what is under way come to its end, and
 //! takes nothing new.
 
 mod account;
@@ -15,6 +15,7 @@ mod flow;
 mod front;
 mod lobby;
 mod patient;
+mod places;
 mod reload;
 mod scrape;
 mod streams;
@@ -28,10 +29,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper_util::server::graceful::GracefulShutdown;
 use larder::key::Scope;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 
 use self::connection::Reception;
 use self::counts::Counts;
@@ -40,6 +40,7 @@ use self::front::Front;
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::front::{secret, take_scope};
 use self::lobby::Lobby;
+use self::places::Places;
 pub use self::reload::{AccessFile, ReloadError, Reloader};
 pub use self::scrape::Exposition;
 use self::tls::Tls;
@@ -160,8 +161,9 @@ impl Server {
         let (access, followed) = (options.access, tls.clone());
         let reloader = Reloader { guard, store: store.clone(), access, tls: followed, is_reachable };
         reloader.take(reloader.guard.rules().as_ref().clone());
-        let (lobby, served) = (Lobby::new(max_connections), Arc::new(Semaphore::new(max_connections)));
-        let (reception, reloader) = (Reception { front, lobby, served, tls, patience }, Arc::new(reloader));
+        let clock = reloader.guard.clock().clone();
+        let (lobby, places) = (Lobby::new(max_connections), Places::new(max_connections, clock));
+        let (reception, reloader) = (Reception { front, lobby, places, tls, patience }, Arc::new(reloader));
         Ok(Self { listener, address, scraped, reception, reloader, store, counts, draining, notice, drain })
     }
 
@@ -207,7 +209,7 @@ impl Server {
     }
 
     async fn serve_port(self, end: impl Future<Output = ()>) {
-        let graceful = GracefulShutdown::new();
+        let (ending, ends) = watch::channel(false);
         let (draining, counts, notice) = (Arc::clone(&self.draining), self.counts.clone(), self.notice);
         let noticed = async move {
             end.await;
@@ -223,7 +225,7 @@ impl Server {
             };
             match accepted {
                 Ok(stream) => {
-                    let received = self.reception.clone().receive(stream, graceful.watcher());
+                    let received = self.reception.clone().receive(stream, ends.clone());
                     let connected = self.counts.connection();
                     tokio::spawn(async move {
                         let _counted = connected;
@@ -236,8 +238,9 @@ impl Server {
                 }
             }
         }
-        drop(self.listener);
-        if tokio::time::timeout(self.drain, graceful.shutdown()).await.is_err() {
+        drop((self.listener, ends));
+        ending.send_replace(true);
+        if tokio::time::timeout(self.drain, ending.closed()).await.is_err() {
             tracing::warn!("some requests did not come to their end");
         }
     }

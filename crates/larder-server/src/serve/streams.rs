@@ -64,6 +64,12 @@ impl Streams {
         Mark { inner: Arc::clone(&self.inner), id, since }
     }
 
+    /// Since when none is under way; `None` if one is.
+    pub(super) fn rest_since(&self) -> Option<Instant> {
+        let under_way = self.inner.under_way.lock();
+        under_way.marks.is_empty().then_some(under_way.ended)
+    }
+
     /// How it stands, where a client may take `stall` for a piece and ask for nothing for `idle`.
     pub(super) fn state(&self, stall: Duration, idle: Duration) -> State {
         let now = self.inner.clock.now();

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bazel_remote_apis::google::bytestream;
 use bytestream::byte_stream_client::ByteStreamClient;
+use larder_server::Patience;
+use reapi::action_cache_client::ActionCacheClient;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tonic::Code;
 
-use super::{LARGEST_BYTES, Lab, SHORT, guard, hash_of, until};
+use super::{Answer, LARGEST_BYTES, Lab, SHORT, bearer, digest_of, guard, hash_of, until, with_token};
 
 async fn lab() -> Lab {
     Lab::with(|_, options| options.patience = SHORT).await
@@ -112,6 +116,103 @@ async fn a_connection_without_requests_ends_after_a_while() {
     let mut stream = lab.connect().await;
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     until("the end of the connection", async || is_over(&mut stream).await).await;
+}
+
+/// One for those with a token that serves two connections, and has all the patience there is.
+async fn lab_for_two() -> Lab {
+    Lab::with(|_, options| {
+        let long = Duration::from_secs(3600);
+        options.patience = Patience { head: long, stall: long, idle: long, alive: long };
+        options.max_connections = 2;
+        options.guard = guard("[tokens.ci]\nsecret = \"ci-ci-ci-ci-ci-ci-ci\"\nrole = \"write\"\n");
+    })
+    .await
+}
+
+const CI: Option<&str> = Some("ci-ci-ci-ci-ci-ci-ci");
+
+/// Says something, and takes the line that begins the answer.
+async fn ask(stream: &mut TcpStream, said: &str) -> String {
+    stream.write_all(said.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(answer).unwrap().to_lowercase();
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+    let mut body = vec![0; length.unwrap().parse().unwrap()];
+    stream.read_exact(&mut body).await.unwrap();
+    head.lines().next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_for_nothing_more_makes_room_for_who_does_and_may_come_with_a_token_until_then() {
+    let lab = lab_for_two().await;
+    let path = format!("/cas/{}", hash_of(b"nothing"));
+    let without = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let with = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{}\r\n", bearer(CI).replace('\n', "\r\n"));
+    let mut first = lab.connect().await;
+    assert_eq!(ask(&mut first, &without).await, "http/1.1 401 unauthorized");
+    assert_eq!(ask(&mut first, &with).await, "http/1.1 404 not found", "on the same connection");
+    for said in [
+        without.as_str(),
+        "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: x\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0",
+    ] {
+        let mut all = [lab.connect().await, lab.connect().await];
+        for stream in &mut all {
+            stream.write_all(said.as_bytes()).await.unwrap();
+        }
+        lab.check_is_well(CI).await;
+        until(said, async || is_over(&mut all[0]).await || is_over(&mut all[1]).await).await;
+    }
+    assert!(is_over(&mut first).await, "it rested for longest");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_on_http_2_that_had_to_make_room_comes_again_by_itself() {
+    let lab = lab_for_two().await;
+    let mut client = ActionCacheClient::new(lab.channel().await);
+    let mut result = async |token| {
+        let request = reapi::GetActionResultRequest {
+            action_digest: Some(digest_of(b"an action")),
+            ..reapi::GetActionResultRequest::default()
+        };
+        client.get_action_result(with_token(request, token)).await.unwrap_err().code()
+    };
+    assert_eq!(result(None).await, Code::Unauthenticated);
+    let mut rest = [lab.connect().await, lab.connect().await];
+    for stream in &mut rest {
+        ask(stream, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    }
+    assert!(!is_over(&mut rest[1]).await, "nobody but those two is served");
+    until("the client", async || result(CI).await == Code::NotFound).await;
+    lab.check_is_well(CI).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_under_way_makes_room_for_nobody() {
+    let lab = lab_for_two().await;
+    let content = vec![7; 100_000];
+    let head = format!(
+        "PUT /cas/{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: {}\r\n{}\r\n",
+        hash_of(&content),
+        content.len(),
+        bearer(CI).replace('\n', "\r\n")
+    );
+    let mut puts = lab.connect().await;
+    puts.write_all(head.as_bytes()).await.unwrap();
+    let mut goes_on = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    puts.read_exact(&mut goes_on).await.unwrap();
+    assert!(goes_on.starts_with(b"HTTP/1.1 100"));
+    puts.write_all(&content[..50_000]).await.unwrap();
+    let mut rests = lab.connect().await;
+    ask(&mut rests, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    lab.check_is_well(CI).await;
+    until("the end of the one that rests", async || is_over(&mut rests).await).await;
+    puts.write_all(&content[50_000..]).await.unwrap();
+    assert_eq!(Answer::read(&mut puts).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
