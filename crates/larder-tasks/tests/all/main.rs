@@ -7,6 +7,7 @@ mod equality;
 mod graphs;
 mod lab;
 mod meanwhile;
+mod outputs;
 mod promises;
 mod runs;
 mod workspaces;
