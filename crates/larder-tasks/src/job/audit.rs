@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use larder::key::Digest;
 
-use super::beside::LeftBehind;
 use super::look::Ahead;
 use super::perform::{Run, Unrun};
 use super::prepare::Upstream;
@@ -43,7 +42,7 @@ impl Tasks {
                 audits.extend(differences.map(|differences| Audit { task: at, differences }));
             }
             if !node.task().outputs.is_empty() {
-                let left = LeftBehind { task: Arc::clone(node.task()), outputs: end.outputs };
+                let left = self.inner.left_behind(node.task(), end.outputs);
                 let name = super::stable_name(&self.inner.workspace, node.task()).into();
                 Arc::make_mut(&mut upstream).insert(name, left);
             }

@@ -1,5 +1,5 @@
-//! What a key covers beside the inputs: what tasks before left behind, and programs. Looked at before the command starts
-//! and again when it has ended, as the inputs are.
+//! What a key covers beside the inputs: what tasks before left behind, and programs. Looked at again when the command has
+//! ended, as the inputs are.
 //!
 //! Not here: a tool that is known by what it prints. That is asked for once in a run.
 
@@ -26,6 +26,8 @@ pub(super) struct LeftBehind {
     pub(super) task: Arc<Task>,
     /// Stands for its outputs; `None` where that is not known.
     pub(super) outputs: Option<Digest>,
+    /// How they looked then, if that is known.
+    pub(super) seen: Option<Arc<Snapshot>>,
 }
 
 /// How all of that stood before a command started.
@@ -42,7 +44,14 @@ struct Program {
 }
 
 impl Inner {
-    /// Looks at it; or tells what is not as the key has it. Blocks.
+    /// What a task left behind that has just ended, or was given back.
+    pub(super) fn left_behind(&self, task: &Arc<Task>, outputs: Option<Digest>) -> LeftBehind {
+        let seen = self.remembered(task).outputs.snapshot;
+        let seen = seen.filter(|seen| Some(seen.fingerprint()) == outputs);
+        LeftBehind { task: Arc::clone(task), outputs, seen }
+    }
+
+    /// How all of it looks before the command starts; or what is not as the key has it. Blocks.
     pub(super) fn look_beside(&self, prepared: &Prepared) -> Result<Beside, Unkept> {
         let Ok(keyed) = &prepared.keyed else { return Ok(Beside::default()) };
         let mut beside = Beside::default();
@@ -50,12 +59,14 @@ impl Inner {
             let Some(digest) = part(keyed, PartKind::Upstream, name) else { continue };
             let changed = || Unkept::UpstreamChanged(name.to_string());
             let set = Outputs::of(&self.workspace, &left.task, self.umask).map_err(|_| changed())?;
-            let known = self.remembered(&left.task).outputs.snapshot;
-            let seen = self.scan(&set.files, known.as_ref()).map_err(|_| changed())?;
+            let seen = match &left.seen {
+                Some(seen) => Arc::clone(seen),
+                None => self.scan(&set.files, None).map_err(|_| changed())?.snapshot,
+            };
             if seen.fingerprint() != digest {
                 return Err(changed());
             }
-            beside.upstream.push((Arc::clone(name), set.files, seen.snapshot));
+            beside.upstream.push((Arc::clone(name), set.files, seen));
         }
         for tool in &prepared.task.tools {
             let Tool::Program(name) = &tool.value else { continue };

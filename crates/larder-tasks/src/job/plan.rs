@@ -8,7 +8,6 @@ use larder::config::Mode;
 use larder::key::Digest;
 
 use super::Tasks;
-use super::beside::LeftBehind;
 use super::look::Ahead;
 use super::prepare::{Prepared, Upstream};
 use crate::event::{Note, Unkept};
@@ -69,7 +68,7 @@ impl Tasks {
             let all = self.inner.with_omitted(&upstream, node.omitted()).await;
             let (planned, outputs) = self.planned(at, node.task(), &all, mode, &ahead).await;
             if !node.task().outputs.is_empty() {
-                let left = LeftBehind { task: Arc::clone(node.task()), outputs };
+                let left = self.inner.left_behind(node.task(), outputs);
                 let name = super::stable_name(&self.inner.workspace, node.task()).into();
                 Arc::make_mut(&mut upstream).insert(name, left);
             }

@@ -122,10 +122,11 @@ impl Inner {
             let look = move || {
                 let outputs = Outputs::of(&inner.workspace, &asked, inner.umask).ok()?;
                 let known = inner.remembered(&asked).outputs.snapshot;
-                inner.scan(&outputs.files, known.as_ref()).ok().map(|scan| scan.fingerprint())
+                inner.scan(&outputs.files, known.as_ref()).ok().map(|scan| scan.snapshot)
             };
-            let outputs = self.blocking(look).await;
-            Arc::make_mut(&mut upstream).insert(name, LeftBehind { task: Arc::clone(task), outputs });
+            let seen = self.blocking(look).await;
+            let outputs = seen.as_ref().map(|seen| seen.fingerprint());
+            Arc::make_mut(&mut upstream).insert(name, LeftBehind { task: Arc::clone(task), outputs, seen });
         }
         upstream
     }

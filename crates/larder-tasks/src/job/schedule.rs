@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::beside::LeftBehind;
 use super::perform::Run;
 use super::prepare::Upstream;
 use super::{RunOptions, Tasks};
@@ -211,7 +210,7 @@ impl<'a> Schedule<'a> {
         if !task.outputs.is_empty() {
             let name = super::stable_name(&self.tasks.inner.workspace, task).into();
             let mut behind = (*self.behind[at]).clone();
-            behind.insert(name, LeftBehind { task: Arc::clone(task), outputs: end.outputs });
+            behind.insert(name, self.tasks.inner.left_behind(task, end.outputs));
             self.behind[at] = Arc::new(behind);
         }
         if end.is_success() {

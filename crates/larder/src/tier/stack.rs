@@ -541,7 +541,12 @@ impl Far {
         if self.probed.swap(true, Ordering::AcqRel) {
             return;
         }
-        tracing::info!(tier = tier.name(), why = trouble.why, "tier is left alone");
+        // Whose patience ends says at its own end what it did without; a server has no end to say it at.
+        if self.patience.whole() == Duration::MAX {
+            tracing::warn!(tier = tier.name(), why = trouble.why, "tier is left alone");
+        } else {
+            tracing::info!(tier = tier.name(), why = trouble.why, "tier is left alone");
+        }
         *self.trouble.lock() = Some(trouble);
         let (far, tier, pauses) = (Arc::downgrade(self), Arc::clone(tier), self.pauses);
         // Half-open: one probe at a time. Nobody waits for it, and what others invalidate is to be heard of soon after
