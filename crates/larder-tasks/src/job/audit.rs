@@ -5,6 +5,7 @@
 //! nothing is said of it then.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use larder::key::Digest;
 
@@ -12,7 +13,7 @@ use super::look::Ahead;
 use super::perform::{Run, Unrun};
 use super::prepare::Upstream;
 use super::{AuditSample, Tasks};
-use crate::event::{Audit, Event, How, NotRun, TaskEnd};
+use crate::event::{Audit, Event, How, NotRun, TaskEnd, Unkept};
 use crate::execute::Exit;
 use crate::graph::Graph;
 
@@ -67,6 +68,8 @@ impl Tasks {
         let kept = self.inner.kind.get(&keyed.engine_key).await?;
         let permit = run.permit(task).await;
         let performed = self.inner.perform(at, &prepared, run, permit).await;
+        // That it failed now is what is to be told; the others are run again all the same.
+        run.halted.store(false, Ordering::Relaxed);
         let differences = match &performed {
             // An edit since the run: what is compared would not be the same computation.
             Err(Unrun::Outdated | Unrun::NotRun(NotRun::Stopped)) => return None,
@@ -83,6 +86,11 @@ impl Tasks {
                 }
                 match &performed.result {
                     Ok((again, _)) => differences.extend(different_outputs(&kept.outputs, &again.outputs)),
+                    // Nothing is kept, so that which of them differ is not known.
+                    Err(Unkept::SwitchedOff | Unkept::ReadOnly) => {
+                        let same = performed.outputs.is_none_or(|outputs| outputs == kept.outputs_digest);
+                        differences.extend((!same).then(|| "outputs".to_owned()));
+                    }
                     Err(unkept) => differences.push(unkept.to_string()),
                 }
                 Some(differences)

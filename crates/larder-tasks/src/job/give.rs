@@ -1,6 +1,7 @@
 //! Giving back what is kept, or running for it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use larder::clock::Instant;
@@ -121,10 +122,12 @@ impl Inner {
         anew: bool,
     ) -> (Option<Result<Performed, Unrun>>, Option<Found>) {
         let done: Done = Done::default();
+        let begun = Arc::new(AtomicBool::new(false));
         let compute = {
             let (inner, prepared, run) = (Arc::clone(self), Arc::clone(prepared), Arc::clone(run));
-            let done = Arc::clone(&done);
+            let (done, begun) = (Arc::clone(&done), Arc::clone(&begun));
             move |permit| async move {
+                begun.store(true, Ordering::Relaxed);
                 let performed = inner.perform(at, &prepared, &run, permit).await;
                 let value = performed.as_ref().ok().and_then(value_of);
                 *done.lock().await = Some(performed);
@@ -138,10 +141,24 @@ impl Inner {
                 async move { run.permit(&task).await }
             }
         };
-        let answer: Result<Answer<KeptResult>, AskError<NoValue>> = if anew {
-            self.kind.refresh(&keyed.engine_key, || async move { compute(ready().await).await }).await
-        } else {
-            self.kind.get_or_compute_when(&keyed.engine_key, ready, compute).await
+        let answer = async {
+            if anew {
+                self.kind.refresh(&keyed.engine_key, || async move { compute(ready().await).await }).await
+            } else {
+                self.kind.get_or_compute_when(&keyed.engine_key, ready, compute).await
+            }
+        };
+        let stopped = async {
+            run.stopped().await;
+            if begun.load(Ordering::Relaxed) {
+                // The command is told, and comes to its end.
+                std::future::pending::<()>().await;
+            }
+        };
+        let answer: Result<Answer<KeptResult>, AskError<NoValue>> = tokio::select! {
+            answer = answer => answer,
+            // Somebody else is at it, and may be for long.
+            () = stopped => return (Some(Err(NotRun::Stopped.into())), None),
         };
         let done = done.lock().await.take();
         match (done, answer) {
@@ -238,10 +255,10 @@ impl Inner {
         if let Some(done) = self.at(brief, at_once).await {
             return done;
         }
-        let alone = self.alone(&prepared.task, async || {}).await;
-        if run.is_stopped() {
-            return Err("the run was stopped".to_owned());
-        }
+        let alone = tokio::select! {
+            alone = self.alone(&prepared.task, async || {}) => alone,
+            () = run.stopped() => return Err(NotRun::Stopped.to_string()),
+        };
         self.blocking(move || put_back(Alone { waited: true, ..alone })).await
     }
 

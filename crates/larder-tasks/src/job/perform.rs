@@ -89,6 +89,16 @@ impl Run {
         found
     }
 
+    /// Ends once the run is stopped.
+    pub(super) async fn stopped(&self) {
+        let mut stop = self.stop.clone();
+        let is_over = stop.wait_for(|stop| *stop != Stop::No).await.is_err();
+        if is_over {
+            // Nobody is left to stop it.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Whether no command is to begin any more.
     pub(super) fn is_stopped(&self) -> bool {
         self.halted.load(Ordering::Relaxed) || *self.stop.borrow() != Stop::No
@@ -252,7 +262,10 @@ impl Inner {
             return Ok(done);
         }
         let waiting = async || run.tell(Event::Noted { task: at, note: Note::Waiting }).await;
-        let alone = self.alone(&prepared.task, waiting).await;
+        let alone = tokio::select! {
+            alone = self.alone(&prepared.task, waiting) => alone,
+            () = run.stopped() => return Err(NotRun::Stopped),
+        };
         if run.is_stopped() {
             return Err(NotRun::Stopped);
         }

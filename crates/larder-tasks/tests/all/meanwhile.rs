@@ -1,5 +1,7 @@
 //! What changes while a command runs: its result belongs to no key then, and is not kept.
 
+use std::time::Duration;
+
 use larder_tasks::Stop;
 use larder_tasks::event::Event;
 use larder_tasks::job::RunOptions;
@@ -149,4 +151,22 @@ fn what_was_written_once_more_before_the_command_started_is_no_change() {
     lab.write("left", "one");
     lab.write("b", "3");
     assert_eq!(lab.run_only(&["build"]).lines, "lab#build: ran, kept\n");
+}
+
+#[test]
+fn a_stop_ends_the_wait_for_another_larder_that_is_at_it() {
+    let lab = slow_copier();
+    let run = run_meanwhile(&lab, || {
+        let (stop, stopped) = watch::channel(Stop::No);
+        let second = || lab.run_until(&["build"], &[], &RunOptions::default(), stopped, |_| {});
+        let ended = std::thread::scope(|scope| {
+            let second = scope.spawn(second);
+            // It can't end before, as the first one waits for this.
+            std::thread::sleep(Duration::from_millis(100));
+            stop.send_replace(Stop::Gently);
+            second.join().unwrap()
+        });
+        assert_eq!(ended.lines, "lab#build: not run: the run was stopped\n");
+    });
+    assert_eq!((run.lines.as_str(), lab.ran().as_str()), ("lab#build: ran, kept\n", "build"));
 }

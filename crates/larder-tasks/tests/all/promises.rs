@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use larder::config::Mode;
 use larder_tasks::Stop;
 use larder_tasks::event::Event;
 use larder_tasks::job::{AuditSample, FileChange, Nearest, Reason, RunOptions, Why};
@@ -211,17 +212,19 @@ fn an_audit_reports_tasks_that_come_out_differently_and_leaves_what_was_kept() {
     let lab = Lab::of(&[(
         "larder.toml",
         "[tasks.same]\ncommand = \"mkdir -p same; echo x > same/x\"\ninputs = []\noutputs = [\"same\"]\n\
-         [tasks.differs]\ncommand = \"mkdir -p differs; date +%N > differs/x; echo y > differs/y; date +%N > differs/$(date +%N)\"\n\
+         [tasks.differs]\ncommand = \"mkdir -p differs; date +%N > differs/x; echo y > differs/y; date +%N > differs/$(date +%N); [ ! -e fail ]\"\n\
          inputs = []\noutputs = [\"differs\"]\n",
     )]);
     lab.run(&["same", "differs"]);
     let before = files_in(&lab.path("differs")).iter().map(|path| blake(path)).collect::<Vec<_>>();
-    let audit = |percent| {
-        let options = RunOptions { audit: Some(AuditSample { percent, seed: 1 }), ..RunOptions::default() };
+    let audit_in = |mode, percent| {
+        let audit = Some(AuditSample { percent, seed: 1 });
+        let options = RunOptions { audit, mode, ..RunOptions::default() };
         let run = lab.run_with(&["same", "differs"], &[], &options);
         assert_eq!(run.lines.matches(": hit").count(), 2);
         run.summary.audits
     };
+    let audit = |percent| audit_in(Mode::ReadWrite, percent);
     assert_eq!(audit(0).len(), 0);
     let audits = audit(100);
     let of = |name: &str| {
@@ -235,6 +238,13 @@ fn an_audit_reports_tasks_that_come_out_differently_and_leaves_what_was_kept() {
     );
     assert_eq!(files_in(&lab.path("differs")).iter().map(|path| blake(path)).collect::<Vec<_>>(), before);
     assert_eq!(lab.run(&["differs"]).lines, "lab#differs: hit, 4 right, 0 written, 0 removed\n");
+    // Where nothing is to be kept it is told only that there is a difference.
+    let mut told: Vec<_> = audit_in(Mode::Read, 100).into_iter().map(|audit| audit.differences).collect();
+    told.sort();
+    assert_eq!(told, [vec![], vec!["outputs".to_owned()]]);
+    // One that fails now is no reason to leave others out.
+    lab.write("fail", "");
+    assert_eq!(audit(100).len(), 2);
 }
 
 /// Two tasks that are kept. Where `slow` lies, the first says "begun" in the middle of its work and goes on for long; where
