@@ -397,7 +397,7 @@ fn interrupts_end_an_audit_and_the_run_and_what_was_kept_is_there_again() {
         "project/larder.toml",
         "[tasks.wait]\ninputs = []\noutputs = [\"out\"]\ncommand = \"\"\"\n\
          trap 'echo asked' TERM\n\
-         if [ -e slow ]; then echo half > out; echo begun; for n in $(seq 2000); do sleep 0.01; done; fi\n\
+         if [ -e slow ]; then echo half > out; echo begun; n=0; while [ $n -lt 2000 ]; do n=$((n+1)); sleep 0.01; done; fi\n\
          echo whole > out\n\"\"\"\n",
     );
     assert!(lab.run(&["run", "wait"]).status.success());

@@ -257,7 +257,7 @@ fn slow_when_audited() -> Lab {
 [tasks.a]
 command = """
 exec 2>/dev/null; echo a >> RAN; [ ! -e deaf ] || trap 'echo asked' TERM; mkdir -p out
-if [ -e slow ]; then echo half > out/x; echo half > out/half; echo begun; for n in $(seq 2000); do sleep 0.01; done; fi
+if [ -e slow ]; then echo half > out/x; echo half > out/half; echo begun; n=0; while [ $n -lt 2000 ]; do n=$((n+1)); sleep 0.01; done; fi
 echo whole > out/x
 """
 inputs = []
