@@ -6,6 +6,7 @@ mod definitions;
 mod equality;
 mod graphs;
 mod lab;
+mod large;
 mod meanwhile;
 mod outputs;
 mod promises;

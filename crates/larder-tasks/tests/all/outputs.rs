@@ -12,6 +12,23 @@ use tokio::sync::watch;
 use crate::lab::{Lab, where_modes_hold};
 
 #[test]
+fn files_that_may_not_be_read_are_named_and_nothing_is_kept() {
+    let lab = Lab::of(&[(
+        "larder.toml",
+        "[tasks.in]\ncommand = 'true'\ninputs = ['src/*']\n\
+         [tasks.out]\ncommand = 'echo x > out; chmod 0 out'\ninputs = []\noutputs = ['out']\n",
+    )]);
+    lab.write("src/a", "");
+    lab.sh("chmod 0 src/a");
+    let run = where_modes_hold(|| lab.run(&["in", "out"]));
+    let root = lab.root().display().to_string();
+    let unread = |what: &str| format!("not kept: {what}{root}/");
+    assert!(run.lines.contains(&(unread("inputs cannot be read: ") + "src/a")), "{}", run.lines);
+    assert!(run.lines.contains(&(unread("") + "out")), "{}", run.lines);
+    assert_eq!(run.lines.matches("Permission denied").count(), 2, "{}", run.lines);
+}
+
+#[test]
 fn an_output_behind_a_link_is_kept_only_with_what_the_link_leads_to() {
     let check = |command: &str, outputs: &str, expected: &str| {
         let keys = format!("command = '{command}'\ninputs = []\noutputs = {outputs}");
