@@ -21,6 +21,7 @@ use larder::key::{Algorithm, Scope};
 use larder_server::guard::Guard;
 use larder_server::store::Store;
 use larder_server::{Patience, ServeOptions, Server};
+use larder_shared::testing::S3Server;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -83,9 +84,14 @@ impl Lab {
     fn begin(&mut self, address: SocketAddr) {
         let mut settings = Settings::new(self.directory.path().to_owned());
         settings.shared.bandwidth = self.bandwidth;
+        // As `larder serve` has it.
+        settings.shared.patience = Duration::MAX;
         let (machine, clock) = (Machine::probe(Path::new("/")), Clock::system());
         let shared = self.shared.as_ref().map(|url| {
-            let options = larder_shared::Options::new(Duration::from_secs(3600), clock.clone());
+            let options = larder_shared::Options {
+                s3: S3Server::options(),
+                ..larder_shared::Options::new(Duration::from_secs(3600), clock.clone())
+            };
             larder_shared::open(url, options).unwrap()
         });
         let _entered = self.runtime.enter();

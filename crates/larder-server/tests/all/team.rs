@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use larder::config::ByteSize;
 use larder_server::guard::Guard;
-use larder_shared::testing::{EtcdServer, Proxy, RedisServer, Server as _, Weather};
+use larder_shared::testing::{EtcdServer, Proxy, RedisServer, S3Server, Server as _, Weather};
 
 use crate::action_results::{Results, file};
 use crate::byte_streams::{Streams, name, upload};
@@ -92,8 +92,8 @@ fn written_once() -> Guard {
 
 #[test]
 fn of_different_things_that_several_servers_are_given_at_once_one_is_written() {
-    let (redis, etcd) = (RedisServer::start(), EtcdServer::start());
-    for url in [redis.url(), etcd.url()] {
+    let (redis, etcd, s3) = (RedisServer::start(), EtcdServer::start(), S3Server::start());
+    for url in [redis.url(), etcd.url(), s3.url()] {
         let labs = [(), (), ()].map(|()| Lab::guarded_sharing(written_once, url.clone(), None));
         for object in 0..20 {
             let path = format!("/gradle/{object}");
@@ -107,7 +107,7 @@ fn of_different_things_that_several_servers_are_given_at_once_one_is_written() {
             });
             let kept: Vec<usize> = (0..labs.len()).filter(|&by| codes[by] == 201).collect();
             let refused = codes.iter().filter(|&&code| code == 409).count();
-            assert_eq!((kept.len(), refused), (1, 2), "{codes:?} at {url}");
+            assert_eq!((kept.len(), refused), (1, 2), "{codes:?} of {path} at {url}");
             for lab in &labs {
                 assert_eq!(lab.http("GET", &path, &[], "").text(), kept[0].to_string(), "at {url}");
             }
