@@ -60,6 +60,45 @@ fn eight_processes_at_once_on_one_cache_are_all_right() {
     assert_eq!(ran, 4);
 }
 
+/// Runs the tasks with a clock that is wrong by so much. Returns how many ran, and how many were hits.
+fn with_a_clock_off_by(lab: &Lab, offset: &str) -> (usize, usize) {
+    let lent = lab.command(&[]);
+    let mut command = Command::new("faketime");
+    command.args(["-f", offset, env!("CARGO_BIN_EXE_larder"), "run", "build"]);
+    command.env_clear().envs(lent.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    // Files have the times that the system gives them.
+    command.env("NO_FAKE_STAT", "1").current_dir(lab.path("project"));
+    let output = command.output();
+    let output =
+        output.unwrap_or_else(|error| panic!("faketime: {error}; install it with: apt-get install faketime"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    (errors.matches("#build ran in").count(), errors.matches("#build hit").count())
+}
+
+#[test]
+fn a_clock_that_is_stepped_back_an_hour_and_on_again_hides_no_edit_and_loses_nothing() {
+    let lab = Lab::new();
+    workspace(&lab);
+    let edit = |text: &str| lab.write("project/packages/a/src/a", text);
+    let made = || fs::read_to_string(lab.path("project/packages/a/dist/3")).unwrap();
+    assert_eq!(with_a_clock_off_by(&lab, "+0s"), (4, 0));
+    assert_eq!(with_a_clock_off_by(&lab, "-1h"), (0, 4));
+    for text in ["after", "AFTER", "later"] {
+        edit(text);
+        assert_eq!(with_a_clock_off_by(&lab, "-1h"), (1, 3), "{text}");
+        assert_eq!(made(), text.repeat(2));
+    }
+    assert_eq!(with_a_clock_off_by(&lab, "+0s"), (0, 4));
+    // What was kept at any of the times is there at the other.
+    for (offset, text) in [("-1h", "begin"), ("+0s", "AFTER"), ("+1h", "begin")] {
+        edit(text);
+        assert_eq!(with_a_clock_off_by(&lab, offset), (0, 4), "{offset} {text}");
+        assert_eq!(made(), text.repeat(2));
+    }
+    assert!(lab.run(&["cache", "verify"]).status.success());
+}
+
 /// Runs a script as root of its own mount namespace, with a file system of this many KiB at `small`.
 fn in_small_file_system(lab: &Lab, kib: u32, script: &str) -> std::process::Output {
     let small = lab.path("small");
