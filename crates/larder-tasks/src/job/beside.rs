@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use larder::key::Digest;
-use larder::source::{EntryKind, FileSet, Snapshot};
+use larder::source::{Entry, EntryKind, FileSet, Snapshot};
 
 use super::Inner;
 use super::perform::touched;
@@ -37,10 +37,18 @@ pub(super) struct Beside {
     programs: Vec<Program>,
 }
 
-/// A tool, and how the program that it resolves to looked.
+/// A tool, and the program that it resolves to, if there is one.
 struct Program {
     name: String,
-    found: Option<(PathBuf, FileSet, Arc<Snapshot>)>,
+    found: Option<Found>,
+}
+
+struct Found {
+    path: PathBuf,
+    /// The path without links.
+    leads_to: Option<PathBuf>,
+    set: FileSet,
+    seen: Arc<Snapshot>,
 }
 
 impl Inner {
@@ -72,17 +80,11 @@ impl Inner {
             let Tool::Program(name) = &tool.value else { continue };
             let Some(digest) = part(keyed, PartKind::Tool, name) else { continue };
             let changed = || Unkept::ToolChanged(name.clone());
-            let found = self.resolve(prepared, name).map(|path| {
-                let set = inputs::programs([&*path].into_iter()).map_err(|_| changed())?;
-                let seen = self.scan(&set, self.programs.seen().as_ref()).map_err(|_| changed())?;
-                // Of a link, the file that it leads to.
-                let content = seen.snapshot.entries().find_map(|entry| match entry.kind {
-                    EntryKind::File(content) | EntryKind::LinkedFile(content) => Some(content),
-                    EntryKind::Directory | EntryKind::Link { .. } => None,
-                });
-                if content == Some(digest) { Ok((path, set, seen.snapshot)) } else { Err(changed()) }
-            });
-            beside.programs.push(Program { name: name.clone(), found: found.transpose()? });
+            let found = match self.resolve(prepared, name) {
+                Some(path) => Some(self.find(path, digest).ok_or_else(changed)?),
+                None => None,
+            };
+            beside.programs.push(Program { name: name.clone(), found });
         }
         Ok(beside)
     }
@@ -99,7 +101,9 @@ impl Inner {
         }
         for Program { name, found } in &beside.programs {
             let same = match (found, self.resolve(prepared, name)) {
-                (Some((path, set, before)), Some(now)) => *path == now && stands(set, before),
+                (Some(Found { path, leads_to, set, seen }), Some(now)) => {
+                    *path == now && *leads_to == now.canonicalize().ok() && stands(set, seen)
+                }
                 (None, None) => true,
                 (Some(_), None) | (None, Some(_)) => false,
             };
@@ -108,6 +112,23 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Looks at a program that has this content; `None` if it has another.
+    fn find(&self, path: PathBuf, digest: Digest) -> Option<Found> {
+        let leads_to = path.canonicalize().ok();
+        // A set follows no link but the last one in a path, and no way up; what is known is known by the path as it is.
+        let (set, seen) = [Some(&path), leads_to.as_ref()].into_iter().flatten().find_map(|path| {
+            let set = inputs::programs([&**path].into_iter()).ok()?;
+            let seen = self.scan(&set, self.programs.seen().as_ref()).ok()?.snapshot;
+            let has_content = |entry: Entry<'_>| match entry.kind {
+                EntryKind::File(content) | EntryKind::LinkedFile(content) => content == digest,
+                EntryKind::Directory | EntryKind::Link { .. } => false,
+            };
+            let is_it = seen.entries().any(has_content);
+            is_it.then_some((set, seen))
+        })?;
+        Some(Found { path, leads_to, set, seen })
     }
 
     fn resolve(&self, prepared: &Prepared, program: &str) -> Option<PathBuf> {

@@ -170,3 +170,19 @@ fn a_stop_ends_the_wait_for_another_larder_that_is_at_it() {
     });
     assert_eq!((run.lines.as_str(), lab.ran().as_str()), ("lab#build: ran, kept\n", "build"));
 }
+
+#[test]
+fn a_tool_is_the_same_however_its_path_is_written() {
+    for path in ["real/tool", "./real/../real/tool", "linked/tool", "./link"] {
+        let lab = Lab::of(&[(
+            "larder.toml",
+            &format!(
+                "[tasks.build]\ncommand = '{path} > out'\ninputs = []\noutputs = ['out']\ntools = ['{path}']\n"
+            ),
+        )]);
+        lab.write("real/tool", "#!/bin/sh\necho one\n");
+        lab.sh("chmod +x real/tool; ln -s real linked; ln -s real/tool link");
+        assert_eq!(lab.run(&["build"]).lines, "lab#build: ran, kept\n", "{path}");
+        assert_eq!(lab.run(&["build"]).lines, "lab#build: hit, 1 right, 0 written, 0 removed\n", "{path}");
+    }
+}
