@@ -37,11 +37,11 @@ impl ByteStream for Rpc {
         if offset > resource.bytes {
             return Err(Status::out_of_range("the offset is behind the end"));
         }
-        let download = self.store.open(&asker.scope, resource.id).await;
-        let bytes = matches!(download, Ok(Some(_))).then_some(resource.bytes);
-        asker.tell(Deed::Read, format_args!("cas/{}", resource.id), bytes, gave(&download));
-        let download = download.map_err(failed)?;
-        let Some(download) = download.filter(|download| download.bytes() == resource.bytes) else {
+        let opened = self.store.open(&asker.scope, resource.id).await;
+        let opened = opened.map(|found| found.filter(|download| download.bytes() == resource.bytes));
+        let bytes = matches!(opened, Ok(Some(_))).then_some(resource.bytes);
+        asker.tell(Deed::Read, format_args!("cas/{}", resource.id), bytes, gave(&opened));
+        let Some(download) = opened.map_err(failed)? else {
             return Err(Status::not_found("the content is not kept"));
         };
         let pieces = download.pieces(offset, limit, resource.coding).await.map_err(failed)?;
@@ -61,20 +61,21 @@ impl ByteStream for Rpc {
         let resource = names::to_write(&first.resource_name).ok_or_else(|| unknown(&first.resource_name))?;
         let head = Request::from_parts(metadata, extensions, ());
         let asker = self.asker(resource.instance, &head, Deed::WriteContent)?;
+        let tell = |outcome| {
+            let key = format_args!("cas/{}", resource.id);
+            asker.tell(Deed::WriteContent, key, Some(resource.bytes), outcome);
+        };
         // Where all of it is here by now, taking it costs no more than looking whether it is there.
         let came_whole = first.finish_write && first.data.len() <= SMALL_BYTES;
         if !came_whole && self.store.holds(&asker.scope, resource.id).await.map_err(failed)? {
             // It came another way. How much of this stream was taken does not matter then.
+            tell(Outcome::Done);
             let committed_size = match resource.coding {
                 Coding::Identity => resource.bytes as i64,
                 Coding::Zstd => -1,
             };
             return Ok(Response::new(bytestream::WriteResponse { committed_size }));
         }
-        let tell = |outcome| {
-            let key = format_args!("cas/{}", resource.id);
-            asker.tell(Deed::WriteContent, key, Some(resource.bytes), outcome);
-        };
         let upload = match self.take(&resource, first.clone(), &mut messages).await {
             Ok(upload) => upload,
             Err(status) => {

@@ -14,7 +14,7 @@ use prost::Message;
 use reapi::{batch_read_blobs_response, batch_update_blobs_request, batch_update_blobs_response, compressor};
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
-use super::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, Rpc, content_id, failed, function};
+use super::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, Rpc, content_id, failed, function, gave};
 use crate::guard::{Asker, Deed, Outcome};
 use crate::store::{Function, StoreError};
 
@@ -63,7 +63,7 @@ impl ContentAddressableStorage for Rpc {
             async move {
                 let digest = one.digest.clone();
                 let updated = rpc.update(function, one, place, &asker).await;
-                tell(&asker, Deed::WriteContent, digest.as_ref(), updated.as_ref().err());
+                tell(&asker, Deed::WriteContent, (function, digest.as_ref()), updated.as_ref().err());
                 let status = updated.err().map(|status| told(&status)).unwrap_or_default();
                 batch_update_blobs_response::Response { digest, status: Some(status) }
             }
@@ -86,7 +86,7 @@ impl ContentAddressableStorage for Rpc {
             let (rpc, asker) = (rpc.clone(), asker.clone());
             async move {
                 let read = rpc.read_one(&asker.scope, function, &digest).await;
-                tell(&asker, Deed::Read, Some(&digest), read.as_ref().err());
+                tell(&asker, Deed::Read, (function, Some(&digest)), read.as_ref().err());
                 match read {
                     Ok(content) => given(digest, content, packs),
                     Err(status) => batch_read_blobs_response::Response {
@@ -118,11 +118,11 @@ impl ContentAddressableStorage for Rpc {
         let Some(root) = request.into_inner().root_digest else {
             return Err(Status::invalid_argument("a digest is missing"));
         };
-        let first = self.directory(&asker.scope, function, &root).await?;
+        let first = self.directory(&asker, function, &root).await?;
         let Some(first) = first else { return Err(Status::not_found("the root directory is not kept")) };
         let walk = Walk {
             rpc: self.clone(),
-            scope: asker.scope,
+            asker,
             function,
             page: page.min(DIRECTORIES),
             seen: HashSet::from([root.hash]),
@@ -203,12 +203,14 @@ impl Rpc {
 
     async fn directory(
         &self,
-        scope: &Scope,
+        asker: &Asker,
         function: Function,
         digest: &reapi::Digest,
     ) -> Result<Option<reapi::Directory>, Status> {
-        let (id, _) = content_id(function, Some(digest))?;
-        let content = self.store.read(scope, id, MAX_MESSAGE_BYTES as u64).await.map_err(failed)?;
+        let (id, bytes) = content_id(function, Some(digest))?;
+        let content = self.store.read(&asker.scope, id, MAX_MESSAGE_BYTES as u64).await;
+        asker.tell(Deed::Read, format_args!("cas/{id}"), Some(bytes), gave(&content));
+        let content = content.map_err(failed)?;
         let decode = |content| {
             let error = StoreError::Result("a directory cannot be decoded");
             reapi::Directory::decode(content).map_err(|_| failed(error))
@@ -220,7 +222,7 @@ impl Rpc {
 /// Directories below a root on their way, breadth first, each once.
 struct Walk {
     rpc: Rpc,
-    scope: Scope,
+    asker: Asker,
     function: Function,
     page: usize,
     seen: HashSet<String>,
@@ -236,7 +238,7 @@ impl Walk {
                 Some(first) => Some(first),
                 None => match self.waiting.pop_front() {
                     None => break,
-                    Some(digest) => match self.rpc.directory(&self.scope, self.function, &digest).await {
+                    Some(digest) => match self.rpc.directory(&self.asker, self.function, &digest).await {
                         Ok(directory) => directory,
                         Err(status) => return Some((Err(status), self)),
                     },
@@ -279,14 +281,20 @@ fn given(digest: reapi::Digest, content: bytes::Bytes, packs: bool) -> batch_rea
 }
 
 /// Tells the audit log of one content of a batch.
-fn tell(asker: &Asker, deed: Deed, digest: Option<&reapi::Digest>, failed: Option<&Status>) {
+fn tell(
+    asker: &Asker,
+    deed: Deed,
+    (function, digest): (Function, Option<&reapi::Digest>),
+    failed: Option<&Status>,
+) {
     let outcome = match failed.map(Status::code) {
         None => Outcome::Done,
         Some(Code::NotFound) => Outcome::Missing,
         Some(_) => Outcome::Failed,
     };
     let Some(digest) = digest else { return };
-    asker.tell(deed, format_args!("cas/{}", digest.hash), u64::try_from(digest.size_bytes).ok(), outcome);
+    let key = format_args!("cas/{function}-{}", digest.hash);
+    asker.tell(deed, key, u64::try_from(digest.size_bytes).ok(), outcome);
 }
 
 fn told(status: &Status) -> rpc::Status {

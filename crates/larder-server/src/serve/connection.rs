@@ -8,7 +8,7 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout};
 
 use super::Patience;
 use super::continued::Continued;
@@ -28,7 +28,8 @@ const WINDOW_BYTES: u32 = 2 << 20;
 /// How much of one stream may be on its way out.
 const SEND_BYTES: usize = 256 << 10;
 
-/// How long a connection without a request may take to end when another waits to be served.
+/// How long a connection without a request may take to end when another waits to be served, and one that has said
+/// nothing yet to say something when the server ends.
 const LEAVING: Duration = Duration::from_secs(1);
 
 /// What all connections have in common. A clone is a few reference counts.
@@ -44,11 +45,16 @@ pub(super) struct Reception {
 impl Reception {
     /// Serves a connection until the server ends, and lets what is under way come to its end then. Whoever says nothing,
     /// or does not get through with TLS, is not served.
-    pub(super) async fn receive(self, stream: TcpStream, ends: watch::Receiver<bool>) {
+    pub(super) async fn receive(self, stream: TcpStream, mut ends: watch::Receiver<bool>) {
         let mut waits = self.lobby.enter();
+        let too_late = async {
+            let _ = ends.wait_for(|ends| *ends).await;
+            sleep(LEAVING).await;
+        };
         let arrived = tokio::select! {
             arrived = self.arrive(stream) => arrived,
             _ = &mut waits.taken => return,
+            () = too_late => return,
         };
         let Some((stream, names)) = arrived else { return };
         let front = self.front.at_connection(names);

@@ -113,10 +113,12 @@ impl Front {
         };
         if let Some(exposition) = self.exposition.as_ref().filter(|_| request.uri().path() == "/metrics") {
             // They name every scope.
-            return match identity.everywhere() {
-                Some(Role::Admin) => exposition.response(),
-                _ => HttpError::AdminOnly.into_response(),
-            };
+            if identity.everywhere() != Some(Role::Admin) {
+                return account.refused(HttpError::AdminOnly.into_response());
+            }
+            let response = exposition.response();
+            account.answered(&response);
+            return response;
         }
         let original = OriginalUri(request.uri().clone());
         request.extensions_mut().insert(original);

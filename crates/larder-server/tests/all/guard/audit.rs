@@ -3,8 +3,13 @@
 use std::fs;
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
+use bazel_remote_apis::google::bytestream;
+use bytestream::byte_stream_client::ByteStreamClient;
+use futures_util::stream;
 use larder::clock::Clock;
+use larder_server::Exposition;
 use larder_server::guard::{Audit, AuditOptions};
+use prost::Message as _;
 use reapi::action_cache_client::ActionCacheClient;
 use reapi::content_addressable_storage_client::ContentAddressableStorageClient;
 
@@ -14,9 +19,13 @@ const ACCESS: &str = r#"
 [tokens.ci]
 secret = "ci-ci-ci-ci-ci-ci-ci"
 scopes = { shop = "write" }
+[tokens.scraper]
+secret = "scrape-scrape-scrape"
+role = "admin"
 "#;
 
 const CI: Option<&str> = Some("ci-ci-ci-ci-ci-ci-ci");
+const SCRAPER: Option<&str> = Some("scrape-scrape-scrape");
 
 async fn lab(reads: bool) -> (Lab, Audit) {
     let mut audit = None;
@@ -25,6 +34,7 @@ async fn lab(reads: bool) -> (Lab, Audit) {
             AuditOptions { path: folder.join("audit"), reads, max_bytes: 1 << 20, kept: 1 };
         let opened = Audit::open(options_of_audit, Clock::system()).unwrap();
         options.guard = guard(ACCESS).with_audit(opened.clone());
+        options.exposition = Some(Exposition::new(|| "up 1\n".to_owned()));
         audit = Some(opened);
     })
     .await;
@@ -101,8 +111,65 @@ async fn writes_removals_and_refusals_are_written_down_whatever_the_protocol() {
             "ci other grpc write results \
              /build.bazel.remote.execution.v2.ActionCache/UpdateActionResult - refused"
                 .to_owned(),
-            format!("ci shop grpc write contents cas/{batch} 10 done"),
+            format!("ci shop grpc write contents cas/sha256-{batch} 10 done"),
         ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_content_over_grpc_has_one_name_in_each_line_whichever_call_it_is_of() {
+    let (lab, audit) = lab(true).await;
+    let leaf = reapi::Directory::default().encode_to_vec();
+    let node = reapi::DirectoryNode { name: "n".repeat(20_000), digest: Some(digest_of(&leaf)) };
+    let root = reapi::Directory { directories: vec![node], ..Default::default() }.encode_to_vec();
+    let (leaf, root, bytes) = (hash_of(&leaf), hash_of(&root), (root.len(), root));
+    let mut streams = ByteStreamClient::new(lab.channel().await);
+    for _ in ["it comes", "it is there by now"] {
+        let message = bytestream::WriteRequest {
+            resource_name: format!("shop/uploads/x/blobs/{root}/{}", bytes.0),
+            finish_write: true,
+            data: bytes.1.clone(),
+            ..Default::default()
+        };
+        streams.write(with_token(stream::iter([message]), CI)).await.unwrap();
+    }
+    for stated in [bytes.0, 7] {
+        let request = bytestream::ReadRequest {
+            resource_name: format!("shop/blobs/{root}/{stated}"),
+            ..Default::default()
+        };
+        drop(streams.read(with_token(request, CI)).await);
+    }
+    let mut contents = ContentAddressableStorageClient::new(lab.channel().await);
+    let request = reapi::GetTreeRequest {
+        instance_name: "shop".to_owned(),
+        root_digest: Some(digest_of(&bytes.1)),
+        ..Default::default()
+    };
+    let mut tree = contents.get_tree(with_token(request, CI)).await.unwrap().into_inner();
+    while tree.message().await.unwrap().is_some() {}
+    let length = bytes.0;
+    assert_eq!(
+        lines(&lab, &audit),
+        [
+            format!("ci shop grpc write contents cas/sha256-{root} {length} done"),
+            format!("ci shop grpc write contents cas/sha256-{root} {length} done"),
+            format!("ci shop grpc read cas/sha256-{root} {length} done"),
+            format!("ci shop grpc read cas/sha256-{root} - missing"),
+            format!("ci shop grpc read cas/sha256-{root} {length} done"),
+            format!("ci shop grpc read cas/sha256-{leaf} 0 done"),
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_took_the_metrics_and_who_was_not_let_is_written_down() {
+    let (lab, audit) = lab(true).await;
+    assert_eq!(lab.get("/metrics", SCRAPER).await.status, 200);
+    assert_eq!(lab.get("/metrics", CI).await.status, 403);
+    assert_eq!(
+        lines(&lab, &audit),
+        ["scraper - http read /metrics 0 done", "ci - http - /metrics - refused"]
     );
 }
 
@@ -129,7 +196,7 @@ async fn reads_are_written_down_where_that_is_wanted() {
             format!("ci shop cas write contents {path} 7 done"),
             format!("ci shop cas read {path} 7 done"),
             format!("ci shop grpc read ac/sha256-{action} - missing"),
-            format!("ci shop grpc read cas/{content} 7 done"),
+            format!("ci shop grpc read cas/sha256-{content} 7 done"),
         ]
     );
 }

@@ -53,6 +53,16 @@ async fn whoever_says_nothing_or_does_not_come_to_the_end_of_a_head_is_hung_up_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_does_not_wait_for_whoever_says_nothing() {
+    let patience = Patience { head: Duration::from_hours(1), ..SHORT };
+    let mut lab = Lab::with(|_, options| options.patience = patience).await;
+    let mut silent = lab.connect().await;
+    lab.check_is_well(None).await;
+    drop(lab.end.take());
+    until("the end of a silent connection", async || is_over(&mut silent).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_does_not_come_or_only_drips_is_given_up() {
     let lab = lab().await;
     let head = format!("PUT /cas/{} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", hash_of(b"x"));
