@@ -125,12 +125,17 @@ pub(crate) fn cannot_open(error: TierError, settings: &Settings) -> Failure {
 
 /// A tier that could not be told of an invalidation.
 pub(crate) fn untold(tier: &'static str, error: TierError) -> Failure {
+    let is_refused = matches!(error, TierError::ReadOnly);
     let failure =
         Failure::from(anyhow::Error::from(error).context(format!("the {tier} tier could not be told")));
-    if tier == "disk" {
-        return failure;
+    match (tier, is_refused) {
+        ("disk", _) => failure,
+        (_, true) => failure.hint("what is on this machine is removed; `--local` leaves the shared tier out"),
+        (_, false) => failure.hint(
+            "what is on this machine is removed, and the next run here that reaches the shared tier tells it; `--local` \
+             leaves it out",
+        ),
     }
-    failure.hint("what is on this machine is removed; `--local` leaves the shared tier out")
 }
 
 /// A failure of the disk tier while it was used.

@@ -400,6 +400,23 @@ fn an_invalidation_on_one_machine_reaches_the_memory_and_disk_of_another() {
 }
 
 #[test]
+fn what_a_dead_server_could_not_be_told_of_an_invalidation_it_is_told_by_the_next_run() {
+    let mut server = RedisServer::start();
+    let (ada, bob) = (machine(&server, "ada"), machine(&server, "bob"));
+    run(&ada, &[]);
+    assert_eq!(run(&bob, &[]).ends(), "build from shared, count from shared");
+    server.kill();
+    let untold = ada.run(&["cache", "invalidate", "tag:task shop#build", "tag:task shop#count"]);
+    let said = String::from_utf8_lossy(&untold.stderr);
+    assert!(!untold.status.success() && said.contains("the redis tier could not be told"), "{said}");
+    assert!(said.contains("the next run here that reaches the shared tier tells it"), "{said}");
+    server.restart();
+    assert_eq!(run(&ada, &[]).ends(), "build ran, count ran");
+    assert_eq!(run(&bob, &[]).ends(), "build from shared, count from shared", "and not from its disk");
+    assert_eq!(run(&ada, &[]).ends(), "build from disk, count from disk");
+}
+
+#[test]
 fn a_bucket_serves_a_team_as_well() {
     let server = S3Server::start();
     let (ada, bob) = (machine(&server, "ada"), machine(&server, "bob"));

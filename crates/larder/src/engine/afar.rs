@@ -63,7 +63,7 @@ impl<T: Value> Kind<T> {
 
     /// The keys of answers in the far tier that a selector selects, in no stated order; none where it fails or can't say.
     pub async fn keys_afar(&self, selector: &Selector) -> Vec<Key> {
-        match self.far_to_look_in() {
+        match self.far_to_look_in().await {
             Some(far) => far.select(std::slice::from_ref(selector)).await.unwrap_or_default(),
             None => Vec::new(),
         }
@@ -71,13 +71,15 @@ impl<T: Value> Kind<T> {
 
     /// An answer as the far tier has it. What it names stays there, nothing is put anywhere, and it counts as no question.
     pub async fn look_afar(&self, key: &Key) -> Option<Entry<T>> {
-        let far = self.far_to_look_in()?;
+        let far = self.far_to_look_in().await?;
         let envelope = far.get(key).await.ok()??;
         self.open(key, &envelope, far, far.place()).await.map(|(entry, _)| entry)
     }
 
-    fn far_to_look_in(&self) -> Option<&Guarded> {
-        self.far().filter(|far| far.reads() && self.larder.shared.mode.reads())
+    async fn far_to_look_in(&self) -> Option<&Guarded> {
+        let far = self.far().filter(|far| far.reads() && self.larder.shared.mode.reads())?;
+        self.larder.follow_afar().await;
+        Some(far)
     }
 
     /// Notes that the far tier has what is kept here, for kinds that are asked about.

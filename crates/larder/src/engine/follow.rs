@@ -4,7 +4,7 @@
 //! followed it begins where the log stands; one that fell off the log's end drops everything, as anything may have
 //! been invalidated.
 //!
-//! What the far tier could not be told it is told by whoever follows its log next, once it answers.
+//! What the far tier could not be told (`owing`) it is told by whoever follows its log next, once it answers.
 //!
 //! What this process told the log itself is not done again when it comes back: what was stored since then is newer.
 //! Another process on the same disk tier does not know whose it was, and may take such an entry off that.
@@ -42,8 +42,9 @@ impl Larder {
     pub(super) async fn follow_afar(&self) {
         let follow = || async {
             self.recall_afar().await;
+            self.recall_owed().await;
             // One that does not answer now is asked again.
-            let _ = self.catch_up_with(Waits::Caller, Memory::New).await;
+            self.follow_and_settle(Waits::Caller, Memory::New).await;
         };
         self.shared.followed_afar.get_or_init(follow).await;
     }
@@ -51,9 +52,14 @@ impl Larder {
     /// Removes what others invalidated in the far tier, and tells it what it could not be told before. A far tier that
     /// does not answer now is asked again from the same epoch on.
     pub(super) async fn catch_up_afar(&self, waits: Waits) {
+        self.follow_and_settle(waits, Memory::Old).await;
+        self.note_told().await;
+    }
+
+    async fn follow_and_settle(&self, waits: Waits, memory: Memory) {
         let Some(far) = &self.shared.far else { return };
         // First, as a tier that hangs is noticed there sooner than where much is to be removed.
-        if self.catch_up_with(waits, Memory::Old).await.is_ok() && far.settle(waits).await {
+        if self.catch_up_with(waits, memory).await.is_ok() && far.settle(waits).await {
             self.note_settled().await;
         }
     }
@@ -63,6 +69,7 @@ impl Larder {
         if far.settle_at_last().await {
             self.note_settled().await;
         }
+        self.note_told().await;
     }
 
     /// Follows the log over what it was just told, which the next process on the same disk tier would take for another's.

@@ -106,6 +106,9 @@ impl Larder {
                 Some(far) => report.remove_from(far, part).await,
                 None => None,
             };
+            if told.is_none() {
+                self.note_owed(part).await;
+            }
             let mut told_near = Vec::with_capacity(self.shared.tiers.len());
             for near in &self.shared.tiers {
                 told_near.push(report.remove_from(near, part).await);
@@ -113,6 +116,9 @@ impl Larder {
             report.keys.extend(self.forget(part));
             if let Some(far) = self.shared.far.as_ref().filter(|_| told_near.iter().all(Option::is_some)) {
                 far.done_here(part, told);
+                if told.is_none() {
+                    self.note_done_here(part).await;
+                }
             }
             for (near, told) in self.shared.tiers.iter().zip(told_near) {
                 near.done_here(part, told);
@@ -181,7 +187,11 @@ impl Larder {
             };
             // A tier that does not answer now is asked again from the same epoch on.
             let Ok(since) = since else { continue };
-            for selector in &since.selectors().unwrap_or_else(|| vec![Selector::all()]) {
+            let selectors = since.selectors().unwrap_or_else(|| vec![Selector::all()]);
+            if !selectors.is_empty() {
+                self.recall_owed().await;
+            }
+            for selector in &selectors {
                 self.count_invalidated(&self.forget(selector));
             }
             self.follow().await.lock()[nth] = Some(since.epoch);

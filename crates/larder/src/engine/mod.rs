@@ -41,6 +41,7 @@ mod lookup;
 mod observe;
 mod open;
 mod outside;
+mod owing;
 mod put;
 mod query;
 mod recall;

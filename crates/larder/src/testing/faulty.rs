@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 use crate::key::{Digest, Key, Selector};
 use crate::stats::Place;
 use crate::tier::{
-    Answer, BlobForm, BlobSink, BlobSource, Epoch, Invalidated, Invalidations, Lease, LeftAlone, PutOutcome,
-    Sealed, Tier, TierError,
+    Answer, BlobForm, BlobSink, BlobSource, Epoch, Invalidated, Invalidations, Lease, LeftAlone, Owed, Owing,
+    PutOutcome, Sealed, Tier, TierError,
 };
 
 /// How a tier misbehaves.
@@ -186,6 +186,14 @@ impl Tier for Faulty {
 
     fn note_left_alone<'a>(&'a self, log: &'a str, note: Option<LeftAlone>) -> Answer<'a, ()> {
         Box::pin(self.run(self.inner.note_left_alone(log, note)))
+    }
+
+    fn owed<'a>(&'a self, log: &'a str) -> Answer<'a, Vec<Owed>> {
+        Box::pin(self.run(self.inner.owed(log)))
+    }
+
+    fn note_owing<'a>(&'a self, log: &'a str, change: Owing) -> Answer<'a, ()> {
+        Box::pin(self.run(self.inner.note_owing(log, change)))
     }
 
     fn ping(&self) -> Answer<'_, ()> {

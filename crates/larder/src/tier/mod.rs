@@ -10,6 +10,7 @@ pub mod breaker;
 mod brief;
 pub mod disk;
 pub mod memory;
+mod owed;
 mod own;
 mod patience;
 pub mod stack;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use self::blob::{BlobForm, BlobSink, BlobSource};
 pub use self::brief::Brief;
+pub use self::owed::{Owed, Owing};
 use crate::clock::Timestamp;
 use crate::entry::Record;
 use crate::key::{Digest, Key, Selector};
@@ -316,6 +318,18 @@ pub trait Tier: fmt::Debug + Send + Sync + 'static {
     /// Notes that the tier with this log is left alone, or is not.
     fn note_left_alone<'a>(&'a self, log: &'a str, note: Option<LeftAlone>) -> Answer<'a, ()> {
         let _ = (log, note);
+        Box::pin(async { Ok(()) })
+    }
+
+    /// What the tier with this log is still to be told, oldest first, as far as it was noted.
+    fn owed<'a>(&'a self, log: &'a str) -> Answer<'a, Vec<Owed>> {
+        let _ = log;
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Notes how what the tier with this log is still to be told changes.
+    fn note_owing<'a>(&'a self, log: &'a str, change: Owing) -> Answer<'a, ()> {
+        let _ = (log, change);
         Box::pin(async { Ok(()) })
     }
 

@@ -22,15 +22,13 @@ use super::breaker::{Admission, Breaker, BreakerOptions, Tripped};
 use super::own::{Own, Telling};
 use super::patience::Patience;
 use super::{
-    Answer, BlobSink, BlobSource, Brief, Epoch, Invalidated, Invalidations, Lease, NewEntry, PutOutcome,
-    Sealed, Tier, TierError,
+    Answer, BlobSink, BlobSource, Brief, Epoch, Invalidated, Invalidations, Lease, NewEntry, Owed, Owing,
+    PutOutcome, Sealed, Tier, TierError,
 };
 use crate::clock::Clock;
 use crate::key::{Key, Selector};
 use crate::stats::Place;
 
-/// How many invalidations a failing tier may owe; above that it is not read any more.
-const MAX_OWED: usize = 1024;
 /// How many operations for which callers wait may be under way in a far tier.
 const MAX_AT_ONCE: usize = 32;
 /// How long a caller waits at most because of what came before and is over the bandwidth.
@@ -79,18 +77,12 @@ pub struct Guarded {
     limit: Duration,
     clock: Clock,
     owed: Mutex<Vec<Owed>>,
+    /// What it was told late, if it is far away, until that is noted.
+    told: Mutex<Vec<Selector>>,
     /// The turn to tell what is owed.
     settling: tokio::sync::Mutex<()>,
     own: Mutex<Own>,
     far: Option<Arc<Far>>,
-}
-
-/// An invalidation that the tier could not be told.
-#[derive(Debug, Clone)]
-struct Owed {
-    selector: Selector,
-    /// Whether what it selects was removed from everywhere else here.
-    done_here: bool,
 }
 
 /// What is known of a tier that is far away.
@@ -137,8 +129,9 @@ impl Guarded {
                 trouble: Mutex::new(None),
             })
         });
-        let (owed, settling, own) = (Mutex::default(), tokio::sync::Mutex::default(), Mutex::default());
-        Self { tier, breaker: Breaker::new(breaker), limit, clock, owed, settling, own, far }
+        let (owed, told, own) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let settling = tokio::sync::Mutex::default();
+        Self { tier, breaker: Breaker::new(breaker), limit, clock, owed, told, settling, own, far }
     }
 
     /// What people call it.
@@ -314,14 +307,23 @@ impl Guarded {
             false => Err(TierError::ReadOnly),
         };
         if outcome.is_err() {
-            let mut owed = self.owed.lock();
-            if owed.len() < MAX_OWED {
-                owed.push(Owed { selector: selector.clone(), done_here: false });
-            } else {
-                *owed = vec![Owed { selector: Selector::all(), done_here: false }];
-            }
+            Owing::Owes(selector.clone()).apply(&mut self.owed.lock());
         }
         outcome
+    }
+
+    /// Takes note of what other processes could not tell the tier.
+    pub(crate) fn owes_also(&self, others: Vec<Owed>) {
+        let mut owed = self.owed.lock();
+        let others = others.into_iter();
+        let new: Vec<Owed> =
+            others.filter(|other| owed.iter().all(|own| own.selector != other.selector)).collect();
+        owed.extend(new);
+    }
+
+    /// What the tier was told late since this was asked last.
+    pub(crate) fn take_told(&self) -> Vec<Selector> {
+        std::mem::take(&mut self.told.lock())
     }
 
     /// Takes note that an invalidation is done here: what it covers is gone from whatever follows this tier's log. The
@@ -329,12 +331,7 @@ impl Guarded {
     pub(crate) fn done_here(&self, selector: &Selector, told: Option<Epoch>) {
         match told {
             Some(epoch) => self.own.lock().remember(epoch),
-            None => {
-                let mut owed = self.owed.lock();
-                owed.iter_mut()
-                    .filter(|owed| owed.selector == *selector)
-                    .for_each(|owed| owed.done_here = true);
-            }
+            None => Owing::DoneHere(selector.clone()).apply(&mut self.owed.lock()),
         }
     }
 
@@ -403,6 +400,9 @@ impl Guarded {
                 return has_told;
             };
             has_told = true;
+            if self.far.is_some() {
+                self.told.lock().push(selector.clone());
+            }
             let mut owed = self.owed.lock();
             if let Some(at) = owed.iter().position(|owed| owed.selector == selector)
                 && owed.remove(at).done_here

@@ -463,6 +463,48 @@ async fn what_is_invalidated_by_a_process_that_asks_nothing_is_told_each_tier_at
     }
 }
 
+#[tokio::test]
+async fn what_the_team_could_not_be_told_is_told_once_by_whoever_comes_after_a_process_that_was_killed() {
+    let team = Team::new();
+    let (node, other) = (team.node(), team.node());
+    node.ask("x", "one").await;
+    node.larder.close().await;
+    team.tier.misbehave(Fault::Keeps);
+    let killed = node.restarted(&team);
+    let key = killed.words.key("x").unwrap();
+    assert_eq!(killed.larder.invalidate(&Selector::key(&key)).await.failed_tiers.len(), 1);
+    assert_eq!(killed.words.put(&key, "two".to_owned(), Duration::ZERO).await, Kept::Yes);
+    drop(killed);
+    let still = node.restarted(&team);
+    assert_eq!(still.words.look_afar(&key).await.map(|entry| entry.value.clone()), None);
+    team.tier.misbehave(Fault::None);
+    let next = node.restarted(&team);
+    assert_eq!(next.ask("x", "three").await, is("two", Origin::Kept(Place::Disk)));
+    next.larder.close().await;
+    assert_eq!(other.ask("x", "four").await, is("four", Origin::Computed));
+    let told = team.disk.epoch().await.unwrap();
+    let last = node.restarted(&team);
+    last.ask("y", "one").await;
+    last.larder.close().await;
+    assert_eq!(team.disk.epoch().await.unwrap(), told);
+}
+
+#[tokio::test]
+async fn what_the_team_could_not_be_told_nobody_on_the_machine_takes_from_it() {
+    let team = Team::new();
+    let node = team.node();
+    node.ask("x", "one").await;
+    node.larder.close().await;
+    let beside = node.restarted(&team);
+    beside.larder.catch_up().await;
+    beside.ask("y", "one").await;
+    team.tier.misbehave(Fault::Keeps);
+    let key = node.words.key("x").unwrap();
+    assert_eq!(node.larder.invalidate(&Selector::key(&key)).await.failed_tiers.len(), 1);
+    beside.larder.catch_up().await;
+    assert_eq!(beside.ask("x", "two").await, is("two", Origin::Computed));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_end_waits_no_longer_than_usual_for_a_team_that_still_cannot_be_told() {
     let team = Team::new();

@@ -78,14 +78,17 @@ fn look(store: &Store, selectors: &[Selector]) -> Result<Outcome, Failure> {
 
 async fn remove(store: &Store, selectors: &[Selector]) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::default();
+    let mut untold = Vec::new();
     for selector in selectors {
         let report = store.opened.larder.invalidate(selector).await;
-        if let Some((tier, error)) = report.failed_tiers.into_iter().next() {
-            return Err(store::untold(tier, error));
-        }
+        untold.extend(report.failed_tiers);
         outcome.removed.extend(report.keys.iter().map(ToString::to_string));
         outcome.bytes += report.bytes;
     }
     store.opened.close().await;
-    Ok(outcome)
+    // Not before all of them are done as far as they can be.
+    match untold.into_iter().next() {
+        Some((tier, error)) => Err(store::untold(tier, error)),
+        None => Ok(outcome),
+    }
 }

@@ -8,7 +8,8 @@ use super::open::Disk;
 use crate::key::{Digest, Key, Selector};
 use crate::stats::Place;
 use crate::tier::{
-    Answer, BlobForm, BlobSink, BlobSource, Brief, Epoch, Lease, LeftAlone, NewEntry, Sealed, Tier, TierError,
+    Answer, BlobForm, BlobSink, BlobSource, Brief, Epoch, Lease, LeftAlone, NewEntry, Owed, Owing, Sealed, Tier,
+    TierError,
 };
 
 /// Runs `look` where the options say.
@@ -130,6 +131,16 @@ impl Tier for Disk {
     fn note_left_alone<'a>(&'a self, log: &'a str, note: Option<LeftAlone>) -> Answer<'a, ()> {
         let log = log.to_owned();
         Box::pin(brief(self, move |disk| disk.blocking_note_left_alone(&log, note.as_ref())))
+    }
+
+    fn owed<'a>(&'a self, log: &'a str) -> Answer<'a, Vec<Owed>> {
+        let log = log.to_owned();
+        Box::pin(brief(self, move |disk| disk.blocking_owed(&log)))
+    }
+
+    fn note_owing<'a>(&'a self, log: &'a str, change: Owing) -> Answer<'a, ()> {
+        let (disk, log) = (self.clone(), log.to_owned());
+        Box::pin(blocking(move || disk.blocking_note_owing(&log, &change)))
     }
 
     fn ping(&self) -> Answer<'_, ()> {

@@ -1,5 +1,5 @@
-//! What this tier knows of others that are far away: up to where it has followed their invalidation logs, and which of
-//! them were left alone.
+//! What this tier knows of others that are far away: up to where it has followed their invalidation logs, which of
+//! them were left alone, and what they are still to be told.
 //!
 //! Invariant: what such a log says up to the noted position has been removed here. Two processes may both remove it;
 //! the position may step back, where the other log did.
@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use super::open::Disk;
 use crate::clock::Timestamp;
-use crate::tier::{Epoch, LeftAlone, TierError};
+use crate::tier::{Epoch, LeftAlone, Owed, Owing, TierError, owed};
 
 /// The namespace of the positions; each is kept under its log's name.
 const FOLLOWED: &str = "followed";
 /// The namespace of notes that a tier is left alone; each is kept under its log's name.
 const LEFT_ALONE: &str = "left alone";
+/// The namespace of what tiers are still to be told; each has a text under its log's name.
+const OWED: &str = "owed";
 
 impl Disk {
     pub(super) fn blocking_followed(&self, log: &str) -> Result<Option<Epoch>, TierError> {
@@ -42,6 +44,25 @@ impl Disk {
         }
         self.update_meta(LEFT_ALONE, log, |_| note.map(bytes))
     }
+
+    pub(super) fn blocking_owed(&self, log: &str) -> Result<Vec<Owed>, TierError> {
+        Ok(self.meta(OWED, log)?.map(|bytes| read(&bytes)).unwrap_or_default())
+    }
+
+    pub(super) fn blocking_note_owing(&self, log: &str, change: &Owing) -> Result<(), TierError> {
+        if self.read_only() {
+            return Ok(());
+        }
+        self.update_meta(OWED, log, |bytes| {
+            let mut all = bytes.map(|bytes| read(&bytes)).unwrap_or_default();
+            change.apply(&mut all);
+            (!all.is_empty()).then(|| owed::text(&all).into_bytes())
+        })
+    }
+}
+
+fn read(bytes: &[u8]) -> Vec<Owed> {
+    owed::parse(&String::from_utf8_lossy(bytes))
 }
 
 fn bytes(note: &LeftAlone) -> Vec<u8> {
