@@ -11,6 +11,7 @@ use expect_test::expect;
 use larder::key::{Algorithm, Digest};
 
 use crate::lab::Lab;
+use crate::shared::{machine_at, run};
 
 /// A server that ends with its test.
 struct Serving {
@@ -172,4 +173,73 @@ fn check_says_whether_a_server_could_begin_and_mistakes_have_a_place() {
         exit code 2
     "#]],
     );
+}
+
+/// A server, on a machine of its own, that has these rules and three tokens.
+fn guarded(rules: &str) -> (Lab, Serving) {
+    let lab = Lab::new();
+    let token = |role: &str| format!("[tokens.{role}]\nsecret = \"{}\"\nrole = \"{role}\"\n", secret(role));
+    lab.write("project/access.toml", &(["read", "write", "admin"].map(token).concat() + rules));
+    let serving = Serving::start(&lab, &["--access", "access.toml"]);
+    (lab, serving)
+}
+
+fn secret(role: &str) -> String {
+    format!("{role}-").repeat(5)
+}
+
+/// A machine of a team that shares by that server, with the token of this role.
+fn teammate(serving: &Serving, scope: &str, role: &str) -> Lab {
+    let mut lab = machine_at(&format!("grpc://{}/{scope}", serving.address), role);
+    lab.variable("LARDER_SHARED_TOKEN", &secret(role));
+    lab
+}
+
+const BOTH_RAN: &str = "build ran, count ran";
+const BOTH_SHARED: &str = "build from shared, count from shared";
+
+#[test]
+fn results_of_tasks_come_and_go_by_the_role_of_a_token_and_what_its_scope_protects() {
+    let (_lab, serving) = guarded("[scopes.protected]\nresults = \"read-only\"\n");
+    for (scope, sends) in [("open", "write"), ("protected", "admin")] {
+        for role in ["read", "write"].into_iter().filter(|role| *role != sends) {
+            let refused = run(&teammate(&serving, scope, role), &[]);
+            assert_eq!(refused.ends(), BOTH_RAN);
+            assert!(refused.stderr.contains("may only be read"), "{}", refused.stderr);
+            assert_eq!(refused.summary["shared"]["trouble"], serde_json::Value::Null);
+        }
+        assert_eq!(run(&teammate(&serving, scope, sends), &[]).ends(), BOTH_RAN, "{scope}: nothing was sent");
+        let reads = teammate(&serving, scope, "read");
+        assert_eq!(run(&reads, &[]).ends(), BOTH_SHARED);
+        // Nobody else hears of it, and what is done here stays done here.
+        let refused = reads.run(&["cache", "invalidate", "all"]);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains("could not be told: tier may not be written to"), "{said}");
+        assert_eq!(run(&teammate(&serving, scope, "read"), &[]).ends(), BOTH_SHARED);
+        assert_eq!(run(&reads, &[]).ends(), BOTH_SHARED, "one that may never tell owes nothing");
+    }
+    let stranger = run(&teammate(&serving, "open", "nobody"), &[]);
+    assert_eq!(stranger.ends(), BOTH_RAN);
+    assert!(stranger.stderr.contains("is left alone: "), "{}", stranger.stderr);
+}
+
+#[test]
+fn where_things_are_written_once_the_first_result_stays_and_nothing_is_invalidated() {
+    let (_lab, serving) = guarded("[scopes.once]\nwrite_once = true\n");
+    let [ada, bob, eve] = [(); 3].map(|()| teammate(&serving, "once", "write"));
+    assert_eq!(run(&ada, &[]).ends(), BOTH_RAN);
+    let anew = run(&bob, &["--force"]);
+    assert_eq!(
+        (anew.ends().as_str(), &anew.summary["shared"]["trouble"]),
+        (BOTH_RAN, &serde_json::Value::Null)
+    );
+    let got = run(&eve, &[]);
+    assert_eq!(got.ends(), BOTH_SHARED);
+    let said = |lab: &Lab| {
+        let untold = lab.run(&["cache", "invalidate", "kind:task"]);
+        assert!(!untold.status.success());
+        String::from_utf8_lossy(&untold.stderr).into_owned()
+    };
+    assert!(said(&ada).contains("the remote-execution tier could not be told: tier may not be written to"));
+    assert_eq!(run(&teammate(&serving, "once", "read"), &[]).ends(), BOTH_SHARED);
 }

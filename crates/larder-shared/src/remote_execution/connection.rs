@@ -202,9 +202,17 @@ fn failed(call: &'static str, status: &Status) -> TierError {
 
 /// Whether the server said that whoever asks may not do that.
 pub(super) fn is_denied(error: &TierError) -> bool {
-    let TierError::Index(error) = error else { return false };
-    let code = error.downcast_ref::<Declined>().map(|declined| declined.code);
-    matches!(code, Some(Code::PermissionDenied | Code::Unimplemented))
+    matches!(code(error), Some(Code::PermissionDenied | Code::Unimplemented))
+}
+
+/// Whether the server said that something else is there, which it does not replace.
+pub(super) fn is_taken(error: &TierError) -> bool {
+    code(error) == Some(Code::AlreadyExists)
+}
+
+fn code(error: &TierError) -> Option<Code> {
+    let TierError::Index(error) = error else { return None };
+    Some(error.downcast_ref::<Declined>()?.code)
 }
 
 /// An answer that is not what the call promises.

@@ -46,9 +46,9 @@ impl RemoteExecution {
             return Ok(epoch);
         }
         match self.begin_epoch(NONE).await {
-            // Others may have begun one too: whichever stands there is the one.
-            Ok(_) => Ok(self.stated_epoch().await?.unwrap_or(NONE)),
-            Err(TierError::ReadOnly) => Ok(NONE),
+            // Others may have begun one too, also where what is written once is not replaced: whichever stands there
+            // is the one.
+            Ok(_) | Err(TierError::ReadOnly) => Ok(self.stated_epoch().await?.unwrap_or(NONE)),
             Err(error) => Err(error),
         }
     }

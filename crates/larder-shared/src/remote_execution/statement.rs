@@ -8,7 +8,7 @@ use larder::clock::Timestamp;
 use larder::key::{Digest, Key};
 use larder::tier::{BlobForm, TierError};
 
-use super::connection::{Lane, is_denied, unexpected};
+use super::connection::{Lane, is_denied, is_taken, unexpected};
 use super::{RemoteExecution, Terms};
 
 /// The number of the layout.
@@ -180,7 +180,8 @@ impl RemoteExecution {
         Ok(told.and_then(|result| Statement::of_result(name, result)))
     }
 
-    /// Says something under a name, whatever was said there before. `statement` is called for each attempt.
+    /// Says something under a name, in the place of what was said there before; a server that writes things once does
+    /// not let that be. `statement` is called for each attempt.
     pub(super) async fn state(
         &self,
         name: &Name,
@@ -211,6 +212,7 @@ impl RemoteExecution {
                 self.only_reads();
                 Err(TierError::ReadOnly)
             }
+            Err(error) if is_taken(&error) => Err(TierError::ReadOnly),
             Err(error) => Err(error),
         }
     }

@@ -76,6 +76,11 @@ impl InvalidationReport {
             }
         }
     }
+
+    /// Whether the tier that could not be told last may be told at another time.
+    fn may_be_told_later(&self) -> bool {
+        self.failed_tiers.last().is_some_and(|(_, error)| !matches!(error, TierError::ReadOnly))
+    }
 }
 
 impl Larder {
@@ -102,11 +107,14 @@ impl Larder {
         for part in &parts {
             report.keys.extend(self.forget(part));
             // The far tier first: what somebody brought from there before that was told is then removed here, too.
-            let told = match &self.shared.far {
-                Some(far) => report.remove_from(far, part).await,
-                None => None,
+            let (told, is_owed) = match &self.shared.far {
+                Some(far) => match report.remove_from(far, part).await {
+                    None => (None, report.may_be_told_later()),
+                    told => (told, false),
+                },
+                None => (None, false),
             };
-            if told.is_none() {
+            if is_owed {
                 self.note_owed(part).await;
             }
             let mut told_near = Vec::with_capacity(self.shared.tiers.len());
@@ -116,7 +124,7 @@ impl Larder {
             report.keys.extend(self.forget(part));
             if let Some(far) = self.shared.far.as_ref().filter(|_| told_near.iter().all(Option::is_some)) {
                 far.done_here(part, told);
-                if told.is_none() {
+                if is_owed {
                     self.note_done_here(part).await;
                 }
             }

@@ -41,10 +41,7 @@ impl Larder {
 
     async fn note_owing(&self, change: Owing) {
         let Some((far, near)) = self.far_and_near() else { return };
-        // One that may not be told never will be.
-        if far.writes()
-            && let Err(error) = near.note_owing(&far.tier().log(), change).await
-        {
+        if let Err(error) = near.note_owing(&far.tier().log(), change).await {
             failed(&error);
         }
     }

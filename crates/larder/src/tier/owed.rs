@@ -85,7 +85,10 @@ mod tests {
         let owes = |selector: &Selector| Owing::Owes(selector.clone());
         assert_eq!(after(&[owes(x), owes(all)]), "-key:a/b@1/x\n-any:a/b\n");
         assert_eq!(after(&[owes(x), Owing::DoneHere(x.clone()), owes(x)]), "+key:a/b@1/x\n-key:a/b@1/x\n");
-        assert_eq!(after(&[owes(x), owes(all), owes(x), Owing::Told(vec![x.clone()])]), "-any:a/b\n-key:a/b@1/x\n");
+        assert_eq!(
+            after(&[owes(x), owes(all), owes(x), Owing::Told(vec![x.clone()])]),
+            "-any:a/b\n-key:a/b@1/x\n"
+        );
         assert_eq!(after(&[Owing::Told(selectors.to_vec())]), "");
     }
 

@@ -8,8 +8,8 @@ use super::open::Disk;
 use crate::key::{Digest, Key, Selector};
 use crate::stats::Place;
 use crate::tier::{
-    Answer, BlobForm, BlobSink, BlobSource, Brief, Epoch, Lease, LeftAlone, NewEntry, Owed, Owing, Sealed, Tier,
-    TierError,
+    Answer, BlobForm, BlobSink, BlobSource, Brief, Epoch, Lease, LeftAlone, NewEntry, Owed, Owing, Sealed,
+    Tier, TierError,
 };
 
 /// Runs `look` where the options say.
