@@ -13,13 +13,13 @@ use super::{Answer, Server, get, put};
 use crate::lab::Lab;
 
 /// Passes each connection on to the next server that takes it.
-struct Balancer {
-    address: SocketAddr,
+pub(super) struct Balancer {
+    pub(super) address: SocketAddr,
     servers: Arc<Mutex<Vec<SocketAddr>>>,
 }
 
 impl Balancer {
-    fn start(servers: Vec<SocketAddr>) -> Self {
+    pub(super) fn start(servers: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let servers = Arc::new(Mutex::new(servers));
@@ -45,6 +45,11 @@ impl Balancer {
         });
         Self { address, servers }
     }
+
+    /// One of the servers is at another address now.
+    pub(super) fn moved(&self, nth: usize, address: SocketAddr) {
+        self.servers.lock().unwrap()[nth] = address;
+    }
 }
 
 /// Labs of servers that share a Redis: machines of their own, with a disk each.
@@ -55,7 +60,7 @@ fn machine(redis: &RedisServer) -> Lab {
 }
 
 /// One that has entries in that Redis and blobs in a bucket.
-fn machine_with(redis: &RedisServer, bucket: &S3Server) -> Lab {
+pub(super) fn machine_with(redis: &RedisServer, bucket: &S3Server) -> Lab {
     let key = S3Server::options().access_key.unwrap();
     let mut lab = machine(redis);
     lab.variable("LARDER_SHARED_BLOBS", &bucket.url());
@@ -136,7 +141,7 @@ fn check_killed(labs: &[Lab; 2]) {
                 (acknowledged.lock().unwrap().len() >= begun + 10).then_some(())
             });
             servers[nth] = Server::start(&labs[nth], &[]);
-            balancer.servers.lock().unwrap()[nth] = servers[nth].address;
+            balancer.moved(nth, servers[nth].address);
         }
         ended.store(true, Ordering::Relaxed);
     });

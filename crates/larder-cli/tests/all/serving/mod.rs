@@ -1,6 +1,7 @@
 //! `larder serve` as an operator meets it: real processes, watched, killed and put beside each other.
 
 mod alerts;
+mod builds;
 mod dashboard;
 mod drain;
 mod export;
