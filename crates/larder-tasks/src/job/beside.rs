@@ -1,19 +1,18 @@
 //! What a key covers beside the inputs: what tasks before left behind, and programs. Looked at again when the command has
 //! ended, as the inputs are.
 //!
-//! Not here: a tool that is known by what it prints. That is asked for once in a run.
+//! Not here: a tool that is known by what it prints. That is asked for before a command only.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use larder::key::Digest;
-use larder::source::{Entry, EntryKind, FileSet, Snapshot};
+use larder::source::{FileSet, Snapshot};
 
 use super::Inner;
 use super::perform::touched;
 use super::prepare::{Keyed, Prepared, variable};
 use crate::event::Unkept;
-use crate::inputs;
 use crate::key::PartKind;
 use crate::manifest::Tool;
 use crate::outputs::Outputs;
@@ -116,19 +115,8 @@ impl Inner {
 
     /// Looks at a program that has this content; `None` if it has another.
     fn find(&self, path: PathBuf, digest: Digest) -> Option<Found> {
-        let leads_to = path.canonicalize().ok();
-        // A set follows no link but the last one in a path, and no way up; what is known is known by the path as it is.
-        let (set, seen) = [Some(&path), leads_to.as_ref()].into_iter().flatten().find_map(|path| {
-            let set = inputs::programs([&**path].into_iter()).ok()?;
-            let seen = self.scan(&set, self.programs.seen().as_ref()).ok()?.snapshot;
-            let has_content = |entry: Entry<'_>| match entry.kind {
-                EntryKind::File(content) | EntryKind::LinkedFile(content) => content == digest,
-                EntryKind::Directory | EntryKind::Link { .. } => false,
-            };
-            let is_it = seen.entries().any(has_content);
-            is_it.then_some((set, seen))
-        })?;
-        Some(Found { path, leads_to, set, seen })
+        let (set, seen, content) = self.look_at_program(&path)?;
+        (content == digest).then(|| Found { leads_to: path.canonicalize().ok(), path, set, seen })
     }
 
     fn resolve(&self, prepared: &Prepared, program: &str) -> Option<PathBuf> {

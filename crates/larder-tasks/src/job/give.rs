@@ -312,6 +312,7 @@ impl Inner {
         let after = self.scan_written(&outputs.files, &before, &restored.written);
         let after = after.map_err(|error| said(&error))?;
         let known = known.after(Some(&before), &after.snapshot);
+        self.programs.forget();
         if after.fingerprint() != kept.outputs_digest {
             let again = restore(outputs, &kept.outputs, &after.snapshot, &known, disk);
             let again = again.map_err(|error| said(&error))?.done;

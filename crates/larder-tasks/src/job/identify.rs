@@ -1,19 +1,24 @@
 //! Tools: which program it is that a task calls by a name.
 //!
 //! A program is known by its content, which is read again only when its stat data changed; or, for one that only
-//! stands in for others, by what it prints. Either is asked for once in a run.
+//! stands in for others, by what it prints.
+//!
+//! Invariant: what a command has left behind, or what was put back for it, is looked at by who comes after it: contents
+//! are forgotten then, and what is printed where the workspace has a part in it. What else is printed is asked for once in
+//! a run.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use larder::key::{Algorithm, Digest, Hasher};
-use larder::source::{EntryKind, ScanOptions, Snapshot};
-use tokio::sync::{Mutex, OnceCell, watch};
+use larder::source::{EntryKind, FileSet, ScanOptions, Snapshot};
+use parking_lot::Mutex;
+use tokio::sync::{OnceCell, watch};
 
 use super::Inner;
 use crate::checkout::{Memory, Which};
@@ -37,27 +42,53 @@ type Asked = (Vec<String>, PathBuf, Vec<(OsString, OsString)>);
 type Answered = Arc<OnceCell<Result<(Digest, String), String>>>;
 
 /// What is known of programs in this run.
+#[derive(Default)]
 pub(super) struct Programs {
-    remembered: Option<Arc<Snapshot>>,
+    /// How those of the run's tasks looked when they were looked at together.
+    seen: Mutex<Option<Arc<Snapshot>>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// How often all that may have changed was forgotten.
+    forgotten: u64,
     /// Contents by path.
-    contents: Mutex<HashMap<PathBuf, Digest>>,
-    seen: parking_lot::Mutex<Option<Arc<Snapshot>>>,
-    printed: Mutex<HashMap<Asked, Answered>>,
+    contents: HashMap<PathBuf, Digest>,
+    /// What was printed, and whether the workspace has no part in it.
+    printed: HashMap<Asked, (Answered, bool)>,
 }
 
 impl Programs {
     pub(super) fn new(memory: Option<&Memory>) -> Self {
-        Self {
-            remembered: memory.and_then(|memory| memory.inputs.clone()),
-            contents: Mutex::default(),
-            seen: parking_lot::Mutex::default(),
-            printed: Mutex::default(),
-        }
+        Self { seen: Mutex::new(memory.and_then(|memory| memory.inputs.clone())), ..Self::default() }
     }
 
-    /// How those of the run's tasks looked when it began.
+    /// How they looked when they were looked at last.
     pub(super) fn seen(&self) -> Option<Arc<Snapshot>> {
         self.seen.lock().clone()
+    }
+
+    /// Forgets everything, at the begin of a run.
+    fn begin(&self) {
+        let mut known = self.known.lock();
+        *known = Known { forgotten: known.forgotten + 1, ..Known::default() };
+    }
+
+    /// Forgets what may have changed, as something was written in the workspace.
+    pub(super) fn forget(&self) {
+        let mut known = self.known.lock();
+        known.forgotten += 1;
+        known.contents.clear();
+        known.printed.retain(|_, (_, is_foreign)| *is_foreign);
+    }
+
+    /// Notes a content that was looked at when so often had been forgotten.
+    fn note(&self, forgotten: u64, contents: impl IntoIterator<Item = (PathBuf, Digest)>) {
+        let mut known = self.known.lock();
+        if known.forgotten == forgotten {
+            known.contents.extend(contents);
+        }
     }
 }
 
@@ -76,8 +107,9 @@ impl Tap for Silence {
 }
 
 impl Inner {
-    /// Reads the programs that the tools of a graph's tasks resolve to, all in one look.
+    /// Reads the programs that the tools of a graph's tasks resolve to, all in one look. What was known is forgotten.
     pub(super) async fn look_at_programs(self: &Arc<Self>, tasks: impl Iterator<Item = &Task>) {
+        self.programs.begin();
         let mut paths = BTreeSet::new();
         for task in tasks {
             let passed = task.environment.apply(&self.environment);
@@ -89,41 +121,44 @@ impl Inner {
                 }
             }
         }
-        let unknown = {
-            let contents = self.programs.contents.lock().await;
-            paths.iter().any(|path| !contents.contains_key(path))
-        };
-        if !unknown {
+        if paths.is_empty() {
             return;
         }
         let inner = Arc::clone(self);
-        let (contents, snapshot) = self.blocking(move || inner.read_programs(paths)).await;
-        self.programs.contents.lock().await.extend(contents);
-        *self.programs.seen.lock() = snapshot;
+        self.blocking(move || inner.read_programs(&paths)).await;
     }
 
-    fn read_programs(&self, paths: BTreeSet<PathBuf>) -> (HashMap<PathBuf, Digest>, Option<Arc<Snapshot>>) {
+    fn read_programs(&self, paths: &BTreeSet<PathBuf>) {
+        let forgotten = self.programs.known.lock().forgotten;
         let stop = AtomicBool::new(false);
         let options = ScanOptions { clock: &self.clock, stop: &stop, threads: Some(NonZeroUsize::MIN) };
         let scan = inputs::programs(paths.iter().map(PathBuf::as_path))
-            .and_then(|set| set.scan(self.programs.remembered.as_ref(), &options));
-        let Ok(scan) = scan else { return (HashMap::new(), None) };
+            .and_then(|set| set.scan(self.programs.seen().as_ref(), &options));
+        // Each is looked at for itself then, and what is wrong is told of it.
+        let Ok(scan) = scan else { return };
         if scan.is_new() {
             let memory = Memory { inputs: Some(Arc::clone(&scan.snapshot)), ..Memory::default() };
             self.checkout.remember([(REMEMBERED, &memory, Which::All)]);
         }
-        let mut contents = HashMap::new();
-        for entry in scan.snapshot.entries() {
-            if let EntryKind::File(digest) | EntryKind::LinkedFile(digest) = entry.kind {
-                contents.insert(PathBuf::from("/").join(entry.path), digest);
-            }
-        }
-        (contents, Some(scan.snapshot))
+        self.programs.note(forgotten, contents(&scan.snapshot));
+        *self.programs.seen.lock() = Some(scan.snapshot);
+    }
+
+    /// How the file looks that a path leads to, and its content; `None` if it leads to none that can be read. Blocks.
+    pub(super) fn look_at_program(&self, path: &Path) -> Option<(FileSet, Arc<Snapshot>, Digest)> {
+        let leads_to = path.canonicalize().ok();
+        // A set follows no link but the last one in a path, and no way up; what is known is known by the path as it is.
+        [Some(path), leads_to.as_deref()].into_iter().flatten().find_map(|path| {
+            let set = inputs::programs([path].into_iter()).ok()?;
+            let seen = self.scan(&set, self.programs.seen().as_ref()).ok()?.snapshot;
+            let (_, digest) = contents(&seen).next()?;
+            Some((set, seen, digest))
+        })
     }
 
     /// A part of the key for each tool of a task.
     pub(super) async fn identify(
-        &self,
+        self: &Arc<Self>,
         task: &Task,
         environment: &[(OsString, OsString)],
         notes: &mut Vec<Note>,
@@ -162,16 +197,25 @@ impl Inner {
         Ok(parts)
     }
 
-    async fn content_of(&self, path: PathBuf, program: &str) -> Result<Option<Digest>, Unkept> {
-        let known = self.programs.contents.lock().await.get(&path).copied();
-        if known.is_some() {
-            return Ok(known);
-        }
-        let asked = path.clone();
-        let read = self.blocking(move || larder::source::digest_file(&asked)).await;
-        let read = read.map_err(|error| Unkept::Tool { tool: program.to_owned(), why: error.to_string() })?;
-        self.programs.contents.lock().await.insert(path, read.digest);
-        Ok(Some(read.digest))
+    async fn content_of(self: &Arc<Self>, path: PathBuf, program: &str) -> Result<Option<Digest>, Unkept> {
+        let forgotten = {
+            let known = self.programs.known.lock();
+            if let Some(digest) = known.contents.get(&path) {
+                return Ok(Some(*digest));
+            }
+            known.forgotten
+        };
+        let (inner, asked) = (Arc::clone(self), path.clone());
+        let look = move || match inner.look_at_program(&asked) {
+            Some((_, _, digest)) => Ok(digest),
+            // It says why it cannot be read.
+            None => larder::source::digest_file(&asked).map(|read| read.digest),
+        };
+        let digest = self.blocking(look).await;
+        let digest =
+            digest.map_err(|error| Unkept::Tool { tool: program.to_owned(), why: error.to_string() })?;
+        self.programs.note(forgotten, [(path, digest)]);
+        Ok(Some(digest))
     }
 
     /// What a program prints, and its first line.
@@ -181,10 +225,41 @@ impl Inner {
         cwd: PathBuf,
         environment: &[(OsString, OsString)],
     ) -> Result<(Digest, String), String> {
+        let is_foreign = !self.has_part_in(argv, &cwd, environment);
         let asked = (argv.to_vec(), cwd, environment.to_vec());
-        let answered = Arc::clone(self.programs.printed.lock().await.entry(asked.clone()).or_default());
+        let answered = {
+            let mut known = self.programs.known.lock();
+            let (answered, _) =
+                known.printed.entry(asked.clone()).or_insert_with(|| (Arc::default(), is_foreign));
+            Arc::clone(answered)
+        };
         answered.get_or_init(|| print(asked)).await.clone()
     }
+
+    /// Whether a program, or something that it is called with, lies in the workspace.
+    fn has_part_in(&self, argv: &[String], cwd: &Path, environment: &[(OsString, OsString)]) -> bool {
+        let program = argv
+            .first()
+            .and_then(|program| which(program.as_ref(), super::prepare::variable(environment, "PATH"), cwd));
+        let named = argv.iter().skip(1).map(|argument| cwd.join(argument));
+        let root = self.workspace.root().canonicalize();
+        let root = root.as_deref().unwrap_or_else(|_| self.workspace.root());
+        program
+            .into_iter()
+            .chain(named)
+            .filter_map(|path| path.canonicalize().ok())
+            .any(|path| path.starts_with(root))
+    }
+}
+
+/// The files of a snapshot with their contents.
+fn contents(snapshot: &Snapshot) -> impl Iterator<Item = (PathBuf, Digest)> {
+    snapshot.entries().filter_map(|entry| match entry.kind {
+        EntryKind::File(digest) | EntryKind::LinkedFile(digest) => {
+            Some((Path::new("/").join(entry.path), digest))
+        }
+        EntryKind::Directory | EntryKind::Link { .. } => None,
+    })
 }
 
 async fn print((argv, cwd, environment): Asked) -> Result<(Digest, String), String> {

@@ -198,6 +198,27 @@ impl Inner {
         run: &Arc<Run>,
         permit: Option<Permit>,
     ) -> Result<Performed, Unrun> {
+        let done = self.perform_permitted(at, prepared, run).await;
+        self.programs.forget();
+        let goes_on = match &done {
+            Ok(performed) => performed.exit.is_success(),
+            Err(Unrun::Outdated) => true,
+            Err(Unrun::NotRun(_)) => false,
+        };
+        if !goes_on && !run.options.keep_going {
+            // Before the permit is given back, so that nobody who waits for it begins.
+            run.halted.store(true, Ordering::Relaxed);
+        }
+        drop(permit);
+        done
+    }
+
+    async fn perform_permitted(
+        self: &Arc<Self>,
+        at: usize,
+        prepared: &Arc<Prepared>,
+        run: &Arc<Run>,
+    ) -> Result<Performed, Unrun> {
         let task = &prepared.task;
         if run.is_stopped() {
             return Err(NotRun::Stopped.into());
@@ -233,14 +254,9 @@ impl Inner {
         {
             performed.result = Err(Unkept::TwoWriters { path, other });
         }
-        if !performed.exit.is_success() && !run.options.keep_going {
-            // Before the permit is given back, so that nobody who waits for it begins.
-            run.halted.store(true, Ordering::Relaxed);
-        }
         for note in notes {
             run.tell(Event::Noted { task: at, note }).await;
         }
-        drop(permit);
         Ok(performed)
     }
 

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use larder::config::processors;
@@ -222,6 +222,8 @@ impl<'a> Schedule<'a> {
             }
         } else if !self.run.options.keep_going {
             self.halting = true;
+            // Those that have begun and wait for their turn to run do not run any more.
+            self.run.halted.store(true, Ordering::Relaxed);
         }
         self.tell(at, end).await;
     }

@@ -281,6 +281,35 @@ fn a_tool_is_known_by_its_content_or_by_what_it_prints() {
     assert_eq!(run(), "a b");
 }
 
+#[test]
+fn a_tool_that_a_task_before_makes_counts_as_it_is_after_that_task() {
+    let ways = ["cache = false", "inputs = [\"tool.sh\"]\noutputs = [\"bin\"]"];
+    for made in ways {
+        let lab = Lab::new();
+        lab.manifest(
+            "larder.toml",
+            &format!(
+                "[tasks.make]\ncommand = \"mkdir -p bin; cp tool.sh bin/tool; chmod +x bin/tool\"\n{made}\n\
+                 [tasks.a]\ncommand = \"echo a >> RAN; bin/tool\"\ninputs = []\ntools = [\"bin/tool\"]\n\
+                 depends_on = [\"make\"]\n\
+                 [tasks.b]\ncommand = \"echo b >> RAN; bin/tool\"\ninputs = []\ntools = [\"sh bin/tool\"]\n\
+                 depends_on = [\"a\"]\n"
+            ),
+        );
+        let run = |text: &str| {
+            lab.write("tool.sh", &format!("#!/bin/sh\necho {text}\n"));
+            let run = lab.run(&["b"]);
+            for at in [1, 2] {
+                assert_eq!(run.log(at), [(Stream::Out, format!("{text}\n"))], "{made}");
+            }
+            lab.ran()
+        };
+        for ran in ["a b", ""] {
+            assert_eq!([run("one"), run("two")], [ran; 2], "{made}");
+        }
+    }
+}
+
 fn chain() -> Lab {
     let lab = Lab::new();
     lab.manifest(
@@ -402,6 +431,21 @@ fn others_go_on_after_a_failure_only_if_asked_to() {
     let run = lab.run_with(&["a", "b"], &[], &RunOptions { keep_going: true, ..one });
     assert!(run.lines.contains("lab#b: ran"), "{}", run.lines);
     assert!(!run.summary.is_success());
+}
+
+#[test]
+fn after_a_command_that_cannot_be_started_nobody_begins_who_has_waited_for_a_turn() {
+    let lab = Lab::new();
+    let others: String = (0..40).map(|n| format!("[tasks.b{n}]\ncommand = \"echo {n} >> RAN\"\n")).collect();
+    lab.manifest("larder.toml", &format!("[tasks.a]\ncommand = [\"no-such-program\"]\n{others}"));
+    let names: Vec<String> =
+        std::iter::once("a".to_owned()).chain((0..40).map(|n| format!("b{n}"))).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let one = RunOptions { jobs: NonZeroUsize::new(1), ..RunOptions::default() };
+    lab.run_with(&names, &[], &one);
+    // Some may have had their turn before.
+    let ran = lab.ran();
+    assert!(ran.split(' ').count() < 40, "{ran}");
 }
 
 #[test]
