@@ -52,8 +52,8 @@ where
     }
 }
 
-/// How often another process's lease is looked at while waiting for it.
-const LEASE_POLL: Duration = Duration::from_millis(10);
+/// The first wait between two looks at another process's lease, and the longest.
+const LEASE_WAITS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 
 impl<T: Value> Kind<T> {
     /// Returns the kept answer or, where there is none that holds, runs `compute` and keeps what it gives.
@@ -236,30 +236,27 @@ impl<T: Value> Kind<T> {
         Answer { freshness, ..self.answer(entry, place) }
     }
 
-    /// Takes the lease on the key, for kinds that exclude other processes too, and looks once more in the tiers.
-    /// Returns what is there by then, or the lease.
+    /// Takes the lease on the key, for kinds that exclude other processes too, and looks once more in the near tiers,
+    /// where whoever held it has stored its answer. Returns what is there by then, or the lease.
     async fn after_lease(&self, key: &Key, lead: &Lead) -> Result<(Arc<super::Entry<T>>, Place), Lease> {
         let shared = &self.larder.shared;
         if self.options.exclusion == Exclusion::Process || !shared.mode.writes() {
             return Err(Lease::default());
         }
         let Some(guarded) = shared.tiers.first() else { return Err(Lease::default()) };
-        let mut waited = false;
+        let (mut wait, longest) = LEASE_WAITS;
         loop {
             match guarded.try_lease(key).await {
                 // A tier that fails does not hold anybody up.
                 Err(_) => return Err(Lease::default()),
-                // Whoever held it until now, perhaps since the first look into the tiers, has stored its answer.
-                Ok(Some(lease)) => return self.in_tiers(key, lead.flight()).await.ok_or(lease),
+                // Whoever held it may have done so since the first look into the tiers.
+                Ok(Some(lease)) => return self.in_near_tiers(key, lead.flight()).await.ok_or(lease),
                 Ok(None) => {
-                    if !waited {
+                    if wait == LEASE_WAITS.0 {
                         tracing::info!(%key, "another process computes this; waiting for it");
                     }
-                    waited = true;
-                    tokio::time::sleep(LEASE_POLL).await;
-                    if let Some(found) = self.in_tiers(key, lead.flight()).await {
-                        return Ok(found);
-                    }
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(longest);
                 }
             }
         }

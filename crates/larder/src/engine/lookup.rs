@@ -225,6 +225,22 @@ impl<T: Value> Kind<T> {
         if self.far().is_some() {
             self.larder.follow_afar().await;
         }
+        match self.in_near_tiers(key, flight).await {
+            None => self.bring(key, flight).await,
+            found => found,
+        }
+    }
+
+    /// Looks in each near tier. What is found is put into memory.
+    pub(super) async fn in_near_tiers(
+        &self,
+        key: &Key,
+        flight: &Arc<Flight>,
+    ) -> Option<(Arc<Entry<T>>, Place)> {
+        let shared = &self.larder.shared;
+        if !shared.mode.reads() {
+            return None;
+        }
         for guarded in &shared.tiers {
             let place = guarded.place();
             let watch = self.watch();
@@ -243,7 +259,7 @@ impl<T: Value> Kind<T> {
             let _ = flight.unless_revoked(|| self.hold(key, &entry, footprint));
             return Some((entry, place));
         }
-        self.bring(key, flight).await
+        None
     }
 
     pub(super) async fn open(

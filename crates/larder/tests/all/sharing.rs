@@ -739,6 +739,37 @@ async fn what_another_machine_computes_is_waited_for_and_the_place_to_run_is_fre
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_team_is_not_asked_while_another_process_of_this_machine_is_waited_for() {
+    let team = Team::new();
+    let node = team.node();
+    let beside = node.restarted(&team);
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (kind, has_begun, may_go_on) = (turns(&node), Arc::clone(&begun), Arc::clone(&go_on));
+    let first = tokio::spawn(async move {
+        let compute = || async move {
+            has_begun.notify_one();
+            may_go_on.notified().await;
+            Ok::<_, std::io::Error>(Computed::new("one".to_owned()))
+        };
+        kind.get_or_compute(&kind.key("x").unwrap(), compute).await.unwrap().origin
+    });
+    begun.notified().await;
+    let kind = turns(&beside);
+    let second = tokio::spawn(async move {
+        let compute = || async { Ok::<_, std::io::Error>(Computed::new("two".to_owned())) };
+        let answer = kind.get_or_compute(&kind.key("x").unwrap(), compute).await.unwrap();
+        (answer.entry.value.clone(), answer.origin)
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    team.tier.take_asked();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(team.tier.take_asked(), 0);
+    go_on.notify_one();
+    assert_eq!(first.await.unwrap(), Origin::Computed);
+    assert_eq!(second.await.unwrap(), is("one", Origin::Kept(Place::Disk)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_waits_for_another_machine_longer_than_is_said_nor_where_nothing_is_to_be_waited_for() {
     let team = Team::new();
     let node = team.node();
