@@ -14,12 +14,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use larder::key::Digest;
 use larder::source::{Entry, EntryKind, Snapshot, Written};
 use larder::tier::TierError;
-use larder::tier::disk::{BlobError, Disk, Made, Pin};
+use larder::tier::disk::{BlobError, Disk, Made, Pin, temporary_name};
 
 use crate::kept::{KeptMode, KeptOutput, OutputForm};
 use crate::outputs::{Known, Outputs};
@@ -311,9 +310,7 @@ impl Hands<'_> {
 
 /// Makes a link in place of whatever file or link is there.
 fn link(target: &OsStr, path: &Path) -> io::Result<()> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let new = path.with_file_name(format!(".larder-{}-{number}", std::process::id()));
+    let new = path.with_file_name(temporary_name());
     std::os::unix::fs::symlink(target, &new)?;
     fs::rename(&new, path).inspect_err(|_| drop(fs::remove_file(&new)))
 }

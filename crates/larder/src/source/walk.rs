@@ -32,6 +32,7 @@ use super::set::{FileSet, Ignore, Role};
 use super::stat::{Stamp, keeps_stamps};
 use super::{SourceError, Stat, Written};
 use crate::config::processors;
+use crate::tier::disk::TEMPORARY;
 
 /// How many entries a scan takes in. It bounds memory, and what links that multiply the tree behind them can
 /// do.
@@ -396,7 +397,7 @@ impl<'a> Walk<'a> {
                 }
             };
             let (name, file_type) = (entry.file_name(), entry.file_type());
-            if matches!(name.to_bytes(), b"." | b"..") {
+            if matches!(name.to_bytes(), b"." | b"..") || self.passes_over(name) {
                 continue;
             }
             if self.is_over() {
@@ -418,6 +419,11 @@ impl<'a> Walk<'a> {
             worker.look_at(open, name, file_type, None);
         }
         tells
+    }
+
+    /// Whether it is what is being made, or was left behind, beside an output: nobody's input.
+    fn passes_over(&self, name: &CStr) -> bool {
+        self.set.role == Role::Inputs && name.to_bytes().starts_with(TEMPORARY.as_bytes())
     }
 
     fn open_root(&self) -> Result<(Open, Inside<'_>), SourceError> {

@@ -360,6 +360,15 @@ pub(super) fn unique() -> String {
     format!("{:x}-{nanos:x}-{count:x}", std::process::id())
 }
 
+/// How names of files begin that are made beside those that they become. One that is listed where inputs are looked
+/// for is none.
+pub const TEMPORARY: &str = ".larder-tmp-";
+
+/// A name for such a file, which no other has.
+pub fn temporary_name() -> String {
+    format!("{TEMPORARY}{}", unique())
+}
+
 /// A file that is removed unless it is published.
 pub(super) struct Temporary {
     pub(super) file: File,
@@ -371,7 +380,7 @@ impl Temporary {
     /// Makes an empty file with a name of its own in `folder`.
     pub(super) fn create(folder: &Path) -> io::Result<Self> {
         loop {
-            let path = folder.join(format!(".larder-{}", unique()));
+            let path = folder.join(temporary_name());
             match File::options().read(true).write(true).create_new(true).open(&path) {
                 Ok(file) => return Ok(Self { file, path, published: false }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

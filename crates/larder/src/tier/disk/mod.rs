@@ -52,7 +52,7 @@ mod touch;
 mod transfer;
 mod verify;
 
-pub use blobs::{BlobError, StoredBlob};
+pub use blobs::{BlobError, StoredBlob, TEMPORARY, temporary_name};
 pub use content::{Content, NewBlob};
 pub use gc::{Collected, Departed, Eviction, Limits, Reclaimed};
 pub use lease::Lease;

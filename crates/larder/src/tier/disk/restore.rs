@@ -33,7 +33,7 @@ impl Disk {
     /// there. `None` if the blob is not there, or was damaged and is now set aside. Blocks.
     ///
     /// The folder of `destination` must exist; while the file is made it holds one more, whose name begins with
-    /// `.larder-`. Memory stays below 1 MiB whatever the size.
+    /// [`TEMPORARY`](super::TEMPORARY). Memory stays below 1 MiB whatever the size.
     pub fn restore_blob(
         &self,
         digest: Digest,

@@ -176,7 +176,7 @@ fn blobs_that_no_entry_ever_named_go_after_a_day_and_leftovers_too() {
     let disk = lab.open();
     collect(&disk, &Limits::default());
     let digest = disk.put_blob_bytes(&noise(10_000, 1)).unwrap().digest;
-    for leftover in ["tmp/.larder-1-2-3", "locks/0123", "pins/1-2-3"] {
+    for leftover in ["tmp/.larder-tmp-1-2-3", "locks/0123", "pins/1-2-3"] {
         fs::write(lab.cache().join("v1").join(leftover), b"").unwrap();
     }
     let lease = disk.blocking_try_lease(&key("held")).unwrap().unwrap();

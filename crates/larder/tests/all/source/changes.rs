@@ -153,6 +153,17 @@ fn files_come_go_and_move() {
 }
 
 #[test]
+fn what_stands_beside_an_output_while_that_is_made_is_no_input_and_is_among_outputs() {
+    let mut lab = lab();
+    let temporary = format!("src/{}", larder::tier::disk::temporary_name());
+    lab.file(&temporary, "half of").file("src/.larder-tmp", "a file of a user's");
+    check(&mut lab, expect!["+src/.larder-tmp read 1"]);
+    let mut outputs = Lab::outputs(&["dist"]);
+    outputs.file("dist/.larder-tmp-1-2-3", "left behind");
+    check(&mut outputs, expect!["+dist +dist/.larder-tmp-1-2-3 read 1"]);
+}
+
+#[test]
 fn a_file_becomes_a_directory_and_back() {
     let mut lab = lab();
     lab.remove("src/a").file("src/a/x", "x").remove("src/deep").file("src/deep", "d");
