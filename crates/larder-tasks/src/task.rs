@@ -192,7 +192,8 @@ impl Task {
             inputs,
             extra_inputs,
             ignored_inputs,
-            outputs: outputs.unwrap_or_default(),
+            // A template may give some to a task of which a package has no command: nobody makes them.
+            outputs: outputs.filter(|_| definition.command.is_some()).unwrap_or_default(),
             environment: match &definition.environment {
                 None => Arc::clone(around.shared_environment),
                 own => Arc::new(EnvironmentRules::new(around.workspace_environment, own.as_ref())),

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use larder::key::Digest;
 
+use super::behind::Behind;
 use super::look::Ahead;
 use super::perform::{Run, Unrun};
 use super::prepare::Upstream;
@@ -26,13 +27,9 @@ impl Tasks {
         run: &Arc<Run>,
     ) -> Vec<Audit> {
         let mut audits = Vec::new();
-        let mut behind: Vec<Arc<Upstream>> = Vec::with_capacity(ends.len());
+        let mut behind = Behind::of(graph);
         for (at, (node, end)) in graph.nodes().iter().zip(ends).enumerate() {
-            let mut upstream = Upstream::new();
-            for need in node.needs() {
-                upstream.extend((*behind[*need]).clone());
-            }
-            let mut upstream = Arc::new(upstream);
+            let upstream = behind.begins(at, node);
             let is_hit = matches!(end.how, How::Hit(_));
             if let Some(key) = end.key.filter(|key| is_hit && sample.has(*key))
                 && !run.is_stopped()
@@ -42,12 +39,7 @@ impl Tasks {
                 run.tell(Event::Audited { task: at }).await;
                 audits.extend(differences.map(|differences| Audit { task: at, differences }));
             }
-            if !node.task().outputs.is_empty() {
-                let left = self.inner.left_behind(node.task(), end.outputs);
-                let name = super::stable_name(&self.inner.workspace, node.task()).into();
-                Arc::make_mut(&mut upstream).insert(name, left);
-            }
-            behind.push(upstream);
+            behind.ended(&self.inner, at, node.task(), end.outputs);
         }
         audits
     }

@@ -13,6 +13,7 @@
 //! Not here: printing, and where the engine comes from (the command line).
 
 mod audit;
+mod behind;
 mod beside;
 mod give;
 mod hands;

@@ -8,6 +8,7 @@ use larder::config::Mode;
 use larder::key::Digest;
 
 use super::Tasks;
+use super::behind::Behind;
 use super::look::Ahead;
 use super::prepare::{Prepared, Upstream};
 use crate::event::{Note, Unkept};
@@ -57,22 +58,13 @@ impl Tasks {
     pub async fn plan(&self, graph: &Graph, mode: Mode) -> Plan {
         let mut tasks = Vec::with_capacity(graph.nodes().len());
         self.inner.look_at_programs(graph.nodes().iter().map(|node| &**node.task())).await;
-        let mut behind: Vec<Arc<Upstream>> = Vec::with_capacity(graph.nodes().len());
+        let mut behind = Behind::of(graph);
         let ahead = self.inner.look_ahead(graph);
         for (at, node) in graph.nodes().iter().enumerate() {
-            let mut upstream = Upstream::new();
-            for need in node.needs() {
-                upstream.extend((*behind[*need]).clone());
-            }
-            let mut upstream = Arc::new(upstream);
+            let upstream = behind.begins(at, node);
             let all = self.inner.with_omitted(&upstream, node.omitted()).await;
             let (planned, outputs) = self.planned(at, node.task(), &all, mode, &ahead).await;
-            if !node.task().outputs.is_empty() {
-                let left = self.inner.left_behind(node.task(), outputs);
-                let name = super::stable_name(&self.inner.workspace, node.task()).into();
-                Arc::make_mut(&mut upstream).insert(name, left);
-            }
-            behind.push(upstream);
+            behind.ended(&self.inner, at, node.task(), outputs);
             tasks.push(planned);
         }
         Plan { tasks }

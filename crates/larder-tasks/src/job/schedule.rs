@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::behind::Behind;
 use super::perform::Run;
-use super::prepare::Upstream;
 use super::{RunOptions, Tasks};
 use crate::event::{Event, How, NotRun, Summary, TaskEnd};
 use crate::execute::Stop;
@@ -64,7 +64,6 @@ impl Tasks {
         self.inner.look_at_programs(graph.nodes().iter().map(|node| &**node.task())).await;
         let mut schedule = Schedule::new(self, graph, Arc::clone(&run), &inner_stop);
         schedule.all(stop.clone()).await;
-        self.inner.all_remembered().await;
         let ends = schedule.into_ends();
         let audits = match audit {
             Some(sample) if ends.iter().all(|end| end.is_success()) => {
@@ -77,6 +76,7 @@ impl Tasks {
             }
             _ => Vec::new(),
         };
+        self.inner.all_remembered().await;
         let stopped = *stop.borrow() != Stop::No;
         Summary { ends, took: self.inner.clock.now().since(began), stopped, audits }
     }
@@ -118,8 +118,7 @@ struct Schedule<'a> {
     /// How many nodes each one still waits for.
     missing: Vec<usize>,
     ends: Vec<Option<Arc<TaskEnd>>>,
-    /// What lies upstream of those that come after a node, itself included.
-    behind: Vec<Arc<Upstream>>,
+    behind: Behind,
     busy: JoinSet<(usize, TaskEnd)>,
     /// Nodes that are busy and never end by themselves.
     persistent: usize,
@@ -135,7 +134,7 @@ impl<'a> Schedule<'a> {
         Self {
             ready: ready.map(|at| (priorities[at], std::cmp::Reverse(at))).collect(),
             ends: vec![None; nodes.len()],
-            behind: vec![Arc::default(); nodes.len()],
+            behind: Behind::of(graph),
             busy: JoinSet::new(),
             persistent: 0,
             halting: false,
@@ -185,12 +184,7 @@ impl<'a> Schedule<'a> {
         while !self.halting && self.busy.len() < AT_ONCE + self.persistent {
             let Some((_, std::cmp::Reverse(at))) = self.ready.pop() else { return };
             let node = &self.graph.nodes()[at];
-            let mut upstream = Upstream::new();
-            for need in node.needs() {
-                upstream.extend((*self.behind[*need]).clone());
-            }
-            let upstream = Arc::new(upstream);
-            self.behind[at] = Arc::clone(&upstream);
+            let upstream = self.behind.begins(at, node);
             self.persistent += usize::from(node.task().persistent);
             let (inner, task, run) =
                 (Arc::clone(&self.tasks.inner), Arc::clone(node.task()), Arc::clone(&self.run));
@@ -207,12 +201,7 @@ impl<'a> Schedule<'a> {
         let node = &self.graph.nodes()[at];
         let task = node.task();
         self.persistent -= usize::from(task.persistent);
-        if !task.outputs.is_empty() {
-            let name = super::stable_name(&self.tasks.inner.workspace, task).into();
-            let mut behind = (*self.behind[at]).clone();
-            behind.insert(name, self.tasks.inner.left_behind(task, end.outputs));
-            self.behind[at] = Arc::new(behind);
-        }
+        self.behind.ended(&self.tasks.inner, at, task, end.outputs);
         if end.is_success() {
             for waiting in node.needed_by() {
                 self.missing[*waiting] -= 1;

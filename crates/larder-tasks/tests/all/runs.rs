@@ -310,6 +310,28 @@ fn a_tool_that_a_task_before_makes_counts_as_it_is_after_that_task() {
     }
 }
 
+#[test]
+fn a_template_gives_outputs_to_no_task_without_a_command() {
+    let lab = Lab::of(&[
+        (
+            "larder.toml",
+            "[workspace]\nmembers = [\"p/*\"]\n[workspace.tasks.build]\ndepends_on = [\"^build\"]\n\
+             inputs = [\"src\"]\noutputs = [\"dist\"]\n",
+        ),
+        ("p/core/src", "core"),
+        (
+            "p/web/larder.toml",
+            "[package]\ndepends_on = [\"core\"]\n[tasks.build]\ncommand = \"cp src dist\"\n",
+        ),
+        ("p/web/src", "web"),
+    ]);
+    assert_eq!(lab.run(&["web#build"]).lines, "core#build: group\nweb#build: ran, kept\n");
+    assert_eq!(
+        lab.run(&["web#build"]).lines,
+        "core#build: group\nweb#build: hit, 1 right, 0 written, 0 removed\n"
+    );
+}
+
 fn chain() -> Lab {
     let lab = Lab::new();
     lab.manifest(
