@@ -117,15 +117,17 @@ impl Larder {
             // A near tier that does not answer now is no use now.
             let Ok(known) = near.tier().followed(&log).await else { continue };
             let since = told(far, waits, known).await?;
+            let mut is_done = true;
             for selector in all_if_unknown(since.selectors()) {
-                // What it could not be told it owes, and answers nothing of it.
-                let _ = near.invalidate(&selector).await;
+                // What it could not be told it owes, and answers nothing of it in this process.
+                is_done &= near.invalidate(&selector).await.is_ok();
                 if forgets {
                     // Memory may hold by now what was read while the far tier did not answer.
                     self.count_invalidated(&self.forget(&selector));
                 }
             }
-            if known != Some(since.epoch)
+            if is_done
+                && known != Some(since.epoch)
                 && let Err(error) = near.tier().note_followed(&log, since.epoch).await
             {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the log is followed in vain");

@@ -490,6 +490,19 @@ async fn what_the_team_could_not_be_told_is_told_once_by_whoever_comes_after_a_p
 }
 
 #[tokio::test]
+async fn what_the_log_told_and_could_not_be_removed_here_is_removed_by_the_next_process() {
+    let team = Team::new();
+    let (node, other) = (team.node(), team.node());
+    node.ask("x", "one").await;
+    node.larder.close().await;
+    other.larder.invalidate(&Selector::key(&other.words.key("x").unwrap())).await;
+    node.near.misbehave(Fault::Keeps);
+    node.larder.catch_up().await;
+    assert!(node.disk.blocking_get(&node.words.key("x").unwrap()).unwrap().is_some());
+    assert_eq!(node.restarted(&team).ask("x", "two").await, is("two", Origin::Computed));
+}
+
+#[tokio::test]
 async fn what_the_team_could_not_be_told_nobody_on_the_machine_takes_from_it() {
     let team = Team::new();
     let node = team.node();
