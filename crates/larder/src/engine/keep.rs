@@ -356,13 +356,10 @@ impl Larder {
 
     /// Writes what waits in the queue, in a task of its own, unless one is at it already.
     pub(super) fn drain_behind(&self) {
-        if !self.shared.queue.begin_draining() {
-            return;
-        }
-        let shared = Arc::clone(&self.shared);
+        let Some(mut draining) = Draining::begin(&self.shared, |shared| &shared.queue) else { return };
         tokio::spawn(async move {
-            while let Some(batch) = shared.queue.next_batch() {
-                shared.store(batch).await;
+            while let Some(batch) = draining.next_batch() {
+                draining.shared.store(batch).await;
             }
         });
     }
@@ -452,6 +449,37 @@ pub(super) enum Enqueued {
     Full,
 }
 
+/// That somebody drains a queue. If the task that does is dropped, as its runtime ended, or panics, the next who asks
+/// goes on.
+pub(super) struct Draining {
+    pub(super) shared: Arc<Shared>,
+    queue: fn(&Shared) -> &Queue,
+    is_over: bool,
+}
+
+impl Draining {
+    /// Begins to drain a queue; `None` if somebody is at it.
+    pub(super) fn begin(shared: &Arc<Shared>, queue: fn(&Shared) -> &Queue) -> Option<Self> {
+        queue(shared).begin_draining().then(|| Self { shared: Arc::clone(shared), queue, is_over: false })
+    }
+
+    /// What to write next; `None` is the end of it.
+    pub(super) fn next_batch(&mut self) -> Option<Vec<Outgoing>> {
+        let batch = (self.queue)(&self.shared).next_batch();
+        self.is_over = batch.is_none();
+        batch
+    }
+}
+
+impl Drop for Draining {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let queue = (self.queue)(&self.shared);
+            queue.end_draining(&mut queue.state.lock());
+        }
+    }
+}
+
 /// Entries that wait to be written, bounded in bytes.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -489,7 +517,7 @@ impl Queue {
     }
 
     /// Whether the caller is the one to drain it.
-    pub(super) fn begin_draining(&self) -> bool {
+    fn begin_draining(&self) -> bool {
         let mut state = self.state.lock();
         let begins = !std::mem::replace(&mut state.draining, true);
         if begins {
@@ -498,13 +526,17 @@ impl Queue {
         begins
     }
 
+    fn end_draining(&self, state: &mut QueueState) {
+        state.draining = false;
+        self.idle.send_replace(true);
+    }
+
     /// What to write next; `None` ends the draining.
-    pub(super) fn next_batch(&self) -> Option<Vec<Outgoing>> {
+    fn next_batch(&self) -> Option<Vec<Outgoing>> {
         let mut state = self.state.lock();
         let count = state.waiting.len().min(BATCH);
         if count == 0 {
-            state.draining = false;
-            self.idle.send_replace(true);
+            self.end_draining(&mut state);
             return None;
         }
         let batch: Vec<Outgoing> = state.waiting.drain(..count).collect();
@@ -519,7 +551,7 @@ impl Queue {
         state.waiting.drain(..).collect()
     }
 
-    /// Waits until nothing is waiting and nothing is being written.
+    /// Waits until nothing is waiting and nothing is being written, or nobody writes it any more.
     pub(super) async fn drained(&self) {
         // The sender lives as long as `self`, so waiting can't fail.
         let _ = self.idle.subscribe().wait_for(|idle| *idle).await;

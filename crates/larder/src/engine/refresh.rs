@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::flight::Seat;
-use super::{Answer, AskError, Computed, Kind, Value};
+use super::{Answer, AskError, Computed, Kind, Larder, Value};
 use crate::key::{Key, Selector};
 
 impl<T: Value> Kind<T> {
@@ -32,19 +32,13 @@ impl<T: Value> Kind<T> {
         F: Future<Output = Result<Computed<T>, E>> + Send + 'static,
         C: FnOnce() -> F + Send + 'static,
     {
-        // The caller may itself lead a flight for this key, which found the stale answer in a tier: the task
-        // boards once that has landed.
-        let (kind, key) = (self.clone(), key.clone());
-        if !self.larder.shared.refreshing.lock().insert(key.clone()) {
-            return;
-        }
+        let Some(refreshing) = Refreshing::begin(&self.larder, key) else { return };
+        let kind = self.clone();
         tokio::spawn(async move {
-            let refreshing = Refreshing { kind: &kind, key: &key };
-            let outcome = kind.refresh(&key, compute).await;
-            if let Err(error) = outcome {
+            let key = &refreshing.key;
+            if let Err(error) = kind.refresh(key, compute).await {
                 tracing::warn!(%key, error = &error as &dyn std::error::Error, "refresh failed");
             }
-            drop(refreshing);
         });
     }
 
@@ -68,14 +62,22 @@ impl<T: Value> Kind<T> {
     }
 }
 
-/// Takes the key off the list of those being refreshed, also when the refresh panics.
-struct Refreshing<'a, T: Value> {
-    kind: &'a Kind<T>,
-    key: &'a Key,
+/// That a key is being refreshed. Ends with this, also when the refresh panics or its task is dropped.
+pub(super) struct Refreshing {
+    larder: Larder,
+    key: Key,
 }
 
-impl<T: Value> Drop for Refreshing<'_, T> {
+impl Refreshing {
+    /// Begins to refresh a key; `None` if somebody is at it.
+    pub(super) fn begin(larder: &Larder, key: &Key) -> Option<Self> {
+        let begins = larder.shared.refreshing.lock().insert(key.clone());
+        begins.then(|| Self { larder: larder.clone(), key: key.clone() })
+    }
+}
+
+impl Drop for Refreshing {
     fn drop(&mut self) {
-        self.kind.larder.shared.refreshing.lock().remove(self.key);
+        self.larder.shared.refreshing.lock().remove(&self.key);
     }
 }

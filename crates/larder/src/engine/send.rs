@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::bring::{Conveyed, convey};
-use super::keep::{Enqueued, Outgoing, cause};
+use super::keep::{Draining, Enqueued, Outgoing, cause};
 use super::{Larder, Shared};
 use crate::tier::stack::{Guarded, Waits};
 use crate::tier::{PutOutcome, Refusal, Sealed, TierError};
@@ -42,11 +42,15 @@ impl Larder {
             }
             Enqueued::Waiting => {
                 shared.to_send.fetch_add(1, Ordering::Relaxed);
-                if shared.sending.begin_draining() {
-                    let shared = Arc::clone(shared);
-                    tokio::spawn(async move { shared.send_all().await });
-                }
+                self.drain_sending();
             }
+        }
+    }
+
+    /// Sends what waits, in a task of its own, unless one is at it already.
+    fn drain_sending(&self) {
+        if let Some(draining) = Draining::begin(&self.shared, |shared| &shared.sending) {
+            tokio::spawn(send_all(draining));
         }
     }
 
@@ -70,6 +74,7 @@ impl Larder {
 
     async fn drain_afar(&self, far: &Guarded) {
         let shared = &self.shared;
+        self.drain_sending();
         let drained = shared.sending.drained();
         tokio::pin!(drained);
         loop {
@@ -94,34 +99,33 @@ impl Larder {
     }
 }
 
-impl Shared {
-    async fn send_all(self: Arc<Self>) {
-        while let Some(batch) = self.sending.next_batch() {
-            let mut waiting = batch.into_iter();
-            let mut under_way = JoinSet::new();
-            loop {
-                while under_way.len() < MAX_AT_ONCE
-                    && let Some(outgoing) = waiting.next()
-                {
-                    let shared = Arc::clone(&self);
-                    under_way.spawn(async move { shared.send(outgoing).await });
-                }
-                if under_way.join_next().await.is_none() {
-                    break;
-                }
+async fn send_all(mut draining: Draining) {
+    while let Some(batch) = draining.next_batch() {
+        let mut waiting = batch.into_iter();
+        let mut under_way = JoinSet::new();
+        loop {
+            while under_way.len() < MAX_AT_ONCE
+                && let Some(outgoing) = waiting.next()
+            {
+                let shared = Arc::clone(&draining.shared);
+                under_way.spawn(async move { shared.send(outgoing).await });
+            }
+            if under_way.join_next().await.is_none() {
+                break;
             }
         }
     }
+}
 
+impl Shared {
     async fn send(&self, outgoing: Outgoing) -> Sent {
         let (Some(far), Some(began)) = (&self.far, outgoing.far) else { return Sent::Failed };
         let Outgoing { key, record, envelope, encoded_bytes, series, lease, .. } = outgoing;
         let started = self.clock.now();
         let sealed = Sealed { key, record, envelope, began };
         let sent = self.send_to(far, sealed).await.unwrap_or(Sent::Failed);
-        // What was given up already is counted.
-        let less = |to_send: u64| Some(to_send.saturating_sub(1));
-        let _ = self.to_send.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        let less = |to_send: u64| to_send.checked_sub(1);
+        let is_counted = self.to_send.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err();
         drop(lease);
         let took = self.clock.now().since(started);
         self.moved.fetch_add(1, Ordering::Relaxed);
@@ -130,7 +134,8 @@ impl Shared {
             Sent::Refused(refusal) => series.refused(far.place(), cause(refusal)),
             Sent::Failed => {
                 series.failed(far.place());
-                self.unsent.fetch_add(1, Ordering::Relaxed);
+                // What was given up already is counted.
+                self.unsent.fetch_add(u64::from(!is_counted), Ordering::Relaxed);
             }
         }
         sent

@@ -15,9 +15,10 @@ use super::flight::Seat;
 use super::ground::RestsOn;
 use super::lookup::{InMemory, Watch};
 use super::query::{Expiry, Query, QueryError, Registered};
+use super::refresh::Refreshing;
 use super::session::{Asked, Need, Purpose, Session, Settled, Told, Verifiable};
 use super::waits::{computing, current};
-use super::{Answer, Entry, Freshness, Kind, Larder, Value};
+use super::{Answer, Entry, Freshness, Kind, Value};
 use crate::key::{Digest, Key};
 use crate::query::{Fingerprint, Mismatch, Missed, Now, Observation, Question, Source, Trace, Traces, Why};
 use crate::stats::Place;
@@ -49,18 +50,6 @@ impl Verified {
     pub(super) fn without_value<T>(self) -> Settled<T> {
         let Self { value, why, observations, freshness } = self;
         Settled { holds: Ok(value), answer: None, why, observations, freshness }
-    }
-}
-
-/// Takes the key off the list of those being refreshed, also when the refresh panics.
-struct Refreshing {
-    larder: Larder,
-    key: Key,
-}
-
-impl Drop for Refreshing {
-    fn drop(&mut self) {
-        self.larder.shared.refreshing.lock().remove(&self.key);
     }
 }
 
@@ -128,13 +117,10 @@ impl Session {
         let (registry, larder) = (self.registry(), self.larder());
         let key = question.key(&registry.scope);
         let Some(kind) = registry.verifiable(question.kind()) else { return };
-        if !larder.shared.refreshing.lock().insert(key.clone()) {
-            return;
-        }
+        let Some(refreshing) = Refreshing::begin(larder, &key) else { return };
         let outside = self.view().outside().clone();
         let session = Session::new(Arc::clone(registry), outside, Purpose::Refreshing);
         let refresh = Arc::clone(kind).refresh(session, question.clone());
-        let refreshing = Refreshing { larder: larder.clone(), key };
         tokio::spawn(async move {
             refresh.await;
             drop(refreshing);

@@ -9,8 +9,8 @@
 //! Not here: memory, which holds values and not envelopes.
 
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -548,7 +548,7 @@ impl Far {
             tracing::info!(tier = tier.name(), why = trouble.why, "tier is left alone");
         }
         *self.trouble.lock() = Some(trouble);
-        let (far, tier, pauses) = (Arc::downgrade(self), Arc::clone(tier), self.pauses);
+        let (probing, tier, pauses) = (Probing(Arc::downgrade(self)), Arc::clone(tier), self.pauses);
         // Half-open: one probe at a time. Nobody waits for it, and what others invalidate is to be heard of soon after
         // the tier is back, so that the pauses stay short.
         let pause = pauses.pause / 2;
@@ -557,7 +557,7 @@ impl Far {
                 tokio::time::sleep(pause).await;
                 let began = Instant::now();
                 let pinged = tokio::time::timeout(pause, tier.ping()).await;
-                let Some(far) = far.upgrade() else { return };
+                let Some(far) = probing.0.upgrade() else { return };
                 if !matches!(pinged, Ok(Ok(()))) {
                     far.seen.store(true, Ordering::Release);
                 } else {
@@ -565,13 +565,25 @@ impl Far {
                     far.open.store(false, Ordering::Release);
                     if began.elapsed() <= far.patience.quick() {
                         far.patience.restore();
-                        far.probed.store(false, Ordering::Release);
                         tracing::info!(tier = tier.name(), "tier is back");
                         return;
                     }
                 }
             }
         });
+    }
+}
+
+/// That a far tier is probed. When that ends it is left alone no more: it is back, or the task that probed it was dropped, as
+/// its runtime ended, and who finds it failing has it probed again.
+struct Probing(Weak<Far>);
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        if let Some(far) = self.0.upgrade() {
+            far.open.store(false, Ordering::Release);
+            far.probed.store(false, Ordering::Release);
+        }
     }
 }
 

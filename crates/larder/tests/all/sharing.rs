@@ -502,6 +502,40 @@ async fn what_the_log_told_and_could_not_be_removed_here_is_removed_by_the_next_
     assert_eq!(node.restarted(&team).ask("x", "two").await, is("two", Origin::Computed));
 }
 
+/// A runtime that ends takes the tasks along that wrote, sent and probed in it.
+#[test]
+fn an_engine_goes_on_in_another_runtime_when_the_one_that_it_was_used_in_has_ended() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let team = Team::new();
+    let mut options = LarderOptions::new(Clock::system(), Stats::new(StatsOptions::default(), Clock::system()));
+    let folder = TempDir::new().unwrap();
+    options.tiers = vec![Arc::new(Disk::open(folder.path(), DiskOptions::default()).unwrap()) as _];
+    options.shared = Some((Arc::clone(&team.tier) as _, FAR));
+    let larder = Larder::new(options);
+    let kind = KindOptions { reach: Reach::Team, ..KindOptions::<String>::default() };
+    let words = larder.kind(&Scope::new("lab").unwrap(), "word", 1, kind).unwrap();
+    let ask = async |id: &str| {
+        let compute = || async { Ok::<_, std::io::Error>(Computed::new("one".to_owned())) };
+        words.get_or_compute(&words.key(id).unwrap(), compute).await.unwrap();
+    };
+    runtime().block_on(ask("one"));
+    team.tier.misbehave(Fault::Fails);
+    runtime().block_on(async {
+        while !larder.sharing().unwrap().left_alone {
+            ask("none").await;
+            words.keys_afar(&Selector::all()).await;
+        }
+    });
+    team.tier.misbehave(Fault::None);
+    runtime().block_on(async {
+        ask("more").await;
+        larder.close().await;
+        assert!(!larder.sharing().unwrap().left_alone);
+        let more = words.key("more").unwrap();
+        assert!(words.keys_afar(&Selector::key(&more)).await.contains(&more));
+    });
+}
+
 #[tokio::test]
 async fn what_the_team_could_not_be_told_nobody_on_the_machine_takes_from_it() {
     let team = Team::new();
