@@ -36,6 +36,8 @@ pub(crate) struct Memory {
 /// What of a task's memory is to be remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
+    /// All but how its outputs looked, which only whoever has the place to itself knows.
+    Inputs,
     /// Only how its outputs looked: all else is as it was.
     Outputs,
     All,
@@ -145,14 +147,22 @@ impl Checkout {
         known.unwrap_or(Memory { outputs, ..Memory::default() })
     }
 
+    /// What is known of a task's outputs now, for whoever has their place to itself; `None` where nothing is remembered.
+    pub(crate) fn recall_outputs(&self, task: &str) -> Option<Known> {
+        let disk = self.disk.as_ref().filter(|disk| !disk.read_only())?;
+        let stored = disk.meta(&self.outputs, task).ok()?;
+        Some(stored.and_then(|bytes| decode_outputs(&bytes)).unwrap_or_default())
+    }
+
     /// Remembers several tasks in one step.
     pub(crate) fn remember<'a>(&self, all: impl IntoIterator<Item = (&'a str, &'a Memory, Which)>) {
         let Some(disk) = self.disk.as_ref().filter(|disk| !disk.read_only()) else { return };
         let mut encoded = Vec::new();
         for (task, memory, which) in all {
-            let inputs = (which == Which::All).then(|| memory.encode()).flatten();
+            let inputs = (which != Which::Outputs).then(|| memory.encode()).flatten();
             encoded.extend(inputs.map(|bytes| (&*self.tasks, task, bytes)));
-            encoded.extend(encode_outputs(&memory.outputs).map(|bytes| (&*self.outputs, task, bytes)));
+            let outputs = (which != Which::Inputs).then(|| encode_outputs(&memory.outputs)).flatten();
+            encoded.extend(outputs.map(|bytes| (&*self.outputs, task, bytes)));
         }
         if let Err(error) = disk.put_meta(&encoded) {
             let error = &error as &dyn std::error::Error;

@@ -184,6 +184,14 @@ pub enum Unkept {
     /// An output is also an input.
     #[error("output {} is also an input", .0.display())]
     OutputIsInput(PathBuf),
+    /// Something lay among the outputs that this run did not make: a run in a fresh clone would not leave it.
+    #[error("{} was there before, and this run did not write it{}: remove it, or leave it out of the outputs", path.display(), more(*others))]
+    LeftOver {
+        /// The first, from the root.
+        path: PathBuf,
+        /// How many more.
+        others: usize,
+    },
     /// Outputs of an earlier run are still there: a run in a fresh clone would not have them.
     #[error("outputs of an earlier run could not be removed: {}", named(.0))]
     Stuck(Vec<PathBuf>),
@@ -289,6 +297,9 @@ pub enum Note {
     /// Outputs of a command that did not come to its end are still there.
     #[error("unfinished outputs could not be removed: {}", named(.0))]
     StuckUnfinished(Vec<PathBuf>),
+    /// Files that were there before a command which did not come to its end, and that were written to meanwhile.
+    #[error("{} was there before, and stays as it is now", named(.0))]
+    SparedUnfinished(Vec<PathBuf>),
     /// A tool is not there.
     #[error("tool {0:?} is not on the task's PATH")]
     NoTool(String),

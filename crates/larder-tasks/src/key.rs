@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::manifest::Component;
 
 /// The version of what a key covers and of what is kept under it. A new one makes old results unreachable.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What a part is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

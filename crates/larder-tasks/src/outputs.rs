@@ -3,7 +3,7 @@
 //! Links are never followed, so nothing outside of the declared outputs is ever read or removed.
 //! Not here: putting outputs back (`restore`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -171,6 +171,9 @@ impl Outputs {
 }
 
 /// What is known of the outputs that lie here: how they looked last, and which of them no run has made.
+///
+/// Invariant: what may be removed is what a run has made. What is there before a command starts, or before outputs are put
+/// back, and that nobody is known to have made, is known as found before anything is written, and stays.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Known {
     pub(crate) snapshot: Option<Arc<Snapshot>>,
@@ -187,6 +190,49 @@ impl Known {
         self.snapshot.as_ref().is_some_and(knows) && !self.found.contains(path)
     }
 
+    /// Whether what lies at a path is what a run made there, or what an unfinished one may have.
+    fn is_own(&self, entry: &Entry<'_>) -> bool {
+        let as_made = || {
+            let made = self.snapshot.as_ref().and_then(|known| known.get(entry.path));
+            made.is_some_and(|made| made.kind == entry.kind)
+        };
+        self.has_made(entry.path) && (self.unfinished || as_made())
+    }
+
+    /// What is to be known before something is written here, if that is more than is known by now: that what nobody has
+    /// made, and what `stays` says of, was found.
+    pub(crate) fn with_found(
+        &self,
+        outputs: &Outputs,
+        before: &Arc<Snapshot>,
+        stays: impl Fn(&Path) -> bool,
+    ) -> Option<Self> {
+        let foreign = before.entries().filter(|entry| !self.is_own(entry) && stays(entry.path));
+        let found: BTreeSet<PathBuf> = foreign.map(|entry| entry.path.to_owned()).collect();
+        let is_known = self.snapshot.as_ref().is_some_and(|known| known.is_of(&outputs.files));
+        if is_known && found.is_subset(&self.found) {
+            return None;
+        }
+        Some(Self { found, snapshot: Some(Arc::clone(before)), unfinished: self.unfinished })
+    }
+
+    /// What was there before a command, which left it as it was, and that no earlier run has made so: a run in a fresh
+    /// clone would not leave it.
+    pub(crate) fn left_over(&self, before: &Snapshot, after: &Snapshot) -> Vec<PathBuf> {
+        let is_left = |entry: &Entry<'_>| {
+            let same = |was: Entry<'_>| {
+                let stat = |entry: &Entry<'_>| (entry.stat.modified, entry.stat.inode, entry.stat.device);
+                let is_directory = entry.kind == EntryKind::Directory;
+                was.kind == entry.kind && (is_directory || stat(&was) == stat(entry))
+            };
+            before.get(entry.path).is_some_and(same) && !self.is_own(entry)
+        };
+        let (left, made): (Vec<Entry<'_>>, Vec<Entry<'_>>) = after.entries().partition(is_left);
+        // A directory has to be there for what was made in it.
+        let above: HashSet<&Path> = made.iter().flat_map(|entry| entry.path.ancestors()).collect();
+        left.iter().map(|entry| entry.path).filter(|path| !above.contains(path)).map(Path::to_owned).collect()
+    }
+
     /// What is known once a run or restoration has turned `before` into `after`. Where nobody looked before,
     /// anything may have been there.
     pub(crate) fn after(&self, before: Option<&Snapshot>, after: &Arc<Snapshot>) -> Self {
@@ -201,12 +247,7 @@ impl Known {
     /// empty without them: what a run does not make anew is not among its outputs. Of an unfinished run nothing is
     /// worth keeping. Returns what cannot be removed. Blocks.
     pub(crate) fn clean(&self, root: &Path, now: &Snapshot) -> Vec<PathBuf> {
-        let untouched = |entry: &Entry<'_>| {
-            let was = self.snapshot.as_ref().and_then(|known| known.get(entry.path));
-            was.is_some_and(|was| was.kind == entry.kind)
-        };
-        let goes = |entry: &Entry<'_>| self.has_made(entry.path) && (self.unfinished || untouched(entry));
-        Removal::of(root, now.entries().filter(goes).collect()).stuck
+        Removal::of(root, now.entries().filter(|entry| self.is_own(entry)).collect()).stuck
     }
 }
 
@@ -217,6 +258,8 @@ pub(crate) struct Removal {
     pub(crate) removed: usize,
     /// What is still there, although it had to go.
     pub(crate) stuck: Vec<PathBuf>,
+    /// What is somebody's, and was written to.
+    pub(crate) spared: Vec<PathBuf>,
 }
 
 impl Removal {
@@ -246,20 +289,23 @@ impl Removal {
     pub(crate) fn notes(self) -> impl Iterator<Item = Note> {
         let removed = (self.removed > 0).then_some(Note::RemovedUnfinished(self.removed));
         let stuck = (!self.stuck.is_empty()).then_some(Note::StuckUnfinished(self.stuck));
-        removed.into_iter().chain(stuck)
+        let spared = (!self.spared.is_empty()).then_some(Note::SparedUnfinished(self.spared));
+        removed.into_iter().chain(stuck).chain(spared)
     }
 }
 
-/// Removes what is new or different against `before`: the leavings of a command that did not come to its end. A directory
-/// that was there stays. Blocks.
-pub(crate) fn discard_since(root: &Path, before: &Snapshot, after: &Snapshot) -> Removal {
+/// Removes what is new against `before`, and what is different and runs have made: the leavings of a command that did not
+/// come to its end. A directory that was there stays, and so does what somebody may have written to meanwhile. Blocks.
+pub(crate) fn discard_since(root: &Path, known: &Known, before: &Snapshot, after: &Snapshot) -> Removal {
     let changes = after.changes_since(before);
-    let mut paths = [changes.added, changes.modified].concat();
+    let (made, spared): (Vec<_>, Vec<_>) =
+        changes.modified.into_iter().partition(|path| known.has_made(path));
+    let mut paths = [changes.added, made].concat();
     paths.sort();
     let stays = |entry: &Entry<'_>| {
         let is_directory = |kind| kind == EntryKind::Directory;
         is_directory(entry.kind) && before.get(entry.path).is_some_and(|was| is_directory(was.kind))
     };
     let entries = paths.iter().filter_map(|path| after.get(path)).filter(|entry| !stays(entry));
-    Removal::of(root, entries.collect())
+    Removal { spared, ..Removal::of(root, entries.collect()) }
 }

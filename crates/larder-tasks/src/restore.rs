@@ -2,8 +2,8 @@
 //!
 //! Invariant: what is already right is not touched; a file that takes another's place appears whole under its name, and
 //! a new one holds its own content, or only the beginning of it if larder is killed; when this succeeds the declared
-//! outputs are those of the kept result and nothing else, but for files that a glob happens to match and that no run is
-//! known to have made.
+//! outputs are those of the kept result and nothing else, but for files that no run is known to have made: those that a glob
+//! happens to match, and those that were found before.
 //! Phases: plan against what is there, hold on to every blob that it takes, take away, make directories, put in, and set
 //! the directories' modes last, as they may forbid writing.
 
@@ -72,12 +72,13 @@ enum Step<'a> {
 }
 
 fn step<'a>(kept: &'a KeptOutput, now: Option<&Entry<'_>>, umask: u32) -> Step<'a> {
-    let mode = |entry: &Entry<'_>| KeptMode::of(entry.stat.permissions(), umask);
+    // Not by what it is meant as: another umask may give the same bits another meaning.
+    let has = |entry: &Entry<'_>, wanted: KeptMode| entry.stat.permissions() == wanted.bits(umask);
     match (&kept.form, now.map(|entry| (entry.kind, entry))) {
         (OutputForm::File { digest, mode: wanted, .. }, Some((EntryKind::File(is), entry)))
             if is == *digest =>
         {
-            if mode(entry) == *wanted {
+            if has(entry, *wanted) {
                 Step::Nothing
             } else {
                 Step::Mode(*wanted)
@@ -85,7 +86,7 @@ fn step<'a>(kept: &'a KeptOutput, now: Option<&Entry<'_>>, umask: u32) -> Step<'
         }
         (OutputForm::File { digest, mode, .. }, _) => Step::File(*digest, *mode),
         (OutputForm::Directory { mode: wanted }, Some((EntryKind::Directory, entry))) => {
-            if mode(entry) == *wanted { Step::Nothing } else { Step::Mode(*wanted) }
+            if has(entry, *wanted) { Step::Nothing } else { Step::Mode(*wanted) }
         }
         (OutputForm::Directory { mode }, _) => Step::Directory(*mode),
         (OutputForm::Link { target }, Some((EntryKind::Link { target: is, .. }, _)))
@@ -178,8 +179,8 @@ fn carry_out(
     Ok(Restored { done, written, strayed })
 }
 
-/// Removes what the result does not have: all of it inside outputs that are declared whole, and elsewhere what
-/// runs made. Innermost first.
+/// Removes what the result does not have, and was not found before: all of it inside outputs that are declared whole, and
+/// elsewhere what runs made. Innermost first.
 fn remove_extra(
     outputs: &Outputs,
     steps: &[(&Path, Step<'_>)],
@@ -191,15 +192,18 @@ fn remove_extra(
     let entries: Vec<Entry<'_>> = now.entries().filter(|entry| !wanted.contains(entry.path)).collect();
     let mut removed = 0;
     for entry in entries.iter().rev() {
-        if !outputs.is_declared_whole(entry.path) && !known.has_made(entry.path) {
+        let goes = outputs.is_declared_whole(entry.path) || known.has_made(entry.path);
+        if !goes || known.found.contains(entry.path) {
             continue;
         }
         let path = outputs.root().join(entry.path);
         match directories.remove(&path, entry.kind) {
             Ok(()) => removed += 1,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // It holds what is not an output.
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            // It holds what is not an output, or what stays; or it is somebody's mount point.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::ResourceBusy) => {
+            }
             Err(error) => return Err(RestoreError::Io { path, source: error }),
         }
     }

@@ -20,6 +20,9 @@ use crate::failure::{Code, Failure};
 use crate::surroundings::Surroundings;
 use crate::tasks;
 
+/// How long a name is at most.
+const MAX_NAME: usize = 60;
+
 /// Run a command, or give back what it made when nothing that it depends on has changed
 ///
 /// Without --input, every file below the root counts that git does not ignore, but for outputs.
@@ -74,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
             )
         })?,
     };
-    let name = name(&arguments.command[0]);
+    let name = name(&arguments.command[0], &arguments.output);
     let text = describe(arguments, &root, &current, &name)?;
     let description = SourceText::new(DESCRIPTION, text);
     let workspace = Workspace::described(&root, &description).map_err(|error| match error {
@@ -87,12 +90,15 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     session.exec(&graph, &Manner::default())
 }
 
-/// The task's name: that of the program, so that `why` finds earlier results of it.
-fn name(program: &str) -> String {
-    let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
+/// The task's name: that of the program, so that `why` finds earlier results of it, and those of its outputs, as what one
+/// command has made is none of another's.
+fn name(program: &str, outputs: &[String]) -> String {
+    let last = |path: &str| Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '+');
-    let name: String = name.chars().map(|c| if good(c) { c } else { '_' }).collect();
-    if name.is_empty() { "command".to_owned() } else { name }
+    let program = Some(last(program)).filter(|name| !name.is_empty()).unwrap_or_else(|| "command".to_owned());
+    let names = std::iter::once(program).chain(outputs.iter().map(|output| last(output)));
+    let name = names.collect::<Vec<_>>().join("+");
+    name.chars().map(|c| if good(c) { c } else { '_' }).take(MAX_NAME).collect()
 }
 
 /// A `larder.toml` that says what the command line says.

@@ -286,7 +286,7 @@ fn exec_keeps_a_command_and_ends_as_it_does() {
         &exec,
         expect![[r#"
         done
-        ! project#sh ran in [time]
+        ! project#sh+out ran in [time]
     "#]],
     );
     fs::remove_file(lab.path("project/out")).unwrap();
@@ -294,7 +294,7 @@ fn exec_keeps_a_command_and_ends_as_it_does() {
         &exec,
         expect![[r#"
         done
-        ! project#sh hit, 1 output restored, [time] saved
+        ! project#sh+out hit, 1 output restored, [time] saved
     "#]],
     );
     assert_eq!(fs::read_to_string(lab.path("project/out")).unwrap(), "1\n");
@@ -340,7 +340,7 @@ fn exec_below_a_root_names_files_from_where_it_is() {
     lab.check(
         &inside,
         expect![[r#"
-        ! project#sh ran in [time]
+        ! project#sh+out ran in [time]
     "#]],
     );
     assert_eq!(fs::read_to_string(lab.path("project/out")).unwrap(), "1\n2\n");

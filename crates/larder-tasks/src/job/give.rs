@@ -1,5 +1,6 @@
 //! Giving back what is kept, or running for it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,12 +9,14 @@ use larder::clock::Instant;
 use larder::config::Mode;
 use larder::engine::{Answer, AskError, Computed, Entry, Kept, NotKept, Origin};
 use larder::key::Digest;
+use larder::source::Scan;
 use larder::stats::Place;
 use larder::tier::Brief;
 use tokio::sync::Mutex;
 
 use super::perform::{Performed, Run, Unrun, after_hit};
 use super::prepare::{Keyed, Prepared, Upstream, said};
+use super::remember::Place as OutputPlace;
 use super::{Alone, Inner};
 use crate::event::{Event, Hit, How, NotRun, Note, TaskEnd, Unkept};
 use crate::execute::Exit;
@@ -73,7 +76,8 @@ impl Inner {
         self.end(began, None, How::NotRun(NotRun::Stopped))
     }
 
-    /// Sees a prepared task to its end; `None` if its inputs changed before its command could begin.
+    /// Sees a prepared task to its end; `None` if its inputs changed before its command could begin, or before its result
+    /// was back.
     async fn give_prepared(
         self: &Arc<Self>,
         began: Instant,
@@ -99,6 +103,7 @@ impl Inner {
             }
             let Some(found) = answer else { break };
             match self.give_back(prepared, keyed, &found, run).await {
+                Ok(_) if !self.still_stands(prepared).await => return None,
                 Ok((restored, log)) => {
                     if let Some((path, other)) = run.other_writer(&prepared.task, &found.entry.value.outputs)
                     {
@@ -110,6 +115,13 @@ impl Inner {
             }
         }
         self.just_run(began, at, prepared, run).await
+    }
+
+    /// Whether the inputs are still those of the key, if it took long to give its result back, as somebody was waited
+    /// for.
+    async fn still_stands(self: &Arc<Self>, prepared: &Arc<Prepared>) -> bool {
+        let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
+        self.may_decide(prepared) || self.at(prepared.brief, move || inner.inputs_stand(&ready)).await
     }
 
     /// Asks the engine; what this process did for the answer, or else the answer.
@@ -208,11 +220,10 @@ impl Inner {
                 return Err("it is older than cache.max_age".to_owned());
             }
         }
-        let (known, restored) = match self.judge(prepared, &found.entry) {
-            Looked::Right(known, restored) => (known, restored),
-            Looked::Wrong => return self.give_back_alone(prepared, found, run).await,
+        let Some(restored) = self.judge(prepared, &found.entry) else {
+            return self.give_back_alone(prepared, found, run).await;
         };
-        let news = self.is_news(prepared, keyed, known.as_ref());
+        let news = self.is_news(prepared, keyed);
         if let (KeptLog::Inline(chunks), false) = (&found.entry.log, news) {
             return Ok((restored, Log::of_chunks(chunks.clone())));
         }
@@ -220,7 +231,7 @@ impl Inner {
         let finish = move || {
             let log = inner.log_of(&entry)?;
             if news {
-                inner.remember_hit(&ready, known, &entry, None);
+                inner.remember_look(&ready, &entry);
             }
             Ok((restored, log))
         };
@@ -244,7 +255,7 @@ impl Inner {
                 // Through a link into a place that others may have looked at under another name.
                 sharing.ahead.end();
             }
-            inner.remember_hit(&ready, Some(known), &entry, Some(alone));
+            inner.remember_hit(&ready, Some(known), &entry, OutputPlace::Marked(alone));
             Ok((restored.done, log))
         };
         // Mostly nobody has to be waited for, and one hand does all of it.
@@ -262,20 +273,14 @@ impl Inner {
         self.blocking(move || put_back(Alone { waited: true, ..alone })).await
     }
 
-    /// Whether the outputs were right when they were looked at, not long ago.
-    fn judge(&self, prepared: &Prepared, kept: &KeptResult) -> Looked {
+    /// What there is to say if the outputs were right when they were looked at, not long ago.
+    fn judge(&self, prepared: &Prepared, kept: &KeptResult) -> Option<Restoration> {
         if prepared.outputs.is_none() {
-            return Looked::Right(None, Restoration::default());
+            return Some(Restoration::default());
         }
-        match &prepared.seen {
-            Some(seen) if self.is_fresh(prepared.at) && seen.fingerprint() == kept.outputs_digest => {
-                let known = seen
-                    .is_new()
-                    .then(|| prepared.memory.outputs.after(Some(&seen.snapshot), &seen.snapshot));
-                Looked::Right(known, Restoration { left_alone: kept.outputs.len(), ..Restoration::default() })
-            }
-            _ => Looked::Wrong,
-        }
+        let seen = prepared.seen.as_ref().filter(|_| self.is_fresh(prepared.at))?;
+        (seen.fingerprint() == kept.outputs_digest)
+            .then(|| Restoration { left_alone: kept.outputs.len(), ..Restoration::default() })
     }
 
     /// Puts the outputs back and looks whether they are right then. The place stays marked until that is
@@ -306,9 +311,13 @@ impl Inner {
                 self.scan(&outputs.files, previous).map_err(|error| said(&error))?.snapshot
             }
         };
-        self.remember_found(prepared, &mut memory, &before);
-        let known = &memory.outputs;
-        let restored = restore(outputs, &kept.outputs, &before, known, disk).map_err(|error| said(&error))?;
+        let known = memory.outputs.clone();
+        // What has come since somebody was here goes where all of an output is the task's.
+        let is_new_here = known.snapshot.is_none();
+        let stays = |path: &Path| is_new_here || !outputs.is_declared_whole(path);
+        self.remember_found(prepared, &mut memory, &before, stays);
+        let restored = restore(outputs, &kept.outputs, &before, &memory.outputs, disk);
+        let restored = restored.map_err(|error| said(&error))?;
         let after = self.scan_written(&outputs.files, &before, &restored.written);
         let after = after.map_err(|error| said(&error))?;
         let known = known.after(Some(&before), &after.snapshot);
@@ -316,7 +325,7 @@ impl Inner {
         if after.fingerprint() != kept.outputs_digest {
             let again = restore(outputs, &kept.outputs, &after.snapshot, &known, disk);
             let again = again.map_err(|error| said(&error))?.done;
-            // What a glob matches besides, and nobody is known to have made, stays where it is.
+            // What nobody is known to have made stays where it is.
             if again.written > 0 || again.removed > 0 {
                 return Err("outputs change while they are restored".to_owned());
             }
@@ -347,7 +356,7 @@ impl Inner {
             // What the audit made is remembered as made by now, so that it may be taken away again.
             match inner.put_back(&ready, &kept, true) {
                 Ok((known, _)) => {
-                    inner.remember_hit(&ready, Some(known), &kept, Some(alone));
+                    inner.remember_hit(&ready, Some(known), &kept, OutputPlace::Marked(alone));
                 }
                 Err(why) => {
                     let task = ready.task.id.to_string();
@@ -370,8 +379,24 @@ impl Inner {
     }
 
     /// Whether there is something to remember that is not remembered yet.
-    fn is_news(&self, prepared: &Prepared, keyed: &Keyed, known: Option<&Known>) -> bool {
-        known.is_some() || keyed.is_new || prepared.memory.key != Some(keyed.key.digest())
+    fn is_news(&self, prepared: &Prepared, keyed: &Keyed) -> bool {
+        prepared.seen.as_ref().is_some_and(Scan::is_new)
+            || keyed.is_new
+            || prepared.memory.key != Some(keyed.key.digest())
+    }
+
+    /// Remembers how the files looked, where all was right. Blocks.
+    fn remember_look(self: &Arc<Self>, prepared: &Prepared, kept: &KeptResult) {
+        let new = prepared.seen.as_ref().filter(|seen| seen.is_new());
+        // Where somebody else is at the place just now, they remember how it looks.
+        let alone = new.and_then(|seen| Some((&seen.snapshot, self.try_alone(&prepared.task)?)));
+        match alone {
+            Some((seen, alone)) => {
+                let known = self.known_outputs(prepared).after(Some(seen), seen);
+                self.remember_hit(prepared, Some(known), kept, OutputPlace::Held(alone));
+            }
+            None => self.remember_hit(prepared, None, kept, OutputPlace::Shared),
+        }
     }
 
     /// Remembers how the files looked, and sets the place free.
@@ -380,11 +405,11 @@ impl Inner {
         prepared: &Prepared,
         known: Option<Known>,
         kept: &KeptResult,
-        alone: Option<Alone>,
+        place: OutputPlace,
     ) {
         if let Ok(keyed) = &prepared.keyed {
             let memory = after_hit(prepared, keyed, known, kept.took_millis);
-            self.remember_soon(prepared, memory, alone);
+            self.remember_soon(prepared, memory, place);
         }
     }
 
@@ -424,13 +449,6 @@ impl Inner {
         let took: Duration = self.clock.now().since(began);
         TaskEnd { how, exit: None, took, log: Log::default(), key, outputs: None }
     }
-}
-
-/// What a look at the outputs tells.
-enum Looked {
-    /// They are as they should be; what is known of them, if that is new.
-    Right(Option<Known>, Restoration),
-    Wrong,
 }
 
 /// The value for the engine: a result that is not to be kept is one too, for whoever waits for it.

@@ -22,6 +22,7 @@ use super::beside::Beside;
 use super::look::Ahead;
 use super::marker::{Left, Marker};
 use super::prepare::{Keyed, Prepared, said, unmatched};
+use super::remember::Place;
 use super::{Alone, Inner, RunOptions, joined};
 use crate::checkout::Memory;
 use crate::event::{Event, NotRun, Note, Unkept};
@@ -132,8 +133,10 @@ impl From<NotRun> for Unrun {
 
 /// The place of a task's outputs before its command starts.
 struct Room {
-    /// What is remembered of the task, what is known of its outputs included.
+    /// What is remembered of the task.
     memory: Memory,
+    /// What was known of its outputs.
+    known: Known,
     /// How the outputs look; `None` where there are none or they cannot be looked at.
     before: Option<Arc<Snapshot>>,
     left: Left,
@@ -330,63 +333,90 @@ impl Inner {
         }
     }
 
-    /// Marks the place of a task's outputs as being written to. Returns what is known of it; after a wait for
-    /// somebody else, that is what they have learnt. Blocks.
+    /// Marks the place of a task's outputs as being written to. Returns what is known of it, by whoever was there last;
+    /// after a wait for somebody else, that is all that they have learnt. The place is this one's alone. Blocks.
     pub(super) fn mark(&self, prepared: &Prepared, waited: bool) -> (Memory, Left) {
         let task = &prepared.task;
         let mut memory = match waited {
             true => self.checkout.recall_one(&super::stable_name(&self.workspace, task)),
             false => prepared.memory.clone(),
         };
+        if let (Some(_), false) = (&prepared.outputs, waited) {
+            memory.outputs = self.known_outputs(prepared);
+        }
         let left = self.marker(task).map(|marker| marker.set(self.workspace.root())).unwrap_or_default();
-        memory.outputs.unfinished = left.unfinished;
+        let known = memory.outputs.snapshot.as_ref().zip(prepared.outputs.as_ref());
+        // Of what was not among its outputs nothing was known when it was written to.
+        let is_of_these = known.is_some_and(|(known, outputs)| known.is_of(&outputs.files));
+        memory.outputs.unfinished = left.unfinished && is_of_these;
         (memory, left)
     }
 
-    /// Remembers what lay there before anything was written, if nothing was known: after a kill, what is there
-    /// besides is unfinished. Blocks.
-    pub(super) fn remember_found(&self, prepared: &Prepared, memory: &mut Memory, before: &Arc<Snapshot>) {
-        if memory.outputs.snapshot.is_none() {
-            memory.outputs = memory.outputs.after(Some(before), before);
+    /// What is known of a task's outputs, by whoever was there last. Their place is this one's alone. Blocks.
+    pub(super) fn known_outputs(&self, prepared: &Prepared) -> Known {
+        let name = super::stable_name(&self.workspace, &prepared.task);
+        self.checkout.recall_outputs(&name).unwrap_or_else(|| prepared.memory.outputs.clone())
+    }
+
+    /// Remembers which of what lies there nobody has made, and stays, before anything is written: after a kill, what is
+    /// there besides is unfinished. Blocks.
+    pub(super) fn remember_found(
+        &self,
+        prepared: &Prepared,
+        memory: &mut Memory,
+        before: &Arc<Snapshot>,
+        stays: impl Fn(&Path) -> bool,
+    ) {
+        let Some(outputs) = &prepared.outputs else { return };
+        if let Some(known) = memory.outputs.with_found(outputs, before, stays) {
+            memory.outputs = known;
             self.remember(&prepared.task, memory.clone());
         }
+    }
+
+    /// Whether the look at the inputs decides: it is not old, or there is to be no other.
+    pub(super) fn may_decide(&self, prepared: &Prepared) -> bool {
+        prepared.insists || self.is_fresh(prepared.at)
+    }
+
+    /// Whether the inputs are those of the key, if there is one. Blocks.
+    pub(super) fn inputs_stand(&self, prepared: &Prepared) -> bool {
+        let Ok(keyed) = &prepared.keyed else { return true };
+        let now = self.scan(&keyed.files, Some(&keyed.inputs));
+        now.is_ok_and(|now| now.fingerprint() == keyed.inputs.fingerprint())
     }
 
     /// Ends what an earlier run left running, and takes away what earlier runs made. `None` if the inputs are not
     /// those of the key any more. Blocks.
     fn make_room(&self, prepared: &Prepared, waited: bool) -> Option<Room> {
         let (mut memory, left) = self.mark(prepared, waited);
-        if let (Ok(keyed), false) = (&prepared.keyed, prepared.insists || self.is_fresh(prepared.at)) {
-            let now = self.scan(&keyed.files, Some(&keyed.inputs));
-            if !now.is_ok_and(|now| now.fingerprint() == keyed.inputs.fingerprint()) {
-                if !left.unfinished {
-                    self.clear(&prepared.task);
-                }
-                return None;
+        if !self.may_decide(prepared) && !self.inputs_stand(prepared) {
+            if !left.unfinished {
+                self.clear(&prepared.task);
             }
+            return None;
         }
         let beside = self.look_beside(prepared);
+        let known = memory.outputs.clone();
         let Some(outputs) = &prepared.outputs else {
-            return Some(Room { memory, before: None, left, beside, unclean: None });
+            return Some(Room { memory, known, before: None, left, beside, unclean: None });
         };
-        let known = memory.outputs.snapshot.as_ref();
-        let previous = prepared.seen.as_ref().map(|seen| &seen.snapshot).or(known);
-        let cleans = (prepared.task.clean || left.unfinished) && known.is_some();
+        let previous = prepared.seen.as_ref().map(|seen| &seen.snapshot).or(known.snapshot.as_ref());
         let mut before = match self.scan(&outputs.files, previous) {
             Ok(seen) => seen.snapshot,
             Err(error) => {
-                let unclean = cleans.then(|| Unkept::Outputs(said(&error)));
-                return Some(Room { memory, before: None, left, beside, unclean });
+                let unclean = Some(Unkept::Outputs(said(&error)));
+                return Some(Room { memory, known, before: None, left, beside, unclean });
             }
         };
         let mut stuck = Vec::new();
-        if cleans {
-            stuck = memory.outputs.clean(self.workspace.root(), &before);
+        if (prepared.task.clean || known.unfinished) && known.snapshot.is_some() {
+            stuck = known.clean(self.workspace.root(), &before);
             before = self.scan(&outputs.files, Some(&before)).ok()?.snapshot;
         }
-        self.remember_found(prepared, &mut memory, &before);
+        self.remember_found(prepared, &mut memory, &before, |_| true);
         let unclean = (!stuck.is_empty()).then_some(Unkept::Stuck(stuck));
-        Some(Room { memory, before: Some(before), left, beside, unclean })
+        Some(Room { memory, known, before: Some(before), left, beside, unclean })
     }
 
     /// Does what can be done for the result while the command runs. Returns the list of the inputs, which is a blob
@@ -421,17 +451,17 @@ impl Inner {
         (writes, brief): (bool, Brief),
     ) -> (Performed, Vec<Note>) {
         let mut notes = Vec::new();
-        let Room { mut memory, before, beside, unclean, .. } = room;
+        let Room { mut memory, known, before, beside, unclean, .. } = room;
         memory.took_millis = Some(millis(execution.took));
         let unfinished = matches!(execution.exit, Exit::Stopped | Exit::TimedOut(_));
         let seen = prepared.outputs.as_ref().map(|outputs| {
             let seen = self.scan(&outputs.files, before.as_ref())?;
             let Some(before) = before.as_ref().filter(|_| unfinished) else { return Ok(seen) };
-            notes.extend(discard_since(outputs.root(), before, &seen.snapshot).notes());
+            notes.extend(discard_since(outputs.root(), &known, before, &seen.snapshot).notes());
             self.scan(&outputs.files, Some(before))
         });
         if let Some(Ok(seen)) = &seen {
-            memory.outputs = memory.outputs.after(before.as_deref(), &seen.snapshot);
+            memory.outputs = known.after(before.as_deref(), &seen.snapshot);
         }
         let seen = seen.transpose().map_err(|error| Unkept::Outputs(said(&error)));
         if let (Ok(Some(seen)), true) = (&seen, execution.exit.is_success()) {
@@ -442,6 +472,12 @@ impl Inner {
             let keyed = prepared.keyed.as_ref().map_err(Clone::clone)?;
             acceptable(prepared, keyed, &execution)?;
             unclean.map_or(Ok(()), Err)?;
+            if let (Some(seen), Some(before)) = (&seen, &before) {
+                let left = known.left_over(before, &seen.snapshot);
+                if let Some(path) = left.first() {
+                    return Err(Unkept::LeftOver { path: path.clone(), others: left.len() - 1 });
+                }
+            }
             // The inputs are looked at again while the outputs are put into blobs, where that is another's work.
             let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
             let looking = (brief == Brief::Aside).then(|| spawn_blocking(move || inner.unchanged(&ready)));
@@ -461,7 +497,7 @@ impl Inner {
             memory.key = Some(keyed.key.digest());
             result
         });
-        self.remember_soon(prepared, memory, Some(alone));
+        self.remember_soon(prepared, memory, Place::Marked(alone));
         let Execution { exit, log, took, .. } = execution;
         (Performed { exit, took, log, outputs, result }, notes)
     }

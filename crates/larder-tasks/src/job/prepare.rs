@@ -155,7 +155,7 @@ impl Inner {
         (files, scan): (FileSet, Scan),
         notes: &mut Vec<Note>,
     ) -> Result<Keyed, Unkept> {
-        let mut parts = described(task, rules);
+        let mut parts = described(task, rules, self.umask);
         for variable in environment.parts() {
             let kind = if variable.secret { PartKind::Secret } else { PartKind::Variable };
             parts.push(Part::digest(kind, &variable.name, variable.digest, ""));
@@ -211,7 +211,10 @@ impl Inner {
 }
 
 /// The parts that the definition alone gives.
-fn described(task: &Task, rules: &Rules) -> Vec<Part> {
+/// Users with either of these differ in what their group may write, and take each other's results.
+const USUAL_UMASKS: [u32; 2] = [0o022, 0o002];
+
+fn described(task: &Task, rules: &Rules, umask: u32) -> Vec<Part> {
     let mut command = match &task.command {
         Some(Command::Script { shell, script }) => {
             let words: Vec<&str> = shell.iter().map(String::as_str).chain([script.as_str()]).collect();
@@ -234,6 +237,10 @@ fn described(task: &Task, rules: &Rules) -> Vec<Part> {
     if !task.clean {
         // What lay there before is part of what comes of it.
         outputs += " not cleaned";
+    }
+    if !task.outputs.is_empty() && !USUAL_UMASKS.contains(&umask) {
+        // Whether a mode is meant, or is what the umask leaves of it, cannot be told: nobody else gets such files.
+        outputs += &format!(" umask {umask:03o}");
     }
     let mut parts = vec![
         Part::text(PartKind::Command, &command),

@@ -38,7 +38,17 @@ struct News {
     memory: Memory,
     which: Which,
     marker: Option<Marker>,
-    alone: Option<Alone>,
+    place: Place,
+}
+
+/// The place of a task's outputs, while something is remembered of the task.
+pub(super) enum Place {
+    /// Others may be there: what is known of its outputs is not to be remembered.
+    Shared,
+    /// It is this one's alone.
+    Held(Alone),
+    /// The same, and it is marked as being written to until then.
+    Marked(Alone),
 }
 
 impl Inner {
@@ -50,15 +60,18 @@ impl Inner {
         self.remembered.lock().insert(name, memory);
     }
 
-    /// Remembers a task for this handle's next run at once, and for other processes soon. `alone` is held until then,
-    /// and the place unmarked. Blocks only if too much waits already, or where the task's work is done in place.
-    pub(super) fn remember_soon(self: &Arc<Self>, prepared: &Prepared, memory: Memory, alone: Option<Alone>) {
-        let task = &prepared.task;
-        let name = super::stable_name(&self.workspace, task);
+    /// Remembers a task for this handle's next run at once, and for other processes soon. `place` is held until then.
+    /// Blocks only if too much waits already, or where the task's work is done in place.
+    pub(super) fn remember_soon(self: &Arc<Self>, prepared: &Prepared, memory: Memory, place: Place) {
+        let name = super::stable_name(&self.workspace, &prepared.task);
         let before = self.remembered.lock().insert(name.clone(), memory.clone());
-        let which = memory.news_since(before.as_ref());
-        let marker = alone.is_some().then(|| self.marker(task)).flatten();
-        let news = News { name, memory, which, marker, alone };
+        let which = match (&place, memory.news_since(before.as_ref())) {
+            (Place::Shared, Which::Outputs) => return,
+            (Place::Shared, _) => Which::Inputs,
+            (_, which) => which,
+        };
+        let marker = matches!(place, Place::Marked(_)).then(|| self.marker(&prepared.task)).flatten();
+        let news = News { name, memory, which, marker, place };
         let mut state = self.unwritten.0.lock();
         if state.waiting.len() >= MAX_WAITING || prepared.brief == Brief::InPlace {
             drop(state);
@@ -86,11 +99,13 @@ impl Inner {
 
     fn write(&self, all: Vec<News>) {
         self.checkout.remember(all.iter().map(|news| (news.name.as_str(), &news.memory, news.which)));
-        for News { marker, alone, .. } in all {
+        for News { marker, place, .. } in all {
             if let Some(marker) = marker {
                 marker.clear();
             }
-            drop(alone);
+            if let Place::Held(alone) | Place::Marked(alone) = place {
+                drop(alone);
+            }
         }
     }
 

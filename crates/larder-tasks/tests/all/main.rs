@@ -7,6 +7,7 @@ mod equality;
 mod graphs;
 mod lab;
 mod large;
+mod leftovers;
 mod meanwhile;
 mod outputs;
 mod promises;

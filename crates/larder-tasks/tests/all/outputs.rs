@@ -135,7 +135,7 @@ fn a_directory_that_stays_has_its_mode_after_outputs_were_taken_out_of_it() {
     let lab = Lab::of(&[(
         "larder.toml",
         "[tasks.build]\ncommand = \"stat -c %a rd; chmod 755 rd; for f in src/*; do cp $f rd/; done; chmod 555 rd; [ ! -e slow ] || { echo ready; sleep 100; }\"\n\
-         inputs = [\"src/*\"]\noutputs = [\"rd/*\"]\n",
+         inputs = [\"src/*\"]\noutputs = [\"rd/*\", \"!rd/mine\"]\n",
     )]);
     lab.sh("mkdir src rd; echo a > src/a; echo b > src/b; echo mine > rd/mine");
     let run = || {
@@ -156,7 +156,7 @@ fn a_directory_that_stays_has_its_mode_after_outputs_were_taken_out_of_it() {
     assert_eq!([lab.path("rd/b").exists(), lab.path("rd/mine").exists()], [false, true]);
     // After a hit it is as it was, too.
     lab.sh("chmod 755 rd; rm rd/a; chmod 555 rd");
-    assert_eq!(run().lines, "lab#build: hit, 1 right, 1 written, 0 removed\n");
+    assert_eq!(run().lines, "lab#build: hit, 0 right, 1 written, 0 removed\n");
     assert_eq!(mode(&lab, "rd"), 0o555);
     lab.sh("touch slow; echo newer > src/a");
     let stopped = run();

@@ -160,6 +160,11 @@ pub enum Leads {
 }
 
 impl Snapshot {
+    /// Whether it is of a set that chooses files as this one does.
+    pub fn is_of(&self, set: &super::FileSet) -> bool {
+        self.choice == set.choice
+    }
+
     /// Stands for all paths, modes, contents and link texts of the set, and for nothing else: equal for two
     /// copies of a tree on two machines.
     ///

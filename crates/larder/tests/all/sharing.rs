@@ -507,7 +507,8 @@ async fn what_the_log_told_and_could_not_be_removed_here_is_removed_by_the_next_
 fn an_engine_goes_on_in_another_runtime_when_the_one_that_it_was_used_in_has_ended() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let team = Team::new();
-    let mut options = LarderOptions::new(Clock::system(), Stats::new(StatsOptions::default(), Clock::system()));
+    let mut options =
+        LarderOptions::new(Clock::system(), Stats::new(StatsOptions::default(), Clock::system()));
     let folder = TempDir::new().unwrap();
     options.tiers = vec![Arc::new(Disk::open(folder.path(), DiskOptions::default()).unwrap()) as _];
     options.shared = Some((Arc::clone(&team.tier) as _, FAR));

@@ -1,0 +1,230 @@
+//! What lies among the outputs that a run did not make: no result takes it along, and nobody loses it.
+
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use larder_tasks::Stop;
+use larder_tasks::event::Event;
+use larder_tasks::job::RunOptions;
+use tokio::sync::watch;
+
+use crate::lab::{Lab, Ran};
+
+const TASKS: &str =
+    "[tasks.build]\ncommand = 'mkdir -p d; cp in d/$(cat in)'\ninputs = ['in']\noutputs = ['d']\n";
+
+/// A task whose output is called as its input says.
+fn lab() -> Lab {
+    Lab::of(&[("larder.toml", TASKS), ("in", "v1")])
+}
+
+/// The same project in another place, over the same cache.
+fn twin(lab: &Lab) -> Lab {
+    let twin = Lab::new();
+    symlink(lab.cache(), twin.cache()).unwrap();
+    for file in ["larder.toml", "in"] {
+        twin.write(file, &lab.read(file));
+    }
+    twin
+}
+
+fn there(lab: &Lab, folder: &str) -> String {
+    let names = std::fs::read_dir(lab.path(folder)).into_iter().flatten();
+    let mut names: Vec<_> = names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names.join(" ")
+}
+
+fn run(lab: &Lab, input: &str) -> String {
+    lab.write("in", input);
+    lab.run(&["build"]).lines
+}
+
+const KEPT: &str = "lab#build: ran, kept\n";
+
+fn unkept(path: &str) -> String {
+    format!(
+        "lab#build: ran, not kept: {path} was there before, and this run did not write it: remove it, or leave it out \
+         of the outputs\n"
+    )
+}
+
+#[test]
+fn what_nobody_is_known_to_have_made_is_not_kept_and_is_named() {
+    let lab = lab();
+    lab.write("d/mine", "mine");
+    assert_eq!(run(&lab, "v1"), unkept("d/mine"));
+    assert_eq!(there(&lab, "d"), "mine v1");
+    lab.sh("rm d/mine; mkdir d/empty");
+    assert_eq!(run(&lab, "v2"), unkept("d/empty"));
+    lab.sh("rm -r d; mkdir d");
+    assert_eq!(run(&lab, "v3"), KEPT, "a directory in which something is made has to be there");
+    // What was there and is written anew is made by this run, whoever made it first.
+    lab.write("d/v4", "before");
+    assert_eq!(run(&lab, "v4"), KEPT);
+    assert_eq!(there(&lab, "d"), "v4");
+}
+
+#[test]
+fn what_another_task_made_in_the_same_place_is_not_kept() {
+    let lab = lab();
+    let other = "[tasks.dev]\ncommand = 'mkdir -p d; echo dev > d/dev'\ninputs = []\noutputs = ['d']\n";
+    lab.write("larder.toml", &(TASKS.to_owned() + other));
+    lab.run(&["dev"]);
+    assert_eq!(run(&lab, "v1"), unkept("d/dev"));
+}
+
+#[test]
+fn an_output_that_was_edited_is_not_kept_with_what_is_made_beside_it() {
+    let lab = lab();
+    run(&lab, "v1");
+    lab.sh("echo more >> d/v1");
+    assert_eq!(run(&lab, "v2"), unkept("d/v1"));
+    assert_eq!(run(&lab, "v3"), KEPT);
+    assert_eq!(there(&lab, "d"), "v3");
+}
+
+#[test]
+fn what_another_process_has_made_meanwhile_is_known() {
+    let lab = lab();
+    let lines = lab.run_again_and_again(&["build"], 4, |n| {
+        // Another process, while this one goes on.
+        std::thread::scope(|scope| {
+            scope.spawn(|| match n {
+                0 => assert_eq!(run(&lab, "v2"), KEPT),
+                1 => assert!(run(&lab, "v4").ends_with("kept\n")),
+                _ => {}
+            });
+        });
+        lab.write("in", ["v3", "v4", "v5", ""][n]);
+    });
+    assert_eq!(lines[..2], [KEPT; 2]);
+    assert_eq!((lines[2].contains("hit"), lines[3].as_str()), (true, KEPT), "{lines:?}");
+    assert_eq!(there(&lab, "d"), "v5");
+    for version in ["v1", "v2", "v3", "v4", "v5"] {
+        let clone = twin(&lab);
+        assert!(run(&clone, version).contains("hit"));
+        assert_eq!(there(&clone, "d"), version);
+    }
+}
+
+#[test]
+fn what_was_found_stays_when_a_result_is_put_back() {
+    let lab = lab();
+    run(&lab, "v1");
+    let clone = twin(&lab);
+    clone.write("d/precious", "mine");
+    for _ in 0..2 {
+        assert!(run(&clone, "v1").contains("hit"));
+        assert_eq!(there(&clone, "d"), "precious v1");
+    }
+    // What comes later into an output that is all the task's goes.
+    clone.write("d/extra", "");
+    assert!(run(&clone, "v1").contains("1 removed"));
+    assert_eq!(there(&clone, "d"), "precious v1");
+}
+
+/// Runs until the command has said something, and is stopped then.
+fn stopped_after(lab: &Lab, meanwhile: impl Fn()) -> Ran {
+    let (stop, stopped) = watch::channel(Stop::No);
+    lab.run_until(&["build"], &[], &RunOptions::default(), stopped, |event| {
+        if matches!(event, Event::Output { .. }) {
+            meanwhile();
+            stop.send_replace(Stop::Gently);
+        }
+    })
+}
+
+#[test]
+fn a_stop_takes_nothing_away_that_was_there_before() {
+    let lab = Lab::of(&[(
+        "larder.toml",
+        "[tasks.build]\ncommand = 'echo more >> d/notes; echo half > d/half; echo ready; sleep 100'\ninputs = []\noutputs = ['d']\n",
+    )]);
+    lab.write("d/notes", "mine\n");
+    lab.write("d/saved", "mine\n");
+    let run = stopped_after(&lab, || lab.write("d/saved", "saved meanwhile\n"));
+    assert_eq!(
+        run.notes,
+        ["1 unfinished output was removed", "d/notes, d/saved was there before, and stays as it is now"]
+    );
+    assert_eq!(there(&lab, "d"), "notes saved");
+    assert_eq!(
+        (lab.read("d/notes"), lab.read("d/saved")),
+        ("mine\nmore\n".into(), "saved meanwhile\n".into())
+    );
+}
+
+#[test]
+fn a_killed_run_is_no_reason_to_take_away_what_was_there_before_it() {
+    let slow = |outputs: &str| {
+        format!(
+            "[tasks.build]\ncommand = '[ -e go ] || {{ touch d/half; sleep 100; }}; cp in d/$(cat in)'\ninputs = ['in']\n\
+             outputs = ['{outputs}']\n"
+        )
+    };
+    let lab = Lab::of(&[("larder.toml", &slow("d")), ("in", "v1"), ("d/first", ""), ("data/precious", "")]);
+    lab.write("go", "");
+    assert_eq!(run(&lab, "v1"), unkept("d/first"));
+    // It came after the last run, and before the one that is killed.
+    lab.write("d/second", "");
+    lab.sh("rm go");
+    lab.write("in", "v2");
+    lab.leave_an_orphan("build");
+    while !lab.path("d/half").exists() {
+        std::thread::yield_now();
+    }
+    lab.write("go", "");
+    // What was not among the outputs of that run is none of its leavings.
+    lab.write("larder.toml", &slow("data"));
+    lab.run(&["build"]);
+    assert!(lab.path("data/precious").exists());
+    lab.write("larder.toml", &slow("d"));
+    lab.run(&["build"]);
+    assert!(there(&lab, "d").starts_with("first "), "{}", there(&lab, "d"));
+    assert!(lab.path("d/second").exists());
+}
+
+#[test]
+fn a_result_that_comes_after_a_wait_is_of_the_inputs_that_are_there_then() {
+    let lab = Lab::of(&[
+        (
+            "larder.toml",
+            "[tasks.build]\ncommand = 'echo read; while [ ! -e $GO ]; do sleep 0.01; done; cp in out'\ninputs = ['in']\n\
+             outputs = ['out']\nenv = { include = ['GO'] }\n",
+        ),
+        ("in", "v1"),
+    ]);
+    let go = lab.path("go").display().to_string();
+    let clone = twin(&lab);
+    let (_keep, stop) = watch::channel(Stop::No);
+    std::thread::scope(|scope| {
+        lab.run_until(&["build"], &[("GO", &go)], &RunOptions::default(), stop, |event| {
+            if matches!(event, Event::Output { bytes, .. } if bytes == b"read\n") {
+                scope.spawn(|| clone.run_with(&["build"], &[("GO", &go)], &RunOptions::default()));
+                // Whenever it looks at its input, it has to end with the right output.
+                std::thread::sleep(Duration::from_millis(300));
+                clone.write("in", "v2");
+                lab.write("go", "");
+            }
+        });
+    });
+    assert_eq!((lab.read("out"), clone.read("out")), ("v1".into(), "v2".into()));
+}
+
+#[test]
+fn what_a_result_that_proves_damaged_has_put_back_is_in_nobodys_way() {
+    let lab = Lab::of(&[
+        (
+            "larder.toml",
+            "[tasks.build]\ncommand = 'mkdir d && echo one > d/one && seq 30000 > d/two'\ninputs = []\noutputs = ['d']\n",
+        ),
+        ("in", ""),
+    ]);
+    assert_eq!(lab.run(&["build"]).lines, KEPT);
+    let clone = twin(&lab);
+    lab.sh(&format!("find {}/v1/blobs -type f -exec truncate -s 100 {{}} +", lab.cache().display()));
+    let run = clone.run(&["build"]);
+    assert!(run.lines.starts_with("lab#build: ran, "), "{} {:?}", run.lines, run.notes);
+    assert_eq!((there(&clone, "d"), clone.read("d/one")), ("one two".into(), "one\n".into()));
+}
