@@ -186,6 +186,12 @@ impl Larder {
     /// at each tier's epoch when there was nothing. A process that lives long calls it as often as it wants to hear
     /// of others; between calls its memory may still hold what they removed.
     pub async fn catch_up(&self) {
+        self.catch_up_nearby().await;
+        self.catch_up_afar(Waits::Nobody).await;
+    }
+
+    /// The same for the near tiers.
+    pub(super) async fn catch_up_nearby(&self) {
         for (nth, guarded) in self.shared.tiers.iter().enumerate() {
             let seen = self.shared.followed.get().and_then(|followed| followed.lock()[nth]);
             let since = match seen {
@@ -204,7 +210,6 @@ impl Larder {
             }
             self.follow().await.lock()[nth] = Some(since.epoch);
         }
-        self.catch_up_afar(Waits::Nobody).await;
     }
 
     /// Notes each tier's epoch, once, before anything that depends on it can be in memory.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{KindLimits, Larder, LarderOptions};
 use crate::clock::Clock;
@@ -180,7 +180,8 @@ impl Opened {
         }
     }
 
-    /// Files what was counted into the history and hands it to exporters each second, counts what the disk tier holds
+    /// Forgets four times a second what other processes invalidated in the tiers, files what was counted into the history
+    /// and hands it to exporters each second, counts what the disk tier holds
     /// each ten, and each minute writes to it what was counted and keeps it within its limits, for as long as it is
     /// polled. Never ends: a long-lived user
     /// spawns it, or selects between it and its work. Without it, everything since the last report counts for the
@@ -196,13 +197,17 @@ impl Opened {
         // A process that slept has nothing to catch up on.
         seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut ticks = 0;
-        let mut follows = tokio::time::interval(FOLLOW);
+        // Whoever asks for the first time follows before that.
+        let mut follows = tokio::time::interval_at(Instant::now() + FOLLOW, FOLLOW);
         follows.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = seconds.tick() => {}
-                _ = follows.tick(), if self.larder.shares() => {
-                    self.larder.catch_up_afar(Waits::Nobody).await;
+                _ = follows.tick() => {
+                    self.larder.catch_up_nearby().await;
+                    if self.larder.shares() {
+                        self.larder.catch_up_afar(Waits::Nobody).await;
+                    }
                     continue;
                 }
             }

@@ -157,19 +157,31 @@ fn check_killed(labs: &[Lab; 2]) {
 #[test]
 fn what_is_overwritten_is_soon_gone_from_each_server_and_the_new_stays() {
     let redis = RedisServer::start();
-    check_overwritten(&[(); 3].map(|()| machine(&redis)));
+    let labs = [(); 3].map(|()| machine(&redis));
+    check_overwritten(labs.each_ref().map(|lab| Server::start(lab, &[])));
+}
+
+#[test]
+fn so_it_is_with_servers_and_commands_over_one_directory() {
+    let lab = Lab::new();
+    check_overwritten([(); 3].map(|()| Server::start(&lab, &[])));
+    let server = Server::start(&lab, &[]);
+    server.put("/ccache/poisoned", b"bad");
+    assert_eq!(server.get("/ccache/poisoned").body, b"bad");
+    lab.stdout(&["cache", "clear"]);
+    wait_until("what was cleared is gone", || (server.get("/ccache/poisoned").status == 404).then_some(()));
 }
 
 #[test]
 fn so_it_is_with_what_is_overwritten_where_blobs_are_in_a_bucket() {
     let (redis, bucket) = (RedisServer::start(), S3Server::start());
-    check_overwritten(&[(); 3].map(|()| machine_with(&redis, &bucket)));
+    let labs = [(); 3].map(|()| machine_with(&redis, &bucket));
+    check_overwritten(labs.each_ref().map(|lab| Server::start(lab, &[])));
     assert!(bucket.objects().join("b").exists(), "blobs are in the bucket");
 }
 
 /// Writes over what is there, by one server and by another, and reads by all.
-fn check_overwritten(labs: &[Lab; 3]) {
-    let [one, other, third] = labs.each_ref().map(|lab| Server::start(lab, &[]));
+fn check_overwritten([one, other, third]: [Server; 3]) {
     let versions = [content(1, 300).0, content(2, 60_000).0, content(3, 300).0];
     for path in ["/ccache/ab/c", "/v8/artifacts/00ff", "/gradle/12ab"] {
         for (nth, bytes) in versions.iter().enumerate() {
