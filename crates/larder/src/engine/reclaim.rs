@@ -1,6 +1,7 @@
 //! Keeping the disk tier within what its settings allow: which limits follow from them, when that is due, and
 //! counting what leaves.
 //!
+//! What leaves the disk tier leaves memory as well: what is there no more is given by nobody.
 //! Not here: which entry leaves first and how (`tier::disk`).
 
 use std::collections::BTreeMap;
@@ -10,13 +11,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::Opened;
 use super::open::save;
+use super::{Larder, Opened};
 use crate::clock::Timestamp;
 use crate::config::{ByteSize, Settings};
 use crate::key::Scope;
 use crate::policy::PolicyName;
-use crate::stats::{Place, Stats};
+use crate::stats::Place;
 use crate::tier::TierError;
 use crate::tier::disk::{Collected, Departed, Disk, Eviction, Limits, ScopeLimits};
 
@@ -26,20 +27,20 @@ const COLLECTED: (&str, &str) = ("gc", "last");
 /// How long after the last time it is collected again, whatever the limits say: things expire and grow old.
 const COLLECT_AFTER: Duration = Duration::from_secs(86_400);
 
-/// What it takes to collect a disk tier, apart from the engine, so that another thread can do it.
+/// What it takes to collect a disk tier, so that another thread can do it.
 #[derive(Debug, Clone)]
-pub(super) struct Reclaimer {
+struct Reclaimer {
     disk: Disk,
-    stats: Stats,
+    larder: Larder,
     settings: Arc<Settings>,
     scope_limits: Arc<Mutex<BTreeMap<Scope, ScopeLimits>>>,
 }
 
 impl Opened {
-    pub(super) fn reclaimer(&self) -> Option<Reclaimer> {
-        let (stats, settings) = (self.larder.stats().clone(), Arc::clone(&self.settings));
+    fn reclaimer(&self) -> Option<Reclaimer> {
+        let (larder, settings) = (self.larder.clone(), Arc::clone(&self.settings));
         let scope_limits = Arc::clone(&self.scope_limits);
-        Some(Reclaimer { disk: self.disk.clone()?, stats, settings, scope_limits })
+        Some(Reclaimer { disk: self.disk.clone()?, larder, settings, scope_limits })
     }
 
     /// Keeps scopes to limits of their own from now on, in the disk tier. Takes the place of what was told before.
@@ -77,7 +78,7 @@ impl Opened {
 }
 
 impl Reclaimer {
-    pub(super) fn collect_if_due(&self, written: bool) -> Result<Option<Collected>, TierError> {
+    fn collect_if_due(&self, written: bool) -> Result<Option<Collected>, TierError> {
         self.due(written)?.map(|limits| self.collect_now(&limits)).transpose()
     }
 
@@ -86,7 +87,7 @@ impl Reclaimer {
         if self.disk.read_only() || !self.settings.mode.writes() {
             return Ok(None);
         }
-        let now = self.stats.clock().wall();
+        let now = self.larder.clock().wall();
         let last = self.disk.meta(COLLECTED.0, COLLECTED.1)?;
         let last = last.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
         let last = last.map(Timestamp::from_millis);
@@ -101,7 +102,7 @@ impl Reclaimer {
 
     /// Collects, and notes that it was done now.
     fn collect_now(&self, limits: &Limits) -> Result<Collected, TierError> {
-        let now = self.stats.clock().wall();
+        let now = self.larder.clock().wall();
         let collected = self.collect(limits)?;
         let done = now.as_millis().to_le_bytes().to_vec();
         self.disk.update_meta(COLLECTED.0, COLLECTED.1, |_| Some(done.clone()))?;
@@ -109,12 +110,16 @@ impl Reclaimer {
     }
 
     fn collect(&self, limits: &Limits) -> Result<Collected, TierError> {
+        let stats = self.larder.stats();
         let collected = self.disk.gc_telling(limits, &mut |departed| {
             let Departed { key, cause, bytes } = departed;
             tracing::debug!(%key, %cause, bytes, "evicted from disk");
-            self.stats.series(key.scope(), key.kind()).evicted(Place::Disk, *cause, *bytes);
+            stats.series(key.scope(), key.kind()).evicted(Place::Disk, *cause, *bytes);
+            if let Some(memory) = &self.larder.shared.memory {
+                drop(memory.remove(key));
+            }
         })?;
-        if let Err(error) = save(&self.stats, &self.disk) {
+        if let Err(error) = save(stats, &self.disk) {
             tracing::warn!(error = &error as &dyn std::error::Error, "statistics are not saved");
         }
         Ok(collected)

@@ -1,5 +1,7 @@
 //! How much one scope may keep, and for how long.
 
+use larder::key::Digest;
+
 use super::{Lab, hash_of};
 
 const ACCESS: &str = r#"
@@ -12,7 +14,11 @@ quota = "100 KiB"
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scope_over_its_quota_loses_its_own_and_no_other_s() {
     let lab = Lab::guarded(ACCESS).await;
-    let content = |n: usize, scope: &str| format!("{n}{scope}").repeat(5_000).into_bytes();
+    // Some that stand in the index, and some that are files.
+    let content = |n: usize, scope: &str| {
+        let part = |at: usize| *Digest::of(format!("{n} {scope} {at}").as_bytes()).as_bytes();
+        (0..400 + n % 2 * 400).flat_map(part).collect::<Vec<u8>>()
+    };
     for n in 0..10 {
         for scope in ["small", "large"] {
             let content = content(n, scope);
@@ -32,4 +38,11 @@ async fn a_scope_over_its_quota_loses_its_own_and_no_other_s() {
     let ((small, bytes), (large, _)) = (listed("small"), listed("large"));
     assert!(small > 0 && bytes <= 100 << 10, "{small} of {bytes} bytes");
     assert_eq!(large, 10);
+    // Nor is any of it given that left.
+    let mut given = 0;
+    for n in 0..10 {
+        let path = format!("/scope/small/cas/{}", hash_of(&content(n, "small")));
+        given += usize::from(lab.get(&path, None).await.status == 200);
+    }
+    assert_eq!(given, small);
 }
