@@ -33,6 +33,8 @@
 //! numbers, so an exporter that goes by base units divides. Histograms get the middle of a bucket, within 1/32 of what
 //! was measured.
 
+use std::collections::BTreeSet;
+
 use metrics::{Key, Label, Level, Metadata, Recorder};
 
 use super::count::{Count, Counts};
@@ -128,7 +130,10 @@ const HISTOGRAMS: [(&str, &str); 7] = [
 
 /// Gauges and what they show.
 const GAUGES: [(&str, &str); 5] = [
-    ("larder_held_bytes", "Bytes that a scope's entries of a kind take in a tier."),
+    (
+        "larder_held_bytes",
+        "Bytes that a scope's entries of a kind take in a tier, with the blobs that they name.",
+    ),
     ("larder_held_entries", "Entries of a scope and kind in a tier."),
     ("larder_tier_bytes", "Bytes that a tier holds."),
     ("larder_tier_entries", "Entries that a tier holds."),
@@ -160,8 +165,12 @@ pub(super) struct Delta {
     pub(super) invalidations: [Invalidations; SelectorForm::ALL.len()],
 }
 
-/// Hands over what was counted since the last collection, and what the tiers hold now.
-pub(super) fn publish(delta: &Delta, usage: &[(Place, TierUsage)]) {
+/// Of which scopes and kinds it was told last that a tier holds something of them.
+pub(super) type Told = BTreeSet<(Place, String, String)>;
+
+/// Hands over what was counted since the last collection, and what the tiers hold now: nothing, where there was something
+/// when this was `told` last.
+pub(super) fn publish(delta: &Delta, usage: &[(Place, TierUsage)], told: &mut Told) {
     metrics::with_recorder(|recorder| {
         for (name, collected) in &delta.series {
             let (scope, kind) = names_of(name);
@@ -176,9 +185,15 @@ pub(super) fn publish(delta: &Delta, usage: &[(Place, TierUsage)]) {
             of.count("larder_invalidations_total", counted.times.into());
             of.count("larder_invalidation_entries_total", counted.entries.into());
         }
+        let mut now = Told::new();
         for (place, usage) in usage {
-            all.and("tier", place.as_str()).usage(usage);
+            let of = all.and("tier", place.as_str());
+            now.extend(of.usage(usage).into_iter().map(|(scope, kind)| (*place, scope, kind)));
         }
+        for (place, scope, kind) in told.difference(&now) {
+            all.and("tier", place.as_str()).held(scope, kind, 0, 0);
+        }
+        *told = now;
     });
 }
 
@@ -258,8 +273,8 @@ impl Labelled<'_> {
         }
     }
 
-    /// What a tier holds. The label of the tier stands already.
-    fn usage(&self, usage: &TierUsage) {
+    /// What a tier holds. The label of the tier stands already. Returns of which scopes and kinds it holds something.
+    fn usage(&self, usage: &TierUsage) -> Vec<(String, String)> {
         self.gauge("larder_tier_bytes", usage.bytes);
         self.gauge("larder_tier_entries", usage.entries);
         if let Some(budget) = usage.budget_bytes {
@@ -268,18 +283,24 @@ impl Labelled<'_> {
         let mut series: Vec<_> = usage.series.iter().collect();
         series.sort_by_key(|&(_, _, bytes, _)| std::cmp::Reverse(*bytes));
         let (told, rest) = series.split_at(series.len().min(MAX_HELD));
+        let mut named = Vec::with_capacity(told.len() + 1);
         for &(scope, kind, bytes, entries) in told {
-            self.held((scope.to_string(), kind.to_string()), *bytes, *entries);
+            let (scope, kind) = (scope.to_string(), kind.to_string());
+            self.held(&scope, &kind, *bytes, *entries);
+            named.push((scope, kind));
         }
         if !rest.is_empty() {
             let sums =
                 rest.iter().fold((0, 0), |sum, (_, _, bytes, entries)| (sum.0 + bytes, sum.1 + entries));
-            self.held(names_of(&None), sums.0, sums.1);
+            let (scope, kind) = names_of(&None);
+            self.held(&scope, &kind, sums.0, sums.1);
+            named.push((scope, kind));
         }
+        named
     }
 
-    fn held(&self, (scope, kind): (String, String), bytes: u64, entries: u64) {
-        let mut labels = vec![Label::new("scope", scope), Label::new("kind", kind)];
+    fn held(&self, scope: &str, kind: &str, bytes: u64, entries: u64) {
+        let mut labels = vec![Label::new("scope", scope.to_owned()), Label::new("kind", kind.to_owned())];
         labels.extend_from_slice(&self.labels);
         let of = Self { recorder: self.recorder, labels };
         of.gauge("larder_held_bytes", bytes);

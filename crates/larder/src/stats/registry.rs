@@ -17,7 +17,7 @@ use parking_lot::{Mutex, RwLock};
 use super::event::{Level, Place, SelectorForm};
 use super::history::Slot;
 use super::hot::HotKeys;
-use super::publish::{Delta, publish};
+use super::publish::{Delta, Told, publish};
 use super::report::{Report, TierUsage};
 use super::series::{Heat, Series};
 use super::snapshot::{HOT_KEYS, Invalidations, Snapshot};
@@ -56,6 +56,8 @@ struct Inner {
     heat: Arc<Heat>,
     invalidations: [FormCount; SelectorForm::ALL.len()],
     probes: Mutex<BTreeMap<Place, Probe>>,
+    /// What exporters know of what tiers hold.
+    told: Mutex<Told>,
     kept: Mutex<Kept>,
 }
 
@@ -106,6 +108,7 @@ impl Stats {
             heat,
             invalidations: Default::default(),
             probes: Mutex::default(),
+            told: Mutex::default(),
             kept: Mutex::default(),
         }))
     }
@@ -200,7 +203,9 @@ impl Stats {
         let delta = self.collect(&mut kept);
         let outcome = then(&mut kept);
         drop(kept);
-        publish(&delta, &usage);
+        let mut told = std::mem::take(&mut *self.0.told.lock());
+        publish(&delta, &usage, &mut told);
+        self.0.told.lock().extend(told);
         (outcome, usage)
     }
 

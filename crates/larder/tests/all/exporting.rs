@@ -153,6 +153,7 @@ fn a_tick_tells_the_exporter_what_the_tiers_hold() {
     let (scope, kind) = (Scope::new("a").unwrap(), KindName::new("k", 1).unwrap());
     let usage =
         TierUsage { bytes: 10, entries: 2, budget_bytes: Some(99), series: vec![(scope, kind, 7, 1)] };
+    let emptied = TierUsage::default();
     lab.stats.probe(Place::Disk, move || Some(usage.clone()));
     metrics::with_local_recorder(&exporter, || lab.stats.tick());
     assert_eq!(
@@ -165,6 +166,19 @@ fn a_tick_tells_the_exporter_what_the_tiers_hold() {
             "larder_tier_entries{tier=disk} 2",
         ]
     );
+    lab.stats.probe(Place::Disk, move || Some(emptied.clone()));
+    for gone in [
+        &[
+            "larder_held_bytes{scope=a,kind=k@1,tier=disk} 0",
+            "larder_held_entries{scope=a,kind=k@1,tier=disk} 0",
+        ][..],
+        &[],
+    ] {
+        metrics::with_local_recorder(&exporter, || lab.stats.tick());
+        let told = exporter.take();
+        let held: Vec<_> = told.iter().filter(|line| line.starts_with("larder_held")).collect();
+        assert_eq!(held, gone);
+    }
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub struct Usage {
     pub blobs: u64,
     /// Bytes that these blobs take.
     pub blob_bytes: u64,
-    /// Number and bytes of entries by scope and kind.
+    /// Number and bytes of entries by scope and kind, with the blobs that they name: a blob counts for each.
     pub kinds: BTreeMap<(String, String), (u64, u64)>,
     /// Bytes of the index with its log.
     pub index_bytes: u64,
@@ -112,7 +112,7 @@ impl Disk {
                 ..Usage::default()
             };
             let mut query = connection.prepare_cached(
-                "SELECT k.scope, k.name || '@' || k.version, count(*), sum(e.bytes), \
+                "SELECT k.scope, k.name || '@' || k.version, count(*), sum(e.bytes + e.blob_bytes), \
                  sum(iif(e.spill IS NULL, e.bytes, 0)) FROM entries e JOIN kinds k ON k.id = e.kind GROUP BY e.kind",
             )?;
             let mut rows = query.query([])?;
