@@ -3,23 +3,33 @@
 //! It only spares reading and tells what larder itself has made: without it, answers are the same. It is kept in
 //! the disk tier beside the entries, under the digest of the root's path, and never leaves the machine.
 //!
-//! Invariant: what cannot be read back is forgotten.
+//! Invariants: what cannot be read back is forgotten; a clone in which nothing new was remembered for long is forgotten
+//! ([`forget_unused`]), as it may be gone.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use larder::clock::Timestamp;
 use larder::key::Digest;
 use larder::source::Snapshot;
+use larder::tier::TierError;
 use larder::tier::disk::Disk;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::outputs::Known;
 
 /// The version of the stored form.
 const VERSION: u8 = 2;
+
+/// The namespace that says when something was remembered of each clone.
+const CLONES: &str = "clones";
+/// How exactly.
+const A_DAY: Duration = Duration::from_secs(86_400);
 
 /// What is remembered of a task.
 #[derive(Debug, Clone, Default)]
@@ -112,20 +122,26 @@ fn snapshot(stored: Option<&[u8]>) -> Option<Arc<Snapshot>> {
 #[derive(Debug, Clone)]
 pub(crate) struct Checkout {
     disk: Option<Disk>,
+    clone: String,
     tasks: String,
     outputs: String,
+    /// When it is, if that is to be noted with the next that is remembered.
+    stamp: Arc<Mutex<Option<Timestamp>>>,
 }
 
 impl Checkout {
     pub(crate) fn new(root: &Path, disk: Option<Disk>) -> Self {
         let real = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-        let clone = Digest::of(real.as_os_str().as_bytes());
-        Self { disk, tasks: format!("tasks/{clone}"), outputs: format!("outputs/{clone}") }
+        let clone = Digest::of(real.as_os_str().as_bytes()).to_string();
+        let [tasks, outputs] = namespaces(&clone);
+        Self { disk, clone, tasks, outputs, stamp: Arc::default() }
     }
 
     /// What is remembered of all tasks.
-    pub(crate) fn recall(&self) -> HashMap<String, Memory> {
+    pub(crate) fn recall(&self, now: Timestamp) -> HashMap<String, Memory> {
         let Some(disk) = &self.disk else { return HashMap::new() };
+        let stamp = disk.meta(CLONES, &self.clone).ok().flatten().and_then(|bytes| time(&bytes));
+        *self.stamp.lock() = stamp.is_none_or(|stamp| now.since(stamp) >= A_DAY).then_some(now);
         let readable = |task: &str, bytes: &[u8]| Some((task.to_owned(), decode_outputs(bytes)?));
         let outputs = disk.meta_map(&self.outputs, readable).unwrap_or_default();
         let mut outputs: HashMap<String, Known> = outputs.into_iter().collect();
@@ -164,9 +180,32 @@ impl Checkout {
             let outputs = (which != Which::Inputs).then(|| encode_outputs(&memory.outputs)).flatten();
             encoded.extend(outputs.map(|bytes| (&*self.outputs, task, bytes)));
         }
+        let stamp = self.stamp.lock().take();
+        encoded.extend(stamp.map(|now| (CLONES, &*self.clone, now.as_millis().to_le_bytes().to_vec())));
         if let Err(error) = disk.put_meta(&encoded) {
             let error = &error as &dyn std::error::Error;
             tracing::debug!(parts = encoded.len(), error, "state of tasks is not remembered");
         }
     }
+}
+
+/// In which namespaces it stands what is remembered of a clone.
+fn namespaces(clone: &str) -> [String; 2] {
+    [format!("tasks/{clone}"), format!("outputs/{clone}")]
+}
+
+fn time(bytes: &[u8]) -> Option<Timestamp> {
+    Some(Timestamp::from_millis(u64::from_le_bytes(bytes.try_into().ok()?)))
+}
+
+/// Forgets the clones of which nothing new was remembered for so long. Returns how many. Blocks.
+pub(crate) fn forget_unused(disk: &Disk, now: Timestamp, unused_for: Duration) -> Result<usize, TierError> {
+    let is_old = |stamp: Timestamp| now.since(stamp) >= unused_for;
+    let old =
+        disk.meta_map(CLONES, |clone, bytes| time(bytes).is_none_or(is_old).then(|| clone.to_owned()))?;
+    for clone in &old {
+        disk.clear_meta(&namespaces(clone))?;
+        disk.update_meta(CLONES, clone, |_| None)?;
+    }
+    Ok(old.len())
 }

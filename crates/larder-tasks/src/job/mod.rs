@@ -39,8 +39,8 @@ use larder::config::Mode;
 use larder::engine::{Exclusion, Kind, KindOptions, Larder, Reach, Write};
 use larder::key::{Digest, Key, KeyError, Scope};
 use larder::source::{Snapshot, process_umask};
-use larder::tier::Brief;
 use larder::tier::disk::{Disk, Lease};
+use larder::tier::{Brief, TierError};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
@@ -157,7 +157,7 @@ impl Tasks {
         let clock = larder.clock().clone();
         let umask = process_umask();
         let checkout = Checkout::new(workspace.root(), disk.clone());
-        let remembered = checkout.recall();
+        let remembered = checkout.recall(clock.wall());
         let inner = Inner {
             inputs: InputRules::new(umask, workspace.root(), disk.as_ref().map(Disk::directory)),
             programs: identify::Programs::new(remembered.get(identify::REMEMBERED)),
@@ -189,6 +189,13 @@ impl Tasks {
     /// The scope under which results are kept.
     pub fn scope(&self) -> &Scope {
         self.inner.kind.scope()
+    }
+
+    /// Forgets how files looked in the clones of this machine in which nothing ran for so long. Returns how many those
+    /// were. Blocks.
+    pub fn forget_unused(&self, unused_for: Duration) -> Result<usize, TierError> {
+        let Some(disk) = self.inner.disk.as_ref().filter(|disk| !disk.read_only()) else { return Ok(0) };
+        crate::checkout::forget_unused(disk, self.inner.clock.wall(), unused_for)
     }
 
     /// How long the command of a task took when it ran last in this clone.

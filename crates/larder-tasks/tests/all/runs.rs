@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 use expect_test::{Expect, expect};
 use larder::config::Mode;
@@ -308,6 +309,36 @@ fn a_tool_that_a_task_before_makes_counts_as_it_is_after_that_task() {
             assert_eq!([run("one"), run("two")], [ran; 2], "{made}");
         }
     }
+}
+
+#[test]
+fn a_clone_in_which_nothing_ran_for_long_is_forgotten_and_what_is_kept_is_not() {
+    let lab = Lab::of(&[
+        ("larder.toml", "[tasks.a]\ncommand = 'cp in out'\ninputs = ['in']\noutputs = ['out']\n"),
+        ("in", ""),
+    ]);
+    lab.run(&["a"]);
+    lab.with_tasks(&[], async |tasks| {
+        let remembered = || {
+            let clones = tasks.disk().unwrap().meta_all("clones").unwrap();
+            clones
+                .iter()
+                .map(|(clone, _)| {
+                    let of = |what: &str| {
+                        tasks.disk().unwrap().meta_all(&format!("{what}/{clone}")).unwrap().len()
+                    };
+                    (of("tasks"), of("outputs"))
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(tasks.forget_unused(Duration::from_secs(3600)).unwrap(), 0);
+        assert_eq!(remembered(), [(1, 1)]);
+        let clone = tasks.disk().unwrap().meta_all("clones").unwrap().remove(0).0;
+        assert_eq!(tasks.forget_unused(Duration::ZERO).unwrap(), 1);
+        assert_eq!(remembered(), []);
+        assert!(tasks.disk().unwrap().meta_all(&format!("outputs/{clone}")).unwrap().is_empty());
+    });
+    assert_eq!(lab.run(&["a"]).lines, "lab#a: hit, 1 right, 0 written, 0 removed\n");
 }
 
 #[test]

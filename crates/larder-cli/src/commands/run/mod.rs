@@ -264,6 +264,10 @@ impl Session {
         let (tidied, ()) = tokio::join!(tidying, self.opened.close());
         let (summary, signal) = outcome?;
         show.end(graph, &summary, self.opened.larder.sharing().as_ref(), output)?;
+        if let (Ok(Some(Collected::Done(_))), Some(max_age)) = (&tidied, self.settings.disk.max_age) {
+            // What is forgotten too late costs room and nothing else.
+            let _ = self.tasks.forget_unused(max_age);
+        }
         self.told_of(tidied);
         Ok((summary, signal))
     }

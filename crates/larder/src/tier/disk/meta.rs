@@ -74,6 +74,18 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Removes everything that is kept in several namespaces, in one step. Blocks.
+    pub fn clear_meta(&self, namespaces: &[String]) -> Result<(), TierError> {
+        self.write(|write| {
+            let mut clear = write.prepare_cached("DELETE FROM meta WHERE namespace = ?1")?;
+            namespaces
+                .iter()
+                .try_for_each(|namespace| clear.execute([namespace]).map(drop).map_err(Fault::from))
+        })
+    }
+}
+
 /// Keeps something under a name.
 pub(super) const PUT: &str = "INSERT INTO meta(namespace, name, bytes, checksum) VALUES(?1, ?2, ?3, ?4) \
      ON CONFLICT DO UPDATE SET bytes = excluded.bytes, checksum = excluded.checksum";
