@@ -85,6 +85,7 @@ pub(crate) const ALL: &[Tool] = &[
     Tool { name: "cc", probe: &["--version"], sources: &[Source::Apt("gcc")] },
     Tool { name: "unshare", probe: &["--version"], sources: &[Source::Apt("util-linux")] },
     Tool { name: "faketime", probe: &["--version"], sources: &[Source::Apt("faketime")] },
+    Tool { name: "setcap", probe: &["-h"], sources: &[Source::Apt("libcap2-bin")] },
     Tool { name: "curl", probe: &["--version"], sources: &[Source::Apt("curl")] },
     // Shared tiers are tested on real servers.
     Tool { name: "redis-server", probe: &["--version"], sources: &[Source::Apt("redis-server")] },

@@ -30,6 +30,11 @@ impl InputRules {
         Self { ignores: GitIgnores::new(), umask, cache }
     }
 
+    /// A glob of the cache's directory, if that lies in the workspace.
+    pub(crate) fn cache(&self) -> Option<&str> {
+        self.cache.as_deref()
+    }
+
     /// The input files of a task, all paths from the workspace's root.
     pub(crate) fn of(&self, workspace: &Workspace, task: &Task) -> Result<FileSet, SourceError> {
         let mut patterns: Vec<String> = Vec::new();

@@ -36,9 +36,9 @@ pub(crate) enum CollectError {
     /// It changed after it had been looked at.
     #[error("output {} changed while it was being kept", path.display())]
     Changed { path: PathBuf },
-    /// It would come back without the rights that it gives.
-    #[error("output {} is set-user-ID or set-group-ID, which is not kept", path.display())]
-    GivesRights { path: PathBuf },
+    /// It would come back without something that it has.
+    #[error("output {} {has}, which is not kept", path.display())]
+    Special { path: PathBuf, has: &'static str },
     /// It cannot be read, or its blob not written.
     #[error("output {} could not be kept", path.display())]
     Blob { path: PathBuf, source: BlobError },
@@ -48,13 +48,23 @@ pub(crate) enum CollectError {
 }
 
 impl Outputs {
-    pub(crate) fn of(workspace: &Arc<Workspace>, task: &Arc<Task>, umask: u32) -> Result<Self, SourceError> {
+    /// `cache` is a glob of the cache's directory, if that lies in the workspace: it is nobody's output.
+    pub(crate) fn of(
+        workspace: &Arc<Workspace>,
+        task: &Arc<Task>,
+        umask: u32,
+        cache: Option<&str>,
+    ) -> Result<Self, SourceError> {
         let patterns = task.outputs.iter().map(|output| {
             let glob = output.value.to_glob();
             if output.value.is_negated() { format!("!{glob}") } else { glob }
         });
         Ok(Self {
-            files: FileSet::outputs(workspace.root()).patterns(patterns).umask(umask).build()?,
+            files: FileSet::outputs(workspace.root())
+                .patterns(patterns)
+                .excludes(cache)
+                .umask(umask)
+                .build()?,
             workspace: Arc::clone(workspace),
             umask,
             task: Arc::clone(task),
@@ -141,6 +151,9 @@ impl Outputs {
         let mut outputs = Vec::with_capacity(seen.len());
         for entry in seen.entries() {
             let mode = KeptMode::of(entry.stat.permissions(), self.umask);
+            if let Some(has) = self.special(&entry) {
+                return Err(CollectError::Special { path: self.root().join(entry.path), has });
+            }
             let form = match entry.kind {
                 EntryKind::Directory => OutputForm::Directory { mode },
                 EntryKind::Link { target, .. } => {
@@ -148,9 +161,6 @@ impl Outputs {
                 }
                 EntryKind::File(digest) => {
                     let path = self.root().join(entry.path);
-                    if entry.stat.gives_rights() {
-                        return Err(CollectError::GivesRights { path });
-                    }
                     let blob = match disk.put_blob_file(&path) {
                         Ok(blob) => blob,
                         Err(BlobError::Changed) => return Err(CollectError::Changed { path }),
@@ -168,6 +178,42 @@ impl Outputs {
         }
         Ok(outputs)
     }
+}
+
+impl Outputs {
+    /// What an output has beside its permissions that it would come back without.
+    fn special(&self, entry: &Entry<'_>) -> Option<&'static str> {
+        let path = || self.root().join(entry.path);
+        let bits = entry.stat.mode & 0o7000;
+        match entry.kind {
+            EntryKind::File(_) if bits & 0o6000 != 0 => Some("is set-user-ID or set-group-ID"),
+            EntryKind::File(_) if entry.stat.permissions() & 0o111 != 0 && has_capabilities(&path()) => {
+                Some("has capabilities")
+            }
+            EntryKind::Directory if bits & 0o5000 != 0 => Some("is sticky or set-user-ID"),
+            // One whose directory is so as well gets that from there, wherever it is made.
+            EntryKind::Directory if bits != 0 && !path().parent().is_some_and(is_set_group_id) => {
+                Some("is set-group-ID")
+            }
+            _ => None,
+        }
+    }
+}
+
+fn is_set_group_id(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.symlink_metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o2000 != 0)
+}
+
+/// Whether a program gets rights of its own by the file system's attributes.
+#[cfg(target_os = "linux")]
+fn has_capabilities(path: &Path) -> bool {
+    rustix::fs::lgetxattr(path, "security.capability", &mut [0; 64]).is_ok_and(|length| length > 0)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_capabilities(_path: &Path) -> bool {
+    false
 }
 
 /// What is known of the outputs that lie here: how they looked last, and which of them no run has made.

@@ -347,7 +347,7 @@ mod tests {
         let digest = disk.put_blob_bytes(b"content").unwrap().digest;
         let form = OutputForm::File { digest, bytes: 7, mode: KeptMode::Ordinary };
         let kept = [KeptOutput { path: b"dist/a".to_vec(), form }];
-        let outputs = Outputs::of(&workspace, task, 0o022).unwrap();
+        let outputs = Outputs::of(&workspace, task, 0o022, None).unwrap();
         let stop = AtomicBool::new(false);
         let options = ScanOptions { clock: &clock, stop: &stop, threads: Some(NonZeroUsize::MIN) };
         let now = outputs.files.scan(None, &options).unwrap().snapshot;

@@ -64,7 +64,11 @@ impl Unlocked {
         for (path, mode) in mem::take(&mut self.0).into_iter().rev() {
             let set = fs::symlink_metadata(&path).and_then(|is| match is.permissions().mode() ^ mode {
                 differing if differing & 0o777 == 0 => Ok(()),
-                _ => fs::set_permissions(&path, Permissions::from_mode(mode & 0o7777)),
+                // What else it has, as the group of the one above it, stays.
+                differing => {
+                    let mode = (is.permissions().mode() ^ (differing & 0o777)) & 0o7777;
+                    fs::set_permissions(&path, Permissions::from_mode(mode))
+                }
             });
             match set {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => done = done.and(Err((path, error))),

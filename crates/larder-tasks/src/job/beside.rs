@@ -15,7 +15,6 @@ use super::prepare::{Keyed, Prepared, variable};
 use crate::event::Unkept;
 use crate::key::PartKind;
 use crate::manifest::Tool;
-use crate::outputs::Outputs;
 use crate::program::which;
 use crate::task::Task;
 
@@ -65,7 +64,7 @@ impl Inner {
         for (name, left) in prepared.upstream.iter() {
             let Some(digest) = part(keyed, PartKind::Upstream, name) else { continue };
             let changed = || Unkept::UpstreamChanged(name.to_string());
-            let set = Outputs::of(&self.workspace, &left.task, self.umask).map_err(|_| changed())?;
+            let set = self.outputs_of(&left.task).map_err(|_| changed())?;
             let seen = match &left.seen {
                 Some(seen) => Arc::clone(seen),
                 None => self.scan(&set.files, None).map_err(|_| changed())?.snapshot,

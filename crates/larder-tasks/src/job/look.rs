@@ -240,7 +240,7 @@ impl Inner {
         });
         let outputs = (!task.outputs.is_empty()).then(|| {
             let unkept = |error| Unkept::Outputs(said(&error));
-            let set = Outputs::of(&self.workspace, task, self.umask).map_err(unkept)?;
+            let set = self.outputs_of(task).map_err(unkept)?;
             if !is_kept {
                 return Ok(SeenOutputs { set, scan: None });
             }

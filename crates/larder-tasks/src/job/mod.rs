@@ -38,7 +38,7 @@ use larder::clock::Clock;
 use larder::config::Mode;
 use larder::engine::{Exclusion, Kind, KindOptions, Larder, Reach, Write};
 use larder::key::{Digest, Key, KeyError, Scope};
-use larder::source::{Snapshot, process_umask};
+use larder::source::{Snapshot, SourceError, process_umask};
 use larder::tier::disk::{Disk, Lease};
 use larder::tier::{Brief, TierError};
 use parking_lot::Mutex;
@@ -53,6 +53,7 @@ use crate::checkout::{Checkout, Memory};
 use crate::inputs::InputRules;
 use crate::kept::KeptResult;
 use crate::key::VERSION;
+use crate::outputs::Outputs;
 use crate::workspace::Workspace;
 
 /// How a run goes.
@@ -207,6 +208,11 @@ impl Tasks {
 impl Inner {
     fn remembered(&self, task: &crate::task::Task) -> Memory {
         self.remembered.lock().get(&stable_name(&self.workspace, task)).cloned().unwrap_or_default()
+    }
+
+    /// The declared outputs of a task.
+    fn outputs_of(&self, task: &Arc<crate::task::Task>) -> Result<Outputs, SourceError> {
+        Outputs::of(&self.workspace, task, self.umask, self.inputs.cache())
     }
 
     /// Where what a task needs of the file system is done. In a process that has nothing else to do, a few small files are

@@ -120,7 +120,7 @@ impl Inner {
             let name: Arc<str> = super::stable_name(&self.workspace, task).into();
             let (inner, asked) = (Arc::clone(self), Arc::clone(task));
             let look = move || {
-                let outputs = Outputs::of(&inner.workspace, &asked, inner.umask).ok()?;
+                let outputs = inner.outputs_of(&asked).ok()?;
                 let known = inner.remembered(&asked).outputs.snapshot;
                 inner.scan(&outputs.files, known.as_ref()).ok().map(|scan| scan.snapshot)
             };

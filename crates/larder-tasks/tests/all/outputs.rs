@@ -210,6 +210,34 @@ fn a_stop_leaves_no_half_written_output_in_a_directory_without_write_permission(
 }
 
 #[test]
+fn directories_that_get_their_group_from_the_one_above_get_it_again() {
+    let lab = Lab::of(&[(
+        "larder.toml",
+        "[tasks.a]\ncommand = 'mkdir -p o/d; chmod 700 o/d; echo x > o/d/x'\ninputs = []\noutputs = ['o']\n",
+    )]);
+    lab.sh("chmod g+s .");
+    let all = || ["o", "o/d"].map(|path| lab.path(path).metadata().unwrap().permissions().mode() & 0o7777);
+    assert_eq!(lab.run(&["a"]).lines, "lab#a: ran, kept\n");
+    let made = all();
+    assert_eq!(made[1], 0o2700);
+    lab.sh("rm -r o");
+    assert_eq!(lab.run(&["a"]).lines, "lab#a: hit, 0 right, 3 written, 0 removed\n");
+    assert_eq!(all(), made);
+}
+
+#[test]
+fn a_cache_among_the_outputs_is_none_of_them() {
+    let lab = Lab::of(&[(
+        "larder.toml",
+        "[tasks.a]\ncommand = 'seq 10000 > dist/a; seq 20000 > dist/b'\ninputs = []\noutputs = ['dist']\n",
+    )]);
+    lab.cache_inside("dist/cache");
+    assert_eq!(lab.run(&["a"]).lines, "lab#a: ran, kept\n");
+    lab.sh("rm dist/a");
+    assert_eq!(lab.run(&["a"]).lines, "lab#a: hit, 2 right, 1 written, 0 removed\n");
+}
+
+#[test]
 fn a_file_that_many_tasks_make_is_stored_once() {
     let lab = Lab::of(&[(
         "larder.toml",

@@ -571,6 +571,17 @@ fn what_cannot_be_looked_at_is_named() {
         "ran, not kept: output …/out is set-user-ID or set-group-ID, which is not kept",
     );
     check(
+        "command = 'cp /bin/true out; PATH=$PATH:/usr/sbin; set=\"setcap cap_net_raw+ep out\"; $set || unshare -Ur $set'\n\
+         inputs = []\noutputs = ['out']",
+        "ran, not kept: output …/out has capabilities, which is not kept",
+    );
+    for (mode, has) in [("1777", "sticky or set-user-ID"), ("2755", "set-group-ID")] {
+        check(
+            &format!("command = 'mkdir out; chmod {mode} out'\ninputs = []\noutputs = ['out']"),
+            &format!("ran, not kept: output …/out is {has}, which is not kept"),
+        );
+    }
+    check(
         "command = 'mkfifo out'\noutputs = ['out']",
         &format!("ran, not kept: {}", pipe.replace("pipe is", "out is")),
     );
