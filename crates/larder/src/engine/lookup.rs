@@ -306,7 +306,13 @@ impl<T: Value> Kind<T> {
         if record.expired(wall) {
             return None;
         }
-        let by_record = record.expires.map(|expires| expires.since(wall));
+        let mut by_record = record.expires.map(|expires| expires.since(wall));
+        if let Some(max_age) = self.max_age {
+            // Whatever held when it was made. Where the clock has stepped back its age is not known.
+            let age = (wall >= record.created).then(|| wall.since(record.created))?;
+            let left = max_age.checked_sub(age).filter(|left| !left.is_zero())?;
+            by_record = Some(by_record.map_or(left, |by_record| by_record.min(left)));
+        }
         let super::Validity::Expiring { fresh, .. } = self.options.validity else {
             return Some(TimeLeft { fresh: by_record, whole: by_record });
         };

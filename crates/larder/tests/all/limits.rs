@@ -115,6 +115,26 @@ async fn kinds_and_scopes_stay_within_their_quotas_and_leave_others_alone() {
 }
 
 #[tokio::test]
+async fn a_kind_s_age_limit_holds_for_what_was_kept_before_it_was_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let hour = Duration::from_secs(3600);
+    let lab = |max_age| {
+        Lab::new(1 << 20, |options| {
+            options.kinds.insert("word".into(), KindLimits { max_age, ..KindLimits::default() });
+            options.tiers = vec![disk(dir.path(), &options.clock)];
+        })
+    };
+    let before = lab(None);
+    ask(&before.words(), "x", 10).await;
+    before.larder.close().await;
+    let after = lab(Some(hour));
+    after.clock.advance(hour / 2);
+    assert_eq!(ask(&after.words(), "x", 10).await.origin, DISK);
+    after.clock.advance(hour / 2);
+    assert_eq!(ask(&after.words(), "x", 10).await.origin, Origin::Computed);
+}
+
+#[tokio::test]
 async fn what_is_too_large_for_memory_is_returned_and_told_not_to_be_kept() {
     let lab = Lab::new(10_000, |_| {});
     let refused = NotKept::NoRoom(memory::Refusal::TooLarge);
