@@ -261,6 +261,16 @@ impl Larder {
         keys
     }
 
+    /// Takes out of memory some entries whose time is over and that nobody asks for any more, the next ones each time.
+    pub(super) fn purge(&self, most: usize) {
+        if let Some(memory) = &self.shared.memory {
+            memory
+                .purge(self.shared.clock.now(), most)
+                .into_iter()
+                .for_each(|departed| self.count_departed(&departed));
+        }
+    }
+
     pub(super) fn count_invalidated(&self, keys: &[Key]) {
         for same in keys.chunk_by(|a, b| a.scope() == b.scope() && a.kind() == b.kind()) {
             self.shared.stats.series(same[0].scope(), same[0].kind()).invalidated(same.len() as u64);

@@ -26,6 +26,9 @@ const STATS: (&str, &str) = ("stats", "all");
 /// How much may wait in notes before all of it is folded into one.
 const MAX_NOTES_BYTES: u64 = 64 << 10;
 
+/// How many entries in memory are looked at each second, whether their time is over.
+const PURGED: usize = 10_000;
+
 /// How often what was counted is filed: the history's finest resolution.
 const TICK: Duration = Duration::from_secs(1);
 /// How often it is looked whether somebody invalidated anything in the shared tier.
@@ -217,6 +220,7 @@ impl Opened {
             }
             self.larder.stats().tick();
             self.larder.drain_behind();
+            self.larder.purge(PURGED);
             ticks += 1;
             if ticks % TICKS_A_SAVE == 0 {
                 self.larder.save_stat_tables().await;

@@ -323,6 +323,19 @@ async fn an_engine_that_is_attended_files_each_second_and_saves_each_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_engine_that_is_attended_frees_the_memory_of_what_nobody_asks_for_after_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let idle = KindOptions { idle_after: Some(Duration::from_secs(10)), ..KindOptions::default() };
+    let node = Node::with(dir.path(), idle, |_| {});
+    node.ask("a", "one").await;
+    for (after, entries) in [(9, 1), (2, 0)] {
+        node.clock.advance(Duration::from_secs(after));
+        let _ = tokio::time::timeout(Duration::from_secs(2), node.opened.attend()).await;
+        assert_eq!(node.opened.larder.memory_usage().unwrap().entries, entries);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_engine_that_is_attended_keeps_the_disk_within_its_limits() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::with(dir.path(), KindOptions::default(), |settings| settings.disk.entries = Some(10));
