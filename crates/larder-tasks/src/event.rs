@@ -120,7 +120,7 @@ pub enum NotRun {
     #[error("`{0}` failed")]
     DependencyFailed(String),
     /// The run was stopped, or another task failed.
-    #[error("the run was stopped")]
+    #[error("the run ended before its turn")]
     Stopped,
     /// Its program is not there.
     #[error("command not found: {0}")]

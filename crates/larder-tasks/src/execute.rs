@@ -3,7 +3,7 @@
 //! Invariant: when [`execute`] returns after a stop or a time limit, no process of the command's group is alive.
 //! After an ordinary end the group may be: a command that leaves processes behind is told apart, because those
 //! may still be writing.
-//! Not here: what is kept of the result (`run`), where the command came from.
+//! Not here: what is kept of the result (`job`), where the command came from.
 
 use std::ffi::{OsStr, OsString};
 use std::io;

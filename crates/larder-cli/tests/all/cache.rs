@@ -202,7 +202,7 @@ fn what_is_exported_can_be_taken_in_elsewhere() {
         &["cache", "import", "moved", "--dir", "elsewhere"],
         expect![[r#"
         ! took in 0 entries and 0 blobs, [n] B
-        ! left out 2 entries
+        ! left out 2 entries: they are here already, or were refused
     "#]],
     );
     assert_eq!(lab.run(&["cache", "get", "notes/blob@1/a", "--dir", "elsewhere"]).stdout, [7; 100_000]);

@@ -1,6 +1,6 @@
 //! From what was asked for to everything that must run.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::name::{Dependency, TaskName};
@@ -52,14 +52,12 @@ pub(super) fn requested(
                 continue;
             }
             Ok(Dependency::Same(name)) => {
-                let before = found.len();
                 let packages = workspace.packages().iter().enumerate();
                 let having =
                     packages.filter(|(at, package)| chosen[*at] && package.tasks().contains_key(&name));
                 let handles: Vec<Handle> = having.map(|(at, _)| (at, name.clone())).collect();
                 let any = !handles.is_empty();
                 found.extend(handles);
-                debug_assert!(found.len() >= before);
                 if !any {
                     problems.push(not_found(workspace, &name, filtered));
                 }
@@ -112,11 +110,11 @@ fn lookup(workspace: &Workspace, package: &str, name: &TaskName) -> Result<Handl
 /// Adds to the requested tasks all that they depend on.
 pub(super) fn expand(workspace: &Workspace, requested: &BTreeSet<Handle>) -> Result<Vec<Open>, Problems> {
     let mut problems = Vec::new();
-    let mut found: HashMap<Handle, ()> = HashMap::new();
+    let mut found: HashSet<Handle> = HashSet::new();
     let mut open: Vec<Handle> = requested.iter().cloned().collect();
     let mut nodes = Vec::new();
     while let Some(handle) = open.pop() {
-        if found.insert(handle.clone(), ()).is_some() {
+        if !found.insert(handle.clone()) {
             continue;
         }
         let Some(task) = task(workspace, &handle) else { continue };
@@ -127,7 +125,7 @@ pub(super) fn expand(workspace: &Workspace, requested: &BTreeSet<Handle>) -> Res
                 Err(problem) => problems.push(problem),
             }
         }
-        open.extend(needs.iter().filter(|need| !found.contains_key(*need)).cloned());
+        open.extend(needs.iter().filter(|need| !found.contains(*need)).cloned());
         let requested = requested.contains(&handle);
         nodes.push(Open { handle, task: Arc::clone(task), needs, requested });
     }

@@ -156,9 +156,6 @@ const HANDS: usize = 3;
 /// What a command writes that takes no longer is kept in place, if its work is.
 const BRIEFLY: Duration = Duration::from_millis(250);
 
-/// How many declared outputs, or changed inputs, a message names.
-type Paths = Vec<PathBuf>;
-
 struct Live<'a> {
     run: &'a Arc<Run>,
     at: usize,
@@ -612,7 +609,7 @@ fn millis(duration: Duration) -> u64 {
 
 /// Inputs that were written to between two looks, also if with the same content: what a command read between two
 /// writes is not known.
-pub(super) fn touched(before: &Snapshot, after: &Snapshot) -> Paths {
+pub(super) fn touched(before: &Snapshot, after: &Snapshot) -> Vec<PathBuf> {
     let changes = after.changes_since(before);
     let mut paths: Vec<PathBuf> = [changes.added, changes.removed, changes.modified].concat();
     let known: HashSet<&Path> = paths.iter().map(PathBuf::as_path).collect();
@@ -622,7 +619,7 @@ pub(super) fn touched(before: &Snapshot, after: &Snapshot) -> Paths {
             && (is.stat.modified, is.stat.inode, is.stat.device)
                 != (was.stat.modified, was.stat.inode, was.stat.device)
     };
-    let mut more: Paths = Vec::new();
+    let mut more: Vec<PathBuf> = Vec::new();
     if paths.is_empty() {
         // The same paths of the same kinds, so both lists run in step.
         let pairs = after.entries().zip(before.entries()).filter(rewritten);

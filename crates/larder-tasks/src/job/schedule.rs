@@ -21,7 +21,7 @@ use crate::execute::Stop;
 use crate::graph::Graph;
 use crate::log::Log;
 
-/// How many tasks are looked at or given back at once, however few commands may run.
+/// How many tasks are looked at or given back at once, however few commands may run; where more may, as many as those.
 const AT_ONCE: usize = 64;
 /// How many commands may run at once at most.
 const MOST_JOBS: usize = 4096;
@@ -181,7 +181,8 @@ impl<'a> Schedule<'a> {
     }
 
     fn begin_ready(&mut self) {
-        while !self.halting && self.busy.len() < AT_ONCE + self.persistent {
+        let at_once = self.run.jobs.max(AT_ONCE) + self.persistent;
+        while !self.halting && self.busy.len() < at_once {
             let Some((_, std::cmp::Reverse(at))) = self.ready.pop() else { return };
             let node = &self.graph.nodes()[at];
             let upstream = self.behind.begins(at, node);

@@ -166,7 +166,7 @@ fn a_stop_ends_the_wait_for_another_larder_that_is_at_it() {
             stop.send_replace(Stop::Gently);
             second.join().unwrap()
         });
-        assert_eq!(ended.lines, "lab#build: not run: the run was stopped\n");
+        assert_eq!(ended.lines, "lab#build: not run: the run ended before its turn\n");
     });
     assert_eq!((run.lines.as_str(), lab.ran().as_str()), ("lab#build: ran, kept\n", "build"));
 }

@@ -480,7 +480,7 @@ fn others_go_on_after_a_failure_only_if_asked_to() {
     );
     let one = RunOptions { jobs: NonZeroUsize::new(1), ..RunOptions::default() };
     let run = lab.run_with(&["a", "b"], &[], &one);
-    assert!(run.lines.contains("lab#b: not run: the run was stopped"), "{}", run.lines);
+    assert!(run.lines.contains("lab#b: not run: the run ended before its turn"), "{}", run.lines);
     let run = lab.run_with(&["a", "b"], &[], &RunOptions { keep_going: true, ..one });
     assert!(run.lines.contains("lab#b: ran"), "{}", run.lines);
     assert!(!run.summary.is_success());

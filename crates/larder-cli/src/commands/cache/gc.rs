@@ -31,6 +31,12 @@ pub(super) struct Shown {
     leftovers: u64,
 }
 
+/// Another process is at it.
+#[derive(Serialize)]
+struct Busy {
+    busy: bool,
+}
+
 impl From<&Reclaimed> for Shown {
     fn from(reclaimed: &Reclaimed) -> Self {
         Self {
@@ -48,7 +54,11 @@ impl From<&Reclaimed> for Shown {
 pub(crate) fn run(global: &Global, console: Console) -> Result<Code, Failure> {
     let store = store::open(global, Tiers::Local)?;
     let Some(reclaimed) = done(store.opened.collect())? else {
-        console.note(format_args!("another process is at it"));
+        if console.json {
+            console.json(&Busy { busy: true })?;
+        } else {
+            console.note(format_args!("nothing was done: another process is collecting just now"));
+        }
         return Ok(Code::Done);
     };
     if console.json {

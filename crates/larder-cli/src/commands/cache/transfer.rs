@@ -43,16 +43,18 @@ struct Shown {
 pub(crate) fn export(arguments: &Export, global: &Global, console: Console) -> Result<Code, Failure> {
     let store = store::open(global, Tiers::Local)?;
     let done = store.disk.export(&arguments.selector, &arguments.file);
-    show(&done.map_err(|error| failed(error, &arguments.file))?, "wrote", console)
+    let done = done.map_err(|error| failed(error, &arguments.file))?;
+    show(&done, ("wrote", "they, or blobs that they name, are damaged or gone"), console)
 }
 
 pub(crate) fn import(arguments: &Import, global: &Global, console: Console) -> Result<Code, Failure> {
     let store = store::open(global, Tiers::Local)?;
     let done = store.disk.import(&arguments.file);
-    show(&done.map_err(|error| failed(error, &arguments.file))?, "took in", console)
+    let done = done.map_err(|error| failed(error, &arguments.file))?;
+    show(&done, ("took in", "they are here already, or were refused"), console)
 }
 
-fn show(done: &Transferred, verb: &str, console: Console) -> Result<Code, Failure> {
+fn show(done: &Transferred, (verb, why): (&str, &str), console: Console) -> Result<Code, Failure> {
     let Transferred { entries, blobs, bytes, left_out } = *done;
     if console.json {
         console.json(&Shown { entries, blobs, bytes, left_out })?;
@@ -61,7 +63,7 @@ fn show(done: &Transferred, verb: &str, console: Console) -> Result<Code, Failur
     let (entries, blobs) = (counted(entries, "entry", "entries"), counted(blobs, "blob", "blobs"));
     console.note(format_args!("{} {entries} and {blobs}, {}", styled(GOOD, verb), rounded(ByteSize(bytes))));
     if left_out > 0 {
-        console.note(format_args!("left out {}", counted(left_out, "entry", "entries")));
+        console.note(format_args!("left out {}: {why}", counted(left_out, "entry", "entries")));
     }
     Ok(Code::Done)
 }

@@ -1,4 +1,4 @@
-//! `larder cache verify` and `larder cache repair`: whether everything kept is as it was written.
+//! `larder cache verify`: whether everything kept is as it was written.
 
 use std::io::Write as _;
 

@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, ValueEnum};
 use larder::clock::Clock;
 use larder::config::{ByteSize, Machine, Mode, Settings};
@@ -132,6 +132,10 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     let request = arguments.request();
     let graph = tasks::graph(&workspace, &request, &here)?;
     if let Some(form) = arguments.graph {
+        if console.json {
+            let error = anyhow!("a graph is not printed as JSON");
+            return Err(Failure::usage(error).hint("--graph text, dot or mermaid"));
+        }
         let text = match form {
             GraphForm::Text => graph.to_text(),
             GraphForm::Dot => graph.to_dot(),
