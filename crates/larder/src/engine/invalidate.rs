@@ -8,6 +8,7 @@
 //! comes either before a step that removes it or after one that forbids it.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -62,17 +63,17 @@ pub struct InvalidationReport {
 }
 
 impl InvalidationReport {
-    /// Invalidates in one tier. Returns the tier's epoch after that, unless it could not be told.
-    async fn remove_from(&mut self, guarded: &Guarded, selector: &Selector) -> Option<Epoch> {
+    /// Invalidates in one tier. Returns whether that could be told.
+    async fn remove_from(&mut self, guarded: &Guarded, selector: &Selector) -> bool {
         match guarded.invalidate(selector).await {
-            Ok(Invalidated { epoch, keys, bytes }) => {
+            Ok(Invalidated { keys, bytes, .. }) => {
                 self.keys.extend(keys);
                 self.bytes += bytes;
-                Some(epoch)
+                true
             }
             Err(error) => {
                 self.failed_tiers.push((guarded.name(), error));
-                None
+                false
             }
         }
     }
@@ -104,15 +105,13 @@ impl Larder {
             keys.dedup();
             report.failed_hooks.extend(hooks.iter().filter_map(|hook| hook.before(selector, &keys).err()));
         }
-        for part in &parts {
+        for part in parts {
+            let part = &part.marked(fresh_mark());
             report.keys.extend(self.forget(part));
             // The far tier first: what somebody brought from there before that was told is then removed here, too.
-            let (told, is_owed) = match &self.shared.far {
-                Some(far) => match report.remove_from(far, part).await {
-                    None => (None, report.may_be_told_later()),
-                    told => (told, false),
-                },
-                None => (None, false),
+            let is_owed = match &self.shared.far {
+                Some(far) => !report.remove_from(far, part).await && report.may_be_told_later(),
+                None => false,
             };
             if is_owed {
                 self.note_owed(part).await;
@@ -122,15 +121,13 @@ impl Larder {
                 told_near.push(report.remove_from(near, part).await);
             }
             report.keys.extend(self.forget(part));
-            if let Some(far) = self.shared.far.as_ref().filter(|_| told_near.iter().all(Option::is_some)) {
-                far.done_here(part, told);
+            if let Some(far) = self.shared.far.as_ref().filter(|_| told_near.iter().all(|told| *told)) {
+                far.done_here(part);
                 if is_owed {
                     self.note_done_here(part).await;
                 }
             }
-            for (near, told) in self.shared.tiers.iter().zip(told_near) {
-                near.done_here(part, told);
-            }
+            self.shared.tiers.iter().for_each(|near| near.done_here(part));
         }
         // Whoever follows the log just now may have been told of it, and is done with it then.
         self.catch_up_afar(Waits::Nobody).await;
@@ -276,6 +273,12 @@ impl Larder {
             self.shared.stats.series(same[0].scope(), same[0].kind()).invalidated(same.len() as u64);
         }
     }
+}
+
+/// A mark that no other invalidation has.
+fn fresh_mark() -> u64 {
+    // Seeded by the system, and another one each time.
+    RandomState::new().build_hasher().finish()
 }
 
 fn covers(selector: &Selector, key: &Key, held: &Held) -> bool {

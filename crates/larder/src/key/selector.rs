@@ -82,6 +82,7 @@ pub struct Selector {
     tag: Option<Arc<str>>,
     unused_since: Option<Timestamp>,
     dependents: bool,
+    mark: Option<u64>,
 }
 
 impl Selector {
@@ -95,6 +96,7 @@ impl Selector {
             tag: None,
             unused_since: None,
             dependents: false,
+            mark: None,
         }
     }
 
@@ -192,6 +194,17 @@ impl Selector {
             && self.unused_since.is_none_or(|since| used.is_some_and(|used| used < since))
     }
 
+    /// The same with a mark, by which whoever invalidates knows it again in a tier's log. It changes nothing of what is
+    /// selected.
+    pub fn marked(self, mark: u64) -> Self {
+        Self { mark: Some(mark), ..self }
+    }
+
+    /// Its mark, if it has one.
+    pub fn mark(&self) -> Option<u64> {
+        self.mark
+    }
+
     /// Whether an entry filed under `key` could be selected, whatever its tags and last use.
     pub fn matches_key(&self, key: &Key) -> bool {
         self.scope.as_ref().is_none_or(|scope| scope == key.scope())
@@ -221,7 +234,7 @@ impl Selector {
 
 /// The text form that [`Selector::from_str`] reads back: `any:S/K`, `key:S/K@V/ID`, `prefix:S/K@V/P` or
 /// `glob:S/K@V/G`, with `*` for any scope and any kind; then, each after a unit separator (U+001F),
-/// `older:MILLIS`, `tag:T` and `dependents:all`.
+/// `older:MILLIS`, `tag:T`, `dependents:all` and `mark:N`, in hexadecimal digits.
 ///
 /// People write shorter forms, which are read too: a key, `all`, `scope:S`, `kind:NAME[@V]`, `tag:T`.
 impl fmt::Display for Selector {
@@ -251,6 +264,9 @@ impl fmt::Display for Selector {
         if self.dependents {
             f.write_str("\u{1f}dependents:all")?;
         }
+        if let Some(mark) = self.mark {
+            write!(f, "\u{1f}mark:{mark:x}")?;
+        }
         Ok(())
     }
 }
@@ -268,6 +284,10 @@ impl FromStr for Selector {
                 Some(("older", millis)) => {
                     let millis = millis.parse().map_err(|_| KeyError::Shape(text.to_owned()))?;
                     selector.unused_since(Timestamp::from_millis(millis))
+                }
+                Some(("mark", mark)) => {
+                    let mark = u64::from_str_radix(mark, 16).map_err(|_| KeyError::Shape(text.to_owned()))?;
+                    selector.marked(mark)
                 }
                 _ => return Err(KeyError::Shape(text.to_owned()).into()),
             };

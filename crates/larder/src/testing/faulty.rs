@@ -28,6 +28,8 @@ pub enum Fault {
     Holds,
     /// What is to be removed is not, which fails; all else works.
     Keeps,
+    /// What is to be removed is, and the answer is lost, so that it fails; all else works.
+    Mumbles,
 }
 
 /// A tier that works like `inner` until it is told to misbehave, and counts what it is asked.
@@ -85,7 +87,7 @@ impl Faulty {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let fault = *self.fault.lock();
         match fault {
-            Fault::None | Fault::Flips | Fault::Holds | Fault::Keeps => operation.await,
+            Fault::None | Fault::Flips | Fault::Holds | Fault::Keeps | Fault::Mumbles => operation.await,
             Fault::Fails => Err(failure()),
             Fault::Hangs => std::future::pending().await,
         }
@@ -128,7 +130,8 @@ impl Tier for Faulty {
             if *self.fault.lock() == Fault::Keeps {
                 return Err(failure());
             }
-            self.run(self.inner.invalidate(selector)).await
+            let removed = self.run(self.inner.invalidate(selector)).await;
+            if *self.fault.lock() == Fault::Mumbles { Err(failure()) } else { removed }
         })
     }
 

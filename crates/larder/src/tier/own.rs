@@ -1,63 +1,38 @@
 //! Which invalidations of a tier's log are this process's own: what was stored since them is newer, and is not to go when
 //! they come back by the log.
 //!
+//! They are known by their marks, also where the tier did what it was told and its answer was lost.
 //! Bounded: one that was told long before it comes back is taken for another's, which costs what was stored since.
 
 use std::collections::VecDeque;
 
-use parking_lot::Mutex;
-
-use super::{Epoch, Invalidation, Invalidations};
+use super::{Invalidation, Invalidations};
 use crate::key::Selector;
 
 /// How many are remembered.
 const MAX_OWN: usize = 1024;
 
-/// What the tier's log has of this process that is done here already: whoever follows the log does not do it again.
+/// What is done here already: whoever follows the log does not do it again.
 #[derive(Debug, Default)]
 pub(super) struct Own {
-    /// The newest.
-    told: VecDeque<Epoch>,
-    /// What the tier is told just now that it could not be told before. Its epoch is not known yet.
-    telling: Vec<Selector>,
+    /// The marks of the newest.
+    done: VecDeque<u64>,
 }
 
 impl Own {
-    pub(super) fn remember(&mut self, epoch: Epoch) {
-        if self.told.len() >= MAX_OWN {
-            self.told.pop_front();
+    pub(super) fn remember(&mut self, selector: &Selector) {
+        let Some(mark) = selector.mark() else { return };
+        if self.done.len() >= MAX_OWN {
+            self.done.pop_front();
         }
-        self.told.push_back(epoch);
+        self.done.push_back(mark);
     }
 
-    /// Takes out of what a log told since `epoch` what is known to be its own. What may be is not told yet, nor is what
-    /// comes after that.
-    pub(super) fn take_out(&self, epoch: Epoch, since: &mut Invalidations) {
-        let Some(all) = &mut since.all else { return };
-        let is_own = |one: &Invalidation| self.told.contains(&one.epoch);
-        if let Some(at) = all.iter().position(|one| self.telling.contains(&one.selector) && !is_own(one)) {
-            since.epoch = at.checked_sub(1).map_or(epoch, |last| all[last].epoch);
-            all.truncate(at);
-        }
-        all.retain(|one| !is_own(one));
-    }
-}
-
-/// That something is told; ends with this.
-pub(super) struct Telling<'a>(&'a Mutex<Own>, &'a Selector);
-
-impl<'a> Telling<'a> {
-    pub(super) fn begin(own: &'a Mutex<Own>, selector: &'a Selector) -> Self {
-        own.lock().telling.push(selector.clone());
-        Self(own, selector)
-    }
-}
-
-impl Drop for Telling<'_> {
-    fn drop(&mut self) {
-        let telling = &mut self.0.lock().telling;
-        if let Some(at) = telling.iter().position(|one| one == self.1) {
-            telling.swap_remove(at);
+    /// Takes out of what a log told what is done here.
+    pub(super) fn take_out(&self, since: &mut Invalidations) {
+        let is_done = |one: &Invalidation| one.selector.mark().is_some_and(|mark| self.done.contains(&mark));
+        if let Some(all) = &mut since.all {
+            all.retain(|one| !is_done(one));
         }
     }
 }
@@ -65,31 +40,25 @@ impl Drop for Telling<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tier::Epoch;
 
     #[test]
-    fn its_own_are_never_told_and_those_that_may_be_once_that_is_known() {
-        let selectors = ["a/b@1/x", "a/b@1/y", "a/b@1/x", "a/b@1/z"].map(|text| text.parse().unwrap());
-        let all: Vec<_> = (1..).zip(selectors.clone()).collect();
-        let check = |own: &Own, epoch, told: &[u64]| {
-            let invalidation = |(epoch, selector)| Invalidation { epoch: Epoch(epoch), selector };
-            let all = Some(all.iter().cloned().map(invalidation).collect());
-            let mut since = Invalidations { epoch: Epoch(4), all };
-            own.take_out(Epoch(0), &mut since);
-            let since: (_, Vec<u64>) =
-                (since.epoch, since.all.unwrap().into_iter().map(|one| one.epoch.0).collect());
-            assert_eq!(since, (Epoch(epoch), told.to_vec()));
+    fn its_own_are_known_by_their_marks_whatever_they_select() {
+        let x: Selector = "a/b@1/x".parse().unwrap();
+        let marked = [x.clone().marked(1), x.clone().marked(2), x.clone(), x.marked(1)];
+        let invalidation = |(epoch, selector)| Invalidation { epoch: Epoch(epoch), selector };
+        let all: Vec<_> = (1..).zip(marked.clone()).map(invalidation).collect();
+        let told = |own: &Own| {
+            let mut since = Invalidations { epoch: Epoch(4), all: Some(all.clone()) };
+            own.take_out(&mut since);
+            since.all.unwrap().iter().map(|one| one.epoch.0).collect::<Vec<_>>()
         };
-        let own = Mutex::new(Own::default());
-        check(&own.lock(), 4, &[1, 2, 3, 4]);
-        own.lock().remember(Epoch(1));
-        check(&own.lock(), 4, &[2, 3, 4]);
-        let telling = Telling::begin(&own, &selectors[2]);
-        // Another said the same, or it did.
-        check(&own.lock(), 2, &[2]);
-        own.lock().remember(Epoch(3));
-        drop(telling);
-        check(&own.lock(), 4, &[2, 4]);
-        let _telling = Telling::begin(&own, &selectors[1]);
-        check(&own.lock(), 1, &[]);
+        let mut own = Own::default();
+        own.remember(&marked[2]);
+        assert_eq!(told(&own), [1, 2, 3, 4]);
+        own.remember(&marked[0]);
+        assert_eq!(told(&own), [2, 3]);
+        (10..10 + MAX_OWN as u64).for_each(|mark| own.remember(&marked[2].clone().marked(mark)));
+        assert_eq!(told(&own), [1, 2, 3, 4], "what was told long ago is forgotten");
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::bandwidth::Bandwidth;
 use super::breaker::{Admission, Breaker, BreakerOptions, Tripped};
-use super::own::{Own, Telling};
+use super::own::Own;
 use super::patience::Patience;
 use super::{
     Answer, BlobSink, BlobSource, Brief, Epoch, Invalidated, Invalidations, Lease, NewEntry, Owed, Owing,
@@ -318,6 +318,7 @@ impl Guarded {
         let others = others.into_iter();
         let new: Vec<Owed> =
             others.filter(|other| owed.iter().all(|own| own.selector != other.selector)).collect();
+        new.iter().filter(|owed| owed.done_here).for_each(|owed| self.own.lock().remember(&owed.selector));
         owed.extend(new);
     }
 
@@ -326,13 +327,10 @@ impl Guarded {
         std::mem::take(&mut self.told.lock())
     }
 
-    /// Takes note that an invalidation is done here: what it covers is gone from whatever follows this tier's log. The
-    /// tier told its epoch, unless it could not be told.
-    pub(crate) fn done_here(&self, selector: &Selector, told: Option<Epoch>) {
-        match told {
-            Some(epoch) => self.own.lock().remember(epoch),
-            None => Owing::DoneHere(selector.clone()).apply(&mut self.owed.lock()),
-        }
+    /// Takes note that an invalidation is done here: what it covers is gone from whatever follows this tier's log.
+    pub(crate) fn done_here(&self, selector: &Selector) {
+        self.own.lock().remember(selector);
+        Owing::DoneHere(selector.clone()).apply(&mut self.owed.lock());
     }
 
     /// The keys of the entries that any of `selectors` selects.
@@ -362,7 +360,7 @@ impl Guarded {
     /// What was invalidated after `epoch`, but for what this process did here itself.
     pub async fn invalidated_since(&self, waits: Waits, epoch: Epoch) -> Result<Invalidations, TierError> {
         let mut since = self.run_for(waits, self.tier.invalidated_since(epoch)).await?;
-        self.own.lock().take_out(epoch, &mut since);
+        self.own.lock().take_out(&mut since);
         Ok(since)
     }
 
@@ -395,21 +393,14 @@ impl Guarded {
         let mut has_told = false;
         loop {
             let Some(Owed { selector, .. }) = self.owed.lock().first().cloned() else { return has_told };
-            let telling = Telling::begin(&self.own, &selector);
-            let Ok(told) = self.run_for(waits, self.tier.invalidate(&selector)).await else {
+            if self.run_for(waits, self.tier.invalidate(&selector)).await.is_err() {
                 return has_told;
-            };
+            }
             has_told = true;
             if self.far.is_some() {
                 self.told.lock().push(selector.clone());
             }
-            let mut owed = self.owed.lock();
-            if let Some(at) = owed.iter().position(|owed| owed.selector == selector)
-                && owed.remove(at).done_here
-            {
-                self.own.lock().remember(told.epoch);
-            }
-            drop(telling);
+            Owing::Told(vec![selector]).apply(&mut self.owed.lock());
         }
     }
 

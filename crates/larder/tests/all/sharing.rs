@@ -490,6 +490,26 @@ async fn what_the_team_could_not_be_told_is_told_once_by_whoever_comes_after_a_p
 }
 
 #[tokio::test]
+async fn what_is_put_after_an_invalidation_whose_answer_was_lost_stays_when_it_comes_back() {
+    let team = Team::new();
+    let node = team.node();
+    node.ask("x", "one").await;
+    node.larder.close().await;
+    let key = node.words.key("x").unwrap();
+    team.tier.misbehave(Fault::Mumbles);
+    assert_eq!(node.larder.invalidate(&Selector::key(&key)).await.failed_tiers.len(), 1);
+    team.tier.misbehave(Fault::Keeps);
+    assert_eq!(node.words.put(&key, "two".to_owned(), Duration::ZERO).await, Kept::Yes);
+    team.tier.misbehave(Fault::None);
+    for _ in 0..3 {
+        node.larder.catch_up().await;
+        assert_eq!(node.words.get_from(&key).await.map(|(_, place)| place), Some(Place::Memory));
+    }
+    node.larder.close().await;
+    assert_eq!(node.restarted(&team).ask("x", "three").await, is("two", Origin::Kept(Place::Disk)));
+}
+
+#[tokio::test]
 async fn what_the_log_told_and_could_not_be_removed_here_is_removed_by_the_next_process() {
     let team = Team::new();
     let (node, other) = (team.node(), team.node());
