@@ -2,7 +2,7 @@
 //!
 //! One line of JSON for each, in a file that is put aside when it is large. Requests wait for no disk: lines go through
 //! a bounded queue to a thread of the log's own. Invariant: what does not fit into the queue, or can't be written, is
-//! counted, and the next line that is written says how many are missing.
+//! counted, and the next line that is written says how many are missing. A file that can't be put aside is gone on with.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
@@ -21,6 +21,8 @@ use super::Deed;
 
 /// How many lines may wait to be written.
 const QUEUED: usize = 8192;
+/// How much more is written to a file that could not be put aside before that is tried again.
+const AGAIN_BYTES: u64 = 64 << 10;
 
 /// How the audit log is kept.
 #[derive(Debug, Clone)]
@@ -161,6 +163,8 @@ struct Log {
     options: AuditOptions,
     file: BufWriter<File>,
     bytes: u64,
+    /// How large it may get before it is put aside.
+    most: u64,
     missing: Arc<AtomicU64>,
     clock: Clock,
 }
@@ -168,7 +172,7 @@ struct Log {
 impl Log {
     fn open(options: AuditOptions, missing: Arc<AtomicU64>, clock: Clock) -> io::Result<Self> {
         let (file, bytes) = open(&options.path)?;
-        Ok(Self { options, file, bytes, missing, clock })
+        Ok(Self { most: options.max_bytes, options, file, bytes, missing, clock })
     }
 
     fn follow(mut self, lines: &Receiver<Line>) {
@@ -218,33 +222,44 @@ impl Log {
     fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
-        if self.bytes > 0 && self.bytes + text.len() as u64 > self.options.max_bytes {
-            self.rotate()?;
+        if self.bytes > 0 && self.bytes + text.len() as u64 > self.most {
+            self.most = self.options.max_bytes;
+            if let Err(error) = self.rotate() {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the audit log is not put aside");
+                self.most = self.bytes + AGAIN_BYTES;
+            }
         }
         self.file.write_all(&text)?;
         self.bytes += text.len() as u64;
         Ok(())
     }
 
-    /// Puts the file aside: `.1` is the youngest of those.
+    /// Puts the file aside: `.1` is the youngest of those. Where a step fails those before it lost no file but the
+    /// oldest, and the next time goes on from there.
     fn rotate(&mut self) -> io::Result<()> {
         self.file.flush()?;
-        let aside = |n: u32| {
+        let beside = |end: &str| {
             let mut name = self.options.path.clone().into_os_string();
-            name.push(format!(".{n}"));
+            name.push(end);
             PathBuf::from(name)
         };
-        for n in (1..self.options.kept).rev() {
-            match fs::rename(aside(n), aside(n + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+        let aside = |n: u32| beside(&format!(".{n}"));
+        // Before any file moves, as there may be too many open ones.
+        let next = open(&beside(".new"))?;
+        let kept = self.options.kept;
+        let free = (1..kept).find(|&n| matches!(aside(n).try_exists(), Ok(false))).unwrap_or(kept);
+        for n in (1..free).rev() {
+            fs::rename(aside(n), aside(n + 1))?;
+        }
+        if kept > 0 {
+            match fs::rename(&self.options.path, aside(1)) {
+                // It was put aside already, by a rotation that got no further or by somebody else.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                outcome => outcome?,
             }
         }
-        match self.options.kept {
-            0 => fs::remove_file(&self.options.path)?,
-            _ => fs::rename(&self.options.path, aside(1))?,
-        }
-        (self.file, self.bytes) = open(&self.options.path)?;
+        fs::rename(beside(".new"), &self.options.path)?;
+        (self.file, self.bytes) = next;
         Ok(())
     }
 }
@@ -315,6 +330,39 @@ mod tests {
         }
         let last = fs::read_to_string(folder.path().join("audit")).unwrap();
         assert!(last.lines().last().unwrap().contains("\"key\":\"19\""), "{last}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_aside_is_gone_on_with_and_put_aside_later() {
+        for hindrance in ["audit.new", "audit.2"] {
+            let folder = tempfile::tempdir().unwrap();
+            let at = |name: &str| folder.path().join(name);
+            let lines = |name: &str| fs::read_to_string(at(name)).unwrap().lines().count();
+            fs::write(at("audit.1"), "older\n").unwrap();
+            fs::create_dir_all(at(hindrance).join("in the way")).unwrap();
+            let options = AuditOptions { path: at("audit"), reads: false, max_bytes: 300, kept: 2 };
+            let clock = Clock::manual(Timestamp::from_millis(1_000));
+            let mut log = Log::open(options, Arc::default(), clock).unwrap();
+            let line = Missing { time: "now".to_owned(), missing_lines: 1 };
+            for _ in 0..20 {
+                log.write(&line).unwrap();
+            }
+            log.flush();
+            assert_eq!((lines("audit"), lines("audit.1")), (20, 1), "{hindrance}");
+            fs::remove_dir_all(at(hindrance)).unwrap();
+            let mut more = 0;
+            while !at("audit.2").exists() {
+                log.write(&line).unwrap();
+                more += 1;
+                assert!(more < 10_000, "{hindrance}");
+            }
+            log.flush();
+            assert_eq!(
+                (lines("audit"), lines("audit.1"), lines("audit.2")),
+                (1, 19 + more, 1),
+                "{hindrance}"
+            );
+        }
     }
 
     #[test]
