@@ -3,9 +3,10 @@
 //! Whoever asks first for what is not there has the turn, and is told so by getting nothing. Others who ask for it
 //! meanwhile wait, each for as long as the scope says, until it is put or the turn ends. A turn ends with its time, or
 //! with the connection of whoever has it: nobody waits for the dead.
-//! Invariant: waiting only ever delays an answer; what is given is what is there then.
+//! Invariants: waiting only ever delays an answer; what is given is what is there then. A turn whose time is over takes
+//! up no room once anybody asks for anything.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,6 +18,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// How many turns there are at most; beyond that, whoever misses something makes it.
 const MAX_TURNS: usize = 1 << 16;
+/// From how many subjects on a holder forgets those that are somebody else's turn by now, or nobody's.
+const MANY: usize = 64;
 
 /// What a turn is about.
 pub(crate) type Subject = (Scope, String);
@@ -29,16 +32,25 @@ pub(crate) struct Turns {
 
 #[derive(Debug, Default)]
 struct Inner {
-    taken: Mutex<HashMap<Subject, Taken>>,
+    taken: Mutex<Taken>,
     holders: AtomicU64,
     waiting: AtomicU64,
 }
 
+/// The turns that somebody has.
+#[derive(Debug, Default)]
+struct Taken {
+    next: u64,
+    by_subject: HashMap<Arc<Subject>, Held>,
+    by_end: BTreeMap<(Instant, u64), Arc<Subject>>,
+}
+
 /// A turn that somebody has.
 #[derive(Debug)]
-struct Taken {
+struct Held {
     holder: u64,
-    until: Instant,
+    /// Where it stands among all by its end.
+    until: (Instant, u64),
     /// Those who wait see it go.
     ends: watch::Sender<()>,
 }
@@ -48,7 +60,15 @@ struct Taken {
 pub(crate) struct Holder {
     turns: Turns,
     number: u64,
-    has: Mutex<Vec<Subject>>,
+    has: Mutex<Subjects>,
+}
+
+/// What one holder had turns for. Some may be over.
+#[derive(Debug, Default)]
+struct Subjects {
+    all: HashSet<Arc<Subject>>,
+    /// At how many it is looked which of them are over.
+    many: usize,
 }
 
 /// Whose turn it is.
@@ -63,7 +83,8 @@ impl Turns {
     /// Somebody who may have turns.
     pub(crate) fn holder(&self) -> Arc<Holder> {
         let number = self.inner.holders.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Holder { turns: self.clone(), number, has: Mutex::default() })
+        let has = Mutex::new(Subjects { many: MANY, ..Subjects::default() });
+        Arc::new(Holder { turns: self.clone(), number, has })
     }
 
     /// How many requests wait for somebody else.
@@ -74,6 +95,33 @@ impl Turns {
     /// Ends the turn for what has been put.
     pub(crate) fn end(&self, subject: &Subject) {
         self.inner.taken.lock().remove(subject);
+    }
+}
+
+impl Taken {
+    fn insert(&mut self, subject: Arc<Subject>, holder: u64, until: Instant) {
+        self.remove(&subject);
+        let until = (until, self.next);
+        self.next += 1;
+        self.by_end.insert(until, Arc::clone(&subject));
+        self.by_subject.insert(subject, Held { holder, until, ends: watch::Sender::new(()) });
+    }
+
+    fn remove(&mut self, subject: &Subject) {
+        if let Some(held) = self.by_subject.remove(subject) {
+            self.by_end.remove(&held.until);
+        }
+    }
+
+    /// Ends the turns whose time is over.
+    fn end_until(&mut self, now: Instant) {
+        while let Some(first) = self.by_end.first_entry().filter(|first| first.key().0 <= now) {
+            self.by_subject.remove(&first.remove());
+        }
+    }
+
+    fn is_of(&self, subject: &Subject, holder: u64) -> bool {
+        self.by_subject.get(subject).is_some_and(|held| held.holder == holder)
     }
 }
 
@@ -88,22 +136,23 @@ impl Holder {
     fn turn(&self, subject: &Subject, wait: Duration, can_make: bool) -> Option<Turn> {
         let mut taken = self.turns.inner.taken.lock();
         let now = Instant::now();
-        if let Some(turn) = taken.get(subject).filter(|turn| turn.until > now && turn.holder != self.number) {
-            return Some(Turn::Others(turn.ends.subscribe(), turn.until));
+        taken.end_until(now);
+        let held = taken.by_subject.get(subject);
+        if let Some(held) = held.filter(|held| held.holder != self.number) {
+            return Some(Turn::Others(held.ends.subscribe(), held.until.0));
         }
-        if !can_make || (taken.len() >= MAX_TURNS && !taken.contains_key(subject)) {
+        if !can_make || (held.is_none() && taken.by_subject.len() >= MAX_TURNS) {
             return None;
         }
-        let turn = Taken { holder: self.number, until: now + wait, ends: watch::Sender::new(()) };
-        taken.insert(subject.clone(), turn);
+        let subject = Arc::new(subject.clone());
+        taken.insert(Arc::clone(&subject), self.number, now + wait);
         drop(taken);
         let mut has = self.has.lock();
-        if !has.contains(subject) {
-            has.push(subject.clone());
-        }
-        if has.len() > 64 {
+        has.all.insert(subject);
+        if has.all.len() >= has.many {
             let taken = self.turns.inner.taken.lock();
-            has.retain(|subject| taken.get(subject).is_some_and(|turn| turn.holder == self.number));
+            has.all.retain(|subject| taken.is_of(subject, self.number));
+            has.many = MANY.max(has.all.len() * 2);
         }
         Some(Turn::Theirs)
     }
@@ -112,8 +161,8 @@ impl Holder {
 impl Drop for Holder {
     fn drop(&mut self) {
         let mut taken = self.turns.inner.taken.lock();
-        for subject in self.has.get_mut().drain(..) {
-            if taken.get(&subject).is_some_and(|turn| turn.holder == self.number) {
+        for subject in self.has.get_mut().all.drain() {
+            if taken.is_of(&subject, self.number) {
                 taken.remove(&subject);
             }
         }
@@ -227,7 +276,7 @@ mod tests {
         assert_eq!(found, None);
         // The turn is the third's now.
         assert_eq!(look(&second, Duration::from_millis(1), &kept).await, None);
-        assert_eq!(turns.inner.taken.lock()[&subject()].holder, third.number);
+        assert_eq!(turns.inner.taken.lock().by_subject[&subject()].holder, third.number);
     }
 
     #[tokio::test]
@@ -235,6 +284,26 @@ mod tests {
         let turns = Turns::default();
         let reader = turns.holder();
         assert!(!reader.ask(subject(), LONG, false).again(false).await);
-        assert!(turns.inner.taken.lock().is_empty());
+        assert!(turns.inner.taken.lock().by_subject.is_empty());
+    }
+
+    #[tokio::test]
+    async fn turns_whose_time_is_over_or_that_were_put_take_up_no_room() {
+        let turns = Turns::default();
+        let holder = turns.holder();
+        let numbered = |n: u32| (Scope::new("shop").unwrap(), n.to_string());
+        for n in 0..1000 {
+            let _asks = holder.ask(numbered(n), Duration::ZERO, true);
+        }
+        for n in 1000..2000 {
+            let mut asks = holder.ask(numbered(n), LONG, true);
+            assert!(!asks.again(n >= 1100).await);
+        }
+        let taken = turns.inner.taken.lock();
+        assert_eq!((taken.by_subject.len(), taken.by_end.len()), (100, 100));
+        assert!(holder.has.lock().all.len() <= 200);
+        drop(taken);
+        drop(holder);
+        assert!(turns.inner.taken.lock().by_end.is_empty());
     }
 }
