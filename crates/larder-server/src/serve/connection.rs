@@ -57,6 +57,7 @@ impl Reception {
             () = too_late => return,
         };
         let Some((stream, names)) = arrived else { return };
+        waits.speaks();
         let front = self.front.at_connection(names);
         let place = tokio::select! {
             place = self.places.enter(front.streams()) => place,

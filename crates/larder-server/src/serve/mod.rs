@@ -66,7 +66,7 @@ pub struct ServeOptions {
     pub tls: Option<TlsOptions>,
     /// The scope of requests that name none.
     pub default_scope: Scope,
-    /// How many connections it serves at once; more wait. As many again may be there that have not said anything.
+    /// How many connections it serves at once. As many again may wait for that, or have not said anything.
     pub max_connections: usize,
     /// How long it waits for clients.
     pub patience: Patience,

@@ -201,10 +201,9 @@ async fn a_client_on_http_2_that_had_to_make_room_comes_again_by_itself() {
     lab.check_is_well(CI).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_is_under_way_makes_room_for_nobody() {
-    let lab = lab_for_two().await;
-    let content = vec![7; 100_000];
+/// Begins to put some content, and returns what of it is still to come.
+async fn begin_put(lab: &Lab, byte: u8) -> (TcpStream, Vec<u8>) {
+    let content = vec![byte; 100_000];
     let head = format!(
         "PUT /cas/{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: {}\r\n{}\r\n",
         hash_of(&content),
@@ -217,12 +216,64 @@ async fn a_request_that_is_under_way_makes_room_for_nobody() {
     puts.read_exact(&mut goes_on).await.unwrap();
     assert!(goes_on.starts_with(b"HTTP/1.1 100"));
     puts.write_all(&content[..50_000]).await.unwrap();
+    (puts, content[50_000..].to_vec())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_under_way_makes_room_for_nobody() {
+    let lab = lab_for_two().await;
+    let (mut puts, rest) = begin_put(&lab, 7).await;
     let mut rests = lab.connect().await;
     ask(&mut rests, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
     lab.check_is_well(CI).await;
     until("the end of the one that rests", async || is_over(&mut rests).await).await;
-    puts.write_all(&content[50_000..]).await.unwrap();
+    puts.write_all(&rest).await.unwrap();
     assert_eq!(Answer::read(&mut puts).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_to_be_served_is_not_put_out_by_those_who_say_nothing() {
+    let lab = lab_for_two().await;
+    let mut puts = [begin_put(&lab, 1).await, begin_put(&lab, 2).await];
+    let asks = async || {
+        let mut asks = lab.connect().await;
+        asks.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut silent = [lab.connect().await, lab.connect().await];
+        // One of the three has to go, and at times it is seen too late that the first has spoken.
+        for _ in 0..3000 {
+            if is_over(&mut asks).await {
+                return None;
+            }
+            if is_over(&mut silent[0]).await || is_over(&mut silent[1]).await {
+                return Some((asks, silent));
+            }
+        }
+        panic!("nobody has to go");
+    };
+    let mut stays = None;
+    until("one that waits", async || {
+        stays = asks().await;
+        stays.is_some()
+    })
+    .await;
+    let (mut asks, silent) = stays.unwrap();
+    let mut silent = Vec::from(silent);
+    for _ in 0..10 {
+        silent.push(lab.connect().await);
+    }
+    until("the end of those who say nothing", async || {
+        let mut over = 0;
+        for stream in &mut silent {
+            over += usize::from(is_over(stream).await);
+        }
+        over >= 10
+    })
+    .await;
+    for (put, rest) in &mut puts {
+        put.write_all(rest).await.unwrap();
+        assert_eq!(Answer::read(put).await.status, 200);
+    }
+    assert_eq!(ask(&mut asks, "").await, "http/1.1 200 ok");
 }
 
 #[tokio::test(flavor = "multi_thread")]
