@@ -1,7 +1,10 @@
-//! Taking over what changes while the server runs: the access file and the certificates.
+//! Taking over what changes while the server runs: the access file, the secrets that it names, and the certificates.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -46,7 +49,7 @@ pub enum ReloadError {
         path: PathBuf,
         /// Why not.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It has mistakes.
     #[error(transparent)]
@@ -59,10 +62,25 @@ pub enum ReloadError {
 impl AccessFile {
     /// Reads it. Blocks.
     pub fn read(&self) -> Result<Rules, ReloadError> {
-        let text = fs::read_to_string(&self.path)
-            .map_err(|source| ReloadError::Read { path: self.path.clone(), source })?;
-        let outside = Outside { variable: &self.variable, file: &|path| fs::read(path) };
-        Ok(access::read(&self.path, &text, outside)?)
+        self.read_from().0
+    }
+
+    /// Reads it, and tells which files that took. Blocks.
+    fn read_from(&self) -> (Result<Rules, ReloadError>, Files) {
+        let files = RefCell::new(Files::new());
+        let read_file = |path: &Path| {
+            files.borrow_mut().push((path.to_owned(), stamp(path)));
+            fs::read(path)
+        };
+        let read = || {
+            let failed = |source| ReloadError::Read { path: self.path.clone(), source };
+            let text = read_file(&self.path).and_then(|bytes| {
+                String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+            });
+            let outside = Outside { variable: &self.variable, file: &read_file };
+            Ok(access::read(&self.path, &text.map_err(failed)?, outside)?)
+        };
+        (read(), files.into_inner())
     }
 }
 
@@ -78,7 +96,9 @@ pub struct Reloader {
 }
 
 /// By what a change of a file is seen.
-type Stamp = Option<(SystemTime, u64)>;
+type Stamp = Option<(SystemTime, u64, u64)>;
+/// Files, and how each was before it was read.
+type Files = Vec<(PathBuf, Stamp)>;
 
 impl Reloader {
     /// Takes over each file when it changes, and all of them when `asked` says so, for as long as it is polled. What
@@ -86,31 +106,33 @@ impl Reloader {
     pub async fn attend(&self, asked: &Notify) -> std::convert::Infallible {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seen = self.stamps();
+        let mut access = self.access.as_ref().map(|file| file.read_from().1).unwrap_or_default();
+        let mut certificates = self.certificates();
         loop {
             let asked = tokio::select! {
                 () = asked.notified() => true,
                 _ = looks.tick() => false,
             };
-            let stamps = self.stamps();
-            if asked || stamps.access != seen.access {
-                self.reload_access();
+            if asked || have_changed(&access) {
+                access = self.reload_access();
             }
-            if asked || stamps.tls != seen.tls {
+            if asked || have_changed(&certificates) {
+                certificates = self.certificates();
                 self.reload_tls();
             }
-            seen = stamps;
         }
     }
 
-    fn stamps(&self) -> Stamps {
-        let files = self.tls.iter().flat_map(|tls| tls.files()).map(stamp).collect();
-        Stamps { access: self.access.as_ref().and_then(|file| stamp(&file.path)), tls: files }
+    fn certificates(&self) -> Files {
+        let files = self.tls.iter().flat_map(|tls| tls.files());
+        files.map(|path| (path.to_owned(), stamp(path))).collect()
     }
 
-    fn reload_access(&self) {
-        let Some(file) = &self.access else { return };
-        let read = file.read().and_then(|rules| {
+    /// Takes over the access file, and tells which files that took.
+    fn reload_access(&self) -> Files {
+        let Some(file) = &self.access else { return Files::new() };
+        let (read, files) = file.read_from();
+        let read = read.and_then(|rules| {
             let guard = Guard::new(rules.clone());
             if self.is_reachable && guard.is_open() {
                 return Err(ReloadError::Open(file.path.clone()));
@@ -127,6 +149,7 @@ impl Reloader {
                 tracing::warn!(error, "the access file is not taken over, and the old rules hold on");
             }
         }
+        files
     }
 
     /// Has rules hold from now on.
@@ -159,13 +182,11 @@ fn warn_of_ends(rules: &Rules, now: Timestamp) {
     }
 }
 
-#[derive(PartialEq, Eq)]
-struct Stamps {
-    access: Stamp,
-    tls: Vec<Stamp>,
+fn have_changed(files: &[(PathBuf, Stamp)]) -> bool {
+    files.iter().any(|(path, seen)| stamp(path) != *seen)
 }
 
 fn stamp(path: &Path) -> Stamp {
     let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }

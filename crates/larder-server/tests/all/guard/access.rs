@@ -5,6 +5,7 @@ use std::path::Path;
 
 use expect_test::{Expect, expect};
 use larder_server::AccessFile;
+use larder_server::guard::Guard;
 use larder_server::guard::access::{Outside, read};
 use tonic::Code;
 
@@ -166,17 +167,55 @@ async fn a_changed_file_is_taken_over_and_one_with_a_mistake_is_not() {
     fs::write(&file, "anybody = \"rite\"\n").unwrap();
     lab.reload.notify_one();
     // What comes after it shows that it was read.
-    lab.check_rules_hold(&missing).await;
+    lab.check_rules_hold(&missing, None).await;
     fs::write(&file, ACCESS).unwrap();
     lab.reload.notify_one();
     until("the old rules", async || status(None).await == 401).await;
     assert_eq!(status(READER).await, 404);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_a_file_of_its_own_is_taken_over_when_that_changes() {
+    let lab = Lab::with(|folder, options| {
+        let path = folder.join("access.toml");
+        fs::write(&path, "[tokens.ci]\nsecret_file = \"secret\"\nrole = \"write\"\n").unwrap();
+        fs::write(folder.join("secret"), CI.unwrap()).unwrap();
+        let file = AccessFile { path, variable: |_| None };
+        options.guard = Guard::new(file.read().unwrap());
+        options.access = Some(file);
+    })
+    .await;
+    let missing = format!("/cas/{}", hash_of(b"nothing"));
+    let status = async |token| lab.get(&missing, token).await.status;
+    assert_eq!((status(CI).await, status(BOSS).await), (404, 401));
+    // Another file in its place, as long as the one before and no younger.
+    let (secret, next) = (lab.folder.path().join("secret"), lab.folder.path().join("next"));
+    let time = fs::metadata(&secret).unwrap().modified().unwrap();
+    assert_eq!(BOSS.unwrap().len() + 1, CI.unwrap().len());
+    fs::write(&next, format!("{}\n", BOSS.unwrap())).unwrap();
+    fs::File::options().append(true).open(&next).unwrap().set_modified(time).unwrap();
+    fs::rename(&next, &secret).unwrap();
+    until("the new secret", async || status(BOSS).await == 404).await;
+    assert_eq!(status(CI).await, 401);
+    // One that is gone for a while changes nothing, and is seen when it is there again.
+    fs::remove_file(&secret).unwrap();
+    lab.reload.notify_one();
+    lab.check_rules_hold(&missing, BOSS).await;
+    fs::write(&secret, CI.unwrap()).unwrap();
+    until("the old secret", async || status(CI).await == 404).await;
+    // So is one that the file names from now on.
+    let access = lab.folder.path().join("access.toml");
+    fs::write(&access, fs::read_to_string(&access).unwrap().replace("\"secret\"", "\"other\"")).unwrap();
+    fs::write(lab.folder.path().join("other"), BOSS.unwrap()).unwrap();
+    until("the other file", async || status(BOSS).await == 404).await;
+    fs::write(lab.folder.path().join("other"), SHOP.unwrap()).unwrap();
+    until("the other file's change", async || status(SHOP).await == 404).await;
+}
+
 impl Lab {
-    async fn check_rules_hold(&self, path: &str) {
+    async fn check_rules_hold(&self, path: &str, token: Option<&str>) {
         for _ in 0..20 {
-            assert_eq!(self.get(path, None).await.status, 404);
+            assert_eq!(self.get(path, token).await.status, 404);
         }
     }
 }
