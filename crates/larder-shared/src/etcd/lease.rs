@@ -21,7 +21,11 @@ const RENEWED: Duration = Duration::from_secs(3);
 
 /// This process as a holder of leases.
 #[derive(Debug, Default)]
-pub(super) struct Holder(Mutex<Holding>);
+pub(super) struct Holder {
+    /// Who asks the server for a lease does so alone: of two, only one would be kept alive.
+    asking: tokio::sync::Mutex<()>,
+    holding: Mutex<Holding>,
+}
 
 #[derive(Debug, Default)]
 struct Holding {
@@ -46,10 +50,7 @@ impl Etcd {
         let (name, mark) = (self.inner.names.lease(key), unique());
         let taken = match self.take(&name, &mark).await {
             // The server has forgotten it.
-            Err(Failure::NoLease) => {
-                self.inner.holder.0.lock().lease = None;
-                self.take(&name, &mark).await
-            }
+            Err(Failure::NoLease) => self.take(&name, &mark).await,
             taken => taken,
         };
         if !taken? {
@@ -67,7 +68,11 @@ impl Etcd {
             success: vec![Op::Put(Put::new(name, mark).until(lease))],
             failure: vec![Op::Range(Range::one(name))],
         };
-        let done = self.transact(&txn).await?;
+        let done = self.transact(&txn).await;
+        if matches!(done, Err(Failure::NoLease)) {
+            self.inner.holder.holding.lock().lease.take_if(|held| *held == lease);
+        }
+        let done = done?;
         // It may have been taken by a request whose answer was lost.
         let is_ours =
             |found: &super::wire::Ranged| found.kvs.first().is_some_and(|it| it.value.text() == Some(mark));
@@ -76,9 +81,10 @@ impl Etcd {
 
     /// The lease of this process, good for some seconds at least.
     async fn holder(&self) -> Result<i64, Failure> {
+        let _asking = self.inner.holder.asking.lock().await;
         let now = Instant::now();
         let known = {
-            let holding = self.inner.holder.0.lock();
+            let holding = self.inner.holder.holding.lock();
             let is_fresh = holding.renewed.is_some_and(|renewed| now.duration_since(renewed) < RENEWED);
             match holding.lease {
                 Some(lease) if is_fresh => return Ok(lease),
@@ -91,7 +97,7 @@ impl Etcd {
             return Ok(lease);
         }
         let granted: Leased = self.inner.gateway.ask("lease/grant", &Grant { seconds: LASTS }).await?;
-        let mut holding = self.inner.holder.0.lock();
+        let mut holding = self.inner.holder.holding.lock();
         holding.lease = Some(granted.id);
         holding.renewed = Some(now);
         Ok(granted.id)
@@ -101,7 +107,7 @@ impl Etcd {
     async fn renew(&self, lease: i64) -> Result<bool, Failure> {
         let now = Instant::now();
         let told: Leased = self.inner.gateway.ask_first("lease/keepalive", &OfLease { id: lease }).await?;
-        let mut holding = self.inner.holder.0.lock();
+        let mut holding = self.inner.holder.holding.lock();
         if holding.lease == Some(lease) {
             match told.seconds {
                 0 => holding.lease = None,
@@ -114,7 +120,7 @@ impl Etcd {
     /// Counts a right, and gives signs of life for as long as there are any.
     fn keep_alive(&self) {
         {
-            let mut holding = self.inner.holder.0.lock();
+            let mut holding = self.inner.holder.holding.lock();
             holding.held += 1;
             if std::mem::replace(&mut holding.kept, true) {
                 return;
@@ -125,7 +131,7 @@ impl Etcd {
             loop {
                 tokio::time::sleep(RENEWED).await;
                 let lease = {
-                    let mut holding = etcd.inner.holder.0.lock();
+                    let mut holding = etcd.inner.holder.holding.lock();
                     if holding.held == 0 {
                         holding.kept = false;
                         return;
@@ -155,7 +161,7 @@ impl Etcd {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.etcd.inner.holder.0.lock().held -= 1;
+        self.etcd.inner.holder.holding.lock().held -= 1;
         // Without a runtime it ends by itself.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let etcd = self.etcd.clone();

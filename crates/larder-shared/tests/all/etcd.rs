@@ -313,6 +313,30 @@ async fn a_lease_outlives_signs_of_life_and_ends_soon_after_the_last() {
 }
 
 #[tokio::test]
+async fn all_leases_of_a_process_hang_on_one_of_the_servers() {
+    let server = EtcdServer::start();
+    let tier = tier(&server);
+    let keys: Vec<_> = (0..4).map(|n| key("first", &format!("k@1/{n}"))).collect();
+    let take = || async {
+        let [a, b, c, d] = std::array::from_fn(|n| tier.try_lease(&keys[n]));
+        let (a, b, c, d) = tokio::join!(a, b, c, d);
+        [a, b, c, d].map(|lease| lease.unwrap().expect("a lease that is free"))
+    };
+    let leases = || {
+        let leases = server.ask("lease/leases", "{}");
+        let ids = leases.split(r#""ID":""#).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    let first = take().await;
+    assert_eq!(leases().len(), 1);
+    // One that is gone before its time is done without, and there is one again.
+    server.ask("lease/revoke", &format!(r#"{{"ID":"{}"}}"#, leases()[0]));
+    let second = take().await;
+    assert_eq!(leases().len(), 1);
+    drop((first, second));
+}
+
+#[tokio::test]
 async fn an_account_is_asked_for_and_asked_again_when_the_server_forgot_it() {
     let mut server = EtcdServer::start();
     let ours = below("larder1", r#","permType":"READWRITE""#);
