@@ -111,6 +111,7 @@ pub(super) struct Gateway {
 /// Marks connections as stale, and the server as one to be passed over, unless the request came to its end.
 struct Step<'a> {
     gateway: &'a Gateway,
+    at: usize,
     ended: bool,
 }
 
@@ -118,7 +119,7 @@ impl Drop for Step<'_> {
     fn drop(&mut self) {
         if !self.ended {
             self.gateway.stale.store(true, Ordering::Release);
-            self.gateway.pass_on();
+            self.gateway.pass_on(self.at);
         }
     }
 }
@@ -146,7 +147,7 @@ impl Gateway {
     ) -> Result<T, Failure> {
         let body = serde_json::to_vec(asked).map_err(|error| Failure::Unknown(Some(error)))?;
         self.trying(|| async {
-            let mut step = Step { gateway: self, ended: false };
+            let mut step = Step { gateway: self, at: self.at.load(Ordering::Relaxed), ended: false };
             let answer = self.send(path, body.clone()).await;
             let answer = match answer {
                 Ok(response) => whole(response).await,
@@ -182,6 +183,7 @@ impl Gateway {
         let mut is_admitted = false;
         let mut n = 1;
         loop {
+            let at = self.at.load(Ordering::Relaxed);
             match request().await {
                 Err(Failure::Token) if self.account.is_some() && !is_admitted => {
                     *self.token.lock() = None;
@@ -190,7 +192,7 @@ impl Gateway {
                 Err(failure) if n < attempts && failure.may_pass(self.servers.len()) => {
                     tracing::debug!(error = &failure as &dyn std::error::Error, "trying again");
                     n += 1;
-                    self.pass_on();
+                    self.pass_on(at);
                     tokio::time::sleep(Duration::from_micros(random() % JITTER_MICROS)).await;
                 }
                 outcome => return outcome,
@@ -250,9 +252,9 @@ impl Gateway {
         Ok(kept.insert(client.build().map_err(Failure::of)?).clone())
     }
 
-    /// Asks the next server from now on.
-    fn pass_on(&self) {
-        self.at.fetch_add(1, Ordering::Relaxed);
+    /// Asks the next server from now on, unless somebody passed this one over already.
+    fn pass_on(&self, at: usize) {
+        let _ = self.at.compare_exchange(at, at.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 

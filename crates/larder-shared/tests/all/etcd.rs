@@ -376,6 +376,15 @@ async fn the_next_server_is_asked_where_one_is_dead() {
 }
 
 #[tokio::test]
+async fn the_other_of_two_servers_is_asked_where_the_one_that_was_asked_dies() {
+    let (mut dies, alive) = (EtcdServer::start(), EtcdServer::start());
+    let tier = Etcd::open(&format!("{},{}", dies.url(), alive.address()), options()).unwrap();
+    tier.ping().await.unwrap();
+    dies.kill();
+    tier.ping().await.unwrap();
+}
+
+#[tokio::test]
 async fn encrypted_connections_are_made_to_whom_the_authority_vouches_for_and_to_nobody_else() {
     let certificates = Certificates::make();
     let server = EtcdServer::encrypted(&certificates);
