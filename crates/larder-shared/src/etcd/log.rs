@@ -133,14 +133,15 @@ impl Etcd {
     pub(super) fn read_log(&self, since: Epoch, revision: i64, found: [Ranged; 2]) -> Log {
         let [epoch, log] = found;
         let epoch = epoch.kvs.first().and_then(epoch_in);
-        match epoch {
-            Some(epoch) => {
-                self.tell(epoch, revision);
-            }
-            None => *self.inner.told.lock() = None,
-        }
         // The log has the epoch that is asked for, and goes on to where it stands.
         let begins = log.kvs.first().and_then(logged_epoch) == Some(since);
+        if !begins || epoch.is_none() {
+            // What was told before may be of another log, whose revisions were higher.
+            *self.inner.told.lock() = None;
+        }
+        if let Some(epoch) = epoch {
+            self.tell(epoch, revision);
+        }
         let ends = log.kvs.last().and_then(logged_epoch) == epoch;
         // What cannot be read, as a newer version wrote it, may cover anything.
         let invalidation = |stored: &Stored| {

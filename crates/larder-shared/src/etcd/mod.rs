@@ -27,7 +27,10 @@
 //!
 //! **Epochs** are microseconds of the clock of whoever invalidates, each above the one before, and each stands in the
 //! log. Who asks from an epoch that does not, because the log was cut or is another one, hears that anything may have
-//! been invalidated. History is nowhere needed, so that it may be compacted at any time.
+//! been invalidated. What is computed begins under any epoch that the log had by then: what is invalidated later stands
+//! behind that. So an older epoch than the one that was told last is taken over where the log does not have what is
+//! asked for, as that of a server which was set back, or of another one. History is nowhere needed, so that it may be
+//! compacted at any time.
 //!
 //! **Terms**: leases cost the server memory, so what lives about as long shares one, in the whole team.
 

@@ -75,6 +75,7 @@ impl Redis {
     /// What was invalidated after an epoch.
     pub(super) async fn told_since(&self, epoch: Epoch) -> Result<Invalidations, TierError> {
         let names = &self.inner.names;
+        let told_before = self.inner.epoch.load(Ordering::Acquire);
         let mut steps = Steps::new();
         steps.cmd("EVAL").arg(TOLD).arg(2).arg(names.epoch()).arg(names.log()).arg(format!("{}-0", epoch.0));
         type Told = (Option<String>, Vec<Logged>, Vec<Logged>);
@@ -84,6 +85,11 @@ impl Redis {
             return Ok(Invalidations { epoch: self.begin_log().await?, all: None });
         };
         let now = self.told(&now)?;
+        if now.0 < told_before {
+            // It stepped back, and what it lost may cover anything.
+            self.inner.epoch.store(now.0, Ordering::Release);
+            return Ok(Invalidations { epoch: now, all: None });
+        }
         // The log has the epoch that is asked for. One that is above the first may be of another log, where a server
         // took the place of one whose clock was ahead.
         let mut since = since.iter();

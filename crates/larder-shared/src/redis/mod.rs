@@ -21,7 +21,12 @@
 //! entry, as an invalidation that ended by then has removed what it covers.
 //!
 //! **Epochs** are microseconds of the server's clock, and each is above the one before: a server that lost its data, or
-//! stepped back to an older copy, tells no epoch twice, so that whoever followed the lost log notices.
+//! stepped back to an older copy, gives none to two invalidations, so that whoever followed the lost log notices. What is
+//! computed begins under any epoch that the log had by then: what is invalidated later stands behind that in the same
+//! log, and a log that does not have it covers everything. So an older epoch is as right as the newest, and a newer one
+//! never is. A server that tells an older one than it told before it was asked stepped back: whoever hears that first
+//! takes everything to be covered, as what it lost may be about anything, and what begins from then on begins under the
+//! epoch that it has.
 //!
 //! Nothing here needs two keys in one step but the log, so that it works on a cluster's many servers too. Where another
 //! server may take the place of one that dies, an invalidation goes on when a second server knows of its last step.

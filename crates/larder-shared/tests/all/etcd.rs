@@ -366,6 +366,24 @@ async fn an_account_is_asked_for_and_asked_again_when_the_server_forgot_it() {
 }
 
 #[tokio::test]
+async fn another_server_with_a_younger_history_takes_entries_once_that_was_noticed() {
+    let (mut first, second) = (EtcdServer::start(), EtcdServer::start());
+    for n in 0..20 {
+        put(&first, "elsewhere", &n.to_string());
+    }
+    let tier = Etcd::open(&format!("{},{}", first.url(), second.address()), options()).unwrap();
+    let began = tier.epoch().await.unwrap();
+    let other = self::tier(&second).epoch().await.unwrap();
+    assert_ne!(began, other);
+    first.kill();
+    let key = key("younger", "k@1/x");
+    assert_eq!(kept(&tier, &key, b"value", began).await, PutOutcome::Refused(Refusal::Revoked));
+    assert_eq!(tier.epoch().await.unwrap(), other);
+    assert!(kept(&tier, &key, b"value", other).await.is_kept());
+    assert!(tier.get(&key).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn the_next_server_is_asked_where_one_is_dead() {
     let mut dead = EtcdServer::start();
     dead.kill();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use larder::key::Selector;
 use larder::testing::{key, sealed};
-use larder::tier::{PutOutcome, Tier as _};
+use larder::tier::{Epoch, PutOutcome, Refusal, Tier as _};
 use larder_shared::testing::{Certificates, RedisServer, Server as _};
 use larder_shared::{Redis, open};
 
@@ -106,6 +106,53 @@ async fn an_epoch_of_another_log_means_that_anything_may_have_been_invalidated()
     // One that lies between two that the log has, as a server told it whose clock was ahead and whose log is lost.
     let other = larder::tier::Epoch(first.0 + 1);
     assert_eq!(tier.invalidated_since(other).await.unwrap().selectors(), None);
+}
+
+/// Takes the server back to an older copy of itself, that knows no later epoch.
+fn step_back(server: &RedisServer, to: Epoch, from: Epoch) {
+    server.ask(&["xdel", "{larder1}:log", &format!("{}-0", from.0)]);
+    server.ask(&["xsetid", "{larder1}:log", &format!("{}-0", to.0)]);
+    server.ask(&["set", "{larder1}:epoch", &to.0.to_string()]);
+}
+
+#[tokio::test]
+async fn a_server_that_stepped_back_takes_entries_again_once_that_was_noticed() {
+    let server = RedisServer::start();
+    let tier = tier(&server);
+    let key = key("back", "k@1/x");
+    let before = tier.epoch().await.unwrap();
+    let lost = tier.invalidate(&Selector::all()).await.unwrap().epoch;
+    step_back(&server, before, lost);
+    let began = tier.epoch().await.unwrap();
+    assert_eq!(began, lost, "as it knows no better");
+    let put = async |began| tier.put(vec![sealed(&key, b"value", &[], began)]).await.unwrap().remove(0);
+    assert_eq!(put(began).await, PutOutcome::Refused(Refusal::Revoked));
+    let began = tier.epoch().await.unwrap();
+    assert_eq!(began, before);
+    assert!(put(began).await.is_kept());
+    assert!(tier.get(&key).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_began_before_a_server_stepped_back_may_be_covered_by_what_that_lost() {
+    let server = RedisServer::start();
+    let tier = tier(&server);
+    let key = key("back", "k@1/x");
+    let before = tier.epoch().await.unwrap();
+    for is_noticed_by_putting in [true, false] {
+        let lost = tier.invalidate(&Selector::key(&key)).await.unwrap().epoch;
+        step_back(&server, before, lost);
+        if is_noticed_by_putting {
+            let outcomes = tier.put(vec![sealed(&key, b"old", &[], before)]).await.unwrap();
+            assert_eq!(outcomes, [PutOutcome::Refused(Refusal::Revoked)]);
+            assert_eq!(tier.get(&key).await.unwrap(), None);
+        } else {
+            let told = tier.invalidated_since(before).await.unwrap();
+            assert_eq!((told.epoch, told.selectors()), (before, None));
+        }
+        let told = tier.invalidated_since(before).await.unwrap();
+        assert_eq!((told.epoch, told.selectors()), (before, Some(Vec::new())), "it is noticed once");
+    }
 }
 
 #[tokio::test]
