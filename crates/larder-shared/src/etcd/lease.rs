@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use larder::key::Key;
 use larder::tier::TierError;
 use parking_lot::Mutex;
+use tokio::time::{interval_at, timeout};
 
 use super::Etcd;
 use super::gateway::Failure;
@@ -128,8 +129,9 @@ impl Etcd {
         }
         let etcd = self.clone();
         tokio::spawn(async move {
+            let mut signs = interval_at(tokio::time::Instant::now() + RENEWED, RENEWED);
             loop {
-                tokio::time::sleep(RENEWED).await;
+                signs.tick().await;
                 let lease = {
                     let mut holding = etcd.inner.holder.holding.lock();
                     if holding.held == 0 {
@@ -139,8 +141,8 @@ impl Etcd {
                     holding.lease
                 };
                 if let Some(lease) = lease {
-                    // One sign that does not get through is not the last.
-                    let _ = tokio::time::timeout(RENEWED, etcd.renew(lease)).await;
+                    // One sign that does not get through is not the last, and one that hangs is given up for the next.
+                    let _ = timeout(RENEWED, etcd.renew(lease)).await;
                 }
             }
         });

@@ -7,6 +7,7 @@ use std::time::Duration;
 use larder::key::Key;
 use larder::tier::TierError;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval_at, timeout};
 
 use super::Redis;
 use super::connection::Lane;
@@ -46,10 +47,11 @@ impl Redis {
         }
         let (redis, renewed, by) = (self.clone(), name.clone(), mark.clone());
         let renewing = tokio::spawn(async move {
+            let mut signs = interval_at(Instant::now() + RENEWED, RENEWED);
             loop {
-                tokio::time::sleep(RENEWED).await;
-                // One sign that does not get through is not the last.
-                let _ = redis.tell(RENEW, &renewed, &by).await;
+                signs.tick().await;
+                // One sign that does not get through is not the last, and one that hangs is given up for the next.
+                let _ = timeout(RENEWED, redis.tell(RENEW, &renewed, &by)).await;
             }
         });
         Ok(Some(larder::tier::Lease::holding(Held { redis: self.clone(), name, mark, renewing })))
