@@ -157,6 +157,6 @@ impl Pieces for Etcd {
     }
 
     fn give_up(&self, upload: &str) {
-        self.drop_pieces(upload);
+        self.drop_pieces(upload, None);
     }
 }

@@ -129,8 +129,10 @@ impl Etcd {
         };
         let note = Note { bytes: envelope.len() as u64, upload, tags: record.tags.to_vec() };
         let outcome = self.show(key, &note, envelope, &record.blobs, pieces, (*began, lease)).await;
-        if let (Some(upload), Ok(PutOutcome::Refused(_)) | Err(_)) = (note.upload, &outcome) {
-            self.drop_pieces(&upload);
+        if let (Some(upload), Ok(PutOutcome::Refused(_)) | Err(_)) = (&note.upload, &outcome) {
+            // It may have been put all the same, and only the answer be lost.
+            let named = Compare::value(self.inner.names.note(key), note.text());
+            self.drop_pieces(upload, Some(named));
         }
         outcome
     }
@@ -179,7 +181,7 @@ impl Etcd {
         for attempt in 0..ATTEMPTS {
             let done = self.transact(&txn).await?;
             if done.succeeded {
-                return Ok(self.shown(done));
+                return Ok(self.shown(note, done));
             }
             let revision = done.header.revision;
             let log = self.read_log(began, revision, two(done.ranges()));
@@ -204,27 +206,34 @@ impl Etcd {
         Err(busy())
     }
 
-    /// What became of an entry that was put. What it replaced is of no more use.
-    fn shown(&self, done: Done) -> PutOutcome {
+    /// What became of an entry that was put. What it replaced is of no more use, unless that is the entry itself: the
+    /// answer was lost, and it was put again.
+    fn shown(&self, note: &Note, done: Done) -> PutOutcome {
         let put = done.responses.into_iter().find_map(|reply| match reply {
             Reply::Put(put) => put.prev_kv,
             _ => None,
         });
         match put.as_ref().and_then(Note::of) {
             None => PutOutcome::Kept,
+            Some(before) if before.upload.is_some() && before.upload == note.upload => PutOutcome::Kept,
             Some(Note { bytes, upload, .. }) => {
-                upload.iter().for_each(|upload| self.drop_pieces(upload));
+                upload.iter().for_each(|upload| self.drop_pieces(upload, None));
                 PutOutcome::Replaced { bytes }
             }
         }
     }
 
-    /// Deletes pieces that nothing names, behind the caller. Else they end with their term.
-    pub(super) fn drop_pieces(&self, upload: &str) {
+    /// Deletes pieces that nothing names, behind the caller; unless that holds by which it is seen that something does.
+    /// Else they end with their term.
+    pub(super) fn drop_pieces(&self, upload: &str, named: Option<Compare>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let success = vec![Delete::below(self.inner.names.pieces(upload))];
+        let gone = vec![Delete::below(self.inner.names.pieces(upload))];
+        let txn = match named {
+            Some(named) => Txn { compare: vec![named], success: Vec::new(), failure: gone },
+            None => Txn { success: gone, ..Txn::default() },
+        };
         let etcd = self.clone();
-        runtime.spawn(async move { etcd.transact(&Txn { success, ..Txn::default() }).await.map(drop) });
+        runtime.spawn(async move { etcd.transact(&txn).await.map(drop) });
     }
 
     /// Keeps an entry from being served, and keeps its bytes for whoever looks into them.

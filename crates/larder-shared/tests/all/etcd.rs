@@ -384,6 +384,33 @@ async fn another_server_with_a_younger_history_takes_entries_once_that_was_notic
 }
 
 #[tokio::test]
+async fn a_long_entry_whose_answer_is_lost_is_whole_or_not_there() {
+    let server = EtcdServer::start();
+    let direct = tier(&server);
+    let began = direct.epoch().await.unwrap();
+    let mut kept_whole = 0;
+    // What is dropped behind the caller goes through them, too.
+    let mut proxies = Vec::new();
+    let cuts: Vec<u64> = (0..40).map(|n| n * 100).collect();
+    for cut in &cuts {
+        let proxy = Proxy::start(server.address()).await.unwrap();
+        let tier = Etcd::open(&server.url_at(proxy.address()), options()).unwrap();
+        let key = key("lost", &format!("k@1/{cut:04}"));
+        let mut entry = sealed(&key, b"value", &[], began);
+        entry.envelope.resize(1_200_000, 7);
+        proxy.turn(Weather::CutAfter(*cut));
+        proxies.push(proxy);
+        kept_whole += u64::from(tier.put(vec![entry]).await.is_ok_and(|outcomes| outcomes[0].is_kept()));
+    }
+    assert!(kept_whole > 0);
+    for cut in cuts {
+        let key = key("lost", &format!("k@1/{cut:04}"));
+        let is_there = count(&server, &format!("larder1/m/{key}")) > 0;
+        assert_eq!(direct.get(&key).await.unwrap().is_some(), is_there, "cut after {cut} bytes");
+    }
+}
+
+#[tokio::test]
 async fn the_next_server_is_asked_where_one_is_dead() {
     let mut dead = EtcdServer::start();
     dead.kill();

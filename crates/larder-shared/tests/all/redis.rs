@@ -104,7 +104,7 @@ async fn an_epoch_of_another_log_means_that_anything_may_have_been_invalidated()
     let first = tier.epoch().await.unwrap();
     tier.invalidate(&Selector::all()).await.unwrap();
     // One that lies between two that the log has, as a server told it whose clock was ahead and whose log is lost.
-    let other = larder::tier::Epoch(first.0 + 1);
+    let other = Epoch(first.0 + 1);
     assert_eq!(tier.invalidated_since(other).await.unwrap().selectors(), None);
 }
 
