@@ -24,7 +24,7 @@ const AHEAD: usize = 3;
 /// How many blobs are asked after at once.
 const ASKED: usize = 16;
 /// How many bytes set a piece apart from one that the server has and that is damaged.
-const SALT: usize = 16;
+pub(super) const SALT: usize = 16;
 
 /// What is known of a blob.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,11 +129,13 @@ impl RemoteExecution {
         Ok(pieces)
     }
 
-    /// Bytes that were stored in pieces; `None` if a part of them is gone.
+    /// Bytes that were stored in pieces; `None` if a part of them is gone or not as long as it should be.
     pub(super) async fn read_pieces(&self, pieces: &[api::Digest]) -> Result<Option<Vec<u8>>, TierError> {
         let mut bytes = Vec::new();
         for piece in pieces {
-            let Some(content) = self.content(piece).await? else { return Ok(None) };
+            let content = self.content(piece).await?;
+            let is_whole = |content: &Vec<u8>| content.len() as i64 == piece.size_bytes;
+            let Some(content) = content.filter(is_whole) else { return Ok(None) };
             bytes.extend(content);
         }
         Ok(Some(bytes))

@@ -1,14 +1,17 @@
 //! What an action result says, in the place of what a command printed to its standard error.
 //!
 //! Each begins with the number of this layout and ends with a checksum over its name, its words and the content that
-//! it names, so that one which is cut, damaged or another's is none.
+//! it names, so that one which is cut, damaged or another's is none. Nor is one that names longer pieces, or more of them,
+//! than anybody writes for what it says: whoever reads them need not fear for their memory.
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as api;
 use larder::clock::Timestamp;
 use larder::key::{Digest, Key};
 use larder::tier::{BlobForm, TierError};
 
+use super::blob::{CONTENT_BYTES, SALT};
 use super::connection::{Lane, is_denied, is_taken, unexpected};
+use super::put::MAX_ENVELOPE_BYTES;
 use super::{RemoteExecution, Terms};
 
 /// The number of the layout.
@@ -87,11 +90,31 @@ impl Says {
                     _ => return None,
                 };
                 let form = BlobForm { packed, bytes: bytes.parse().ok()? };
-                Some(Self::Blob { form, salt: salt.parse().ok()? })
+                let salt = salt.parse().ok().filter(|&salt| salt <= SALT)?;
+                Some(Self::Blob { form, salt })
             }
             ["1", "aside"] => Some(Self::Aside),
             _ => None,
         }
+    }
+
+    /// Whether this is said with such pieces: all but the last one are whole, and together they are no longer than what
+    /// they are of.
+    fn is_in(self, pieces: &[api::Digest]) -> bool {
+        let (most, salt) = match self {
+            Self::Entry { .. } => (MAX_ENVELOPE_BYTES as u64, 0),
+            Self::Blob { form, salt } => (form.bytes, salt),
+            Self::Epoch(_) => (0, 0),
+            // Nobody reads them.
+            Self::Aside => return true,
+        };
+        let whole = (salt + CONTENT_BYTES) as i64;
+        let Some((last, others)) = pieces.split_last() else { return true };
+        let is_last = (salt as i64 + 1..=whole).contains(&last.size_bytes);
+        let before = (others.len() * CONTENT_BYTES) as u64;
+        is_last
+            && others.iter().all(|piece| piece.size_bytes == whole)
+            && before + (last.size_bytes as u64 - salt as u64) <= most
     }
 }
 
@@ -137,7 +160,8 @@ impl Statement {
             list.push(file.digest?);
         }
         let statement = Self { says, inline: result.stdout_raw, pieces, beside };
-        (statement.checksum(name).to_string() == checksum).then_some(statement)
+        let holds = says.is_in(&statement.pieces) && statement.checksum(name).to_string() == checksum;
+        holds.then_some(statement)
     }
 }
 
@@ -225,29 +249,66 @@ pub(super) const MAX_MESSAGE_BYTES: usize = 16 << 20;
 mod tests {
     use super::*;
 
-    fn statement(says: Says) -> Statement {
-        let digest = |n: u8| api::Digest { hash: Digest::of(&[n]).to_string(), size_bytes: 1 };
-        Statement { says, inline: vec![1, 2], pieces: vec![digest(1), digest(2)], beside: vec![digest(3)] }
+    const WHOLE: i64 = CONTENT_BYTES as i64;
+    const ENTRY: Says = Says::Entry { epoch: 9, until: Timestamp::from_millis(7) };
+
+    fn blob(bytes: u64, salt: usize) -> Says {
+        Says::Blob { form: BlobForm { packed: true, bytes }, salt }
+    }
+
+    fn statement(says: Says, pieces: &[i64]) -> Statement {
+        let digest = |size_bytes: i64| api::Digest { hash: Digest::of(b"x").to_string(), size_bytes };
+        let pieces = pieces.iter().copied().map(digest).collect();
+        Statement { says, inline: vec![1, 2], pieces, beside: vec![digest(1 << 60)] }
     }
 
     #[test]
     fn what_is_said_reads_back_under_its_name_and_under_no_other() {
-        let form = BlobForm { packed: true, bytes: 300 };
-        let until = Timestamp::from_millis(7);
-        let all =
-            [Says::Epoch(9), Says::Entry { epoch: 9, until }, Says::Blob { form, salt: 16 }, Says::Aside];
-        for says in all {
+        for (says, pieces) in [
+            (Says::Epoch(9), [].as_slice()),
+            (ENTRY, &[]),
+            (ENTRY, &[WHOLE, WHOLE, 7]),
+            (blob(300, 0), &[]),
+            (blob(CONTENT_BYTES as u64 + 1, 16), &[WHOLE + 16, 17]),
+            (Says::Aside, &[WHOLE, 7]),
+        ] {
             let (name, other) = (Name::blob(Digest::of(b"a")), Name::blob(Digest::of(b"b")));
-            let result = statement(says).into_result(&name);
-            assert_eq!(Statement::of_result(&name, result.clone()), Some(statement(says)));
+            let said = statement(says, pieces);
+            let result = said.clone().into_result(&name);
+            assert_eq!(Statement::of_result(&name, result.clone()), Some(said));
             assert_eq!(Statement::of_result(&other, result), None);
+        }
+    }
+
+    #[test]
+    fn pieces_that_nobody_writes_for_what_is_said_say_nothing() {
+        let name = Name::blob(Digest::of(b"a"));
+        let many = vec![WHOLE; 100_000];
+        for (says, pieces) in [
+            (Says::Epoch(9), [1].as_slice()),
+            (ENTRY, &[1 << 60]),
+            (ENTRY, &[WHOLE + 1]),
+            (ENTRY, &[0]),
+            (ENTRY, &[-1]),
+            (ENTRY, &[1, 1]),
+            (ENTRY, &[WHOLE; 9]),
+            (ENTRY, &many),
+            (blob(300, 0), &[301]),
+            (blob(300, 16), &[16]),
+            (blob(300, 17), &[20]),
+            (blob(300, usize::MAX), &[20]),
+            (blob(u64::MAX, 0), &[1 << 60]),
+            (blob(CONTENT_BYTES as u64, 0), &[WHOLE, 1]),
+        ] {
+            let result = statement(says, pieces).into_result(&name);
+            assert_eq!(Statement::of_result(&name, result), None, "{says:?} {}", pieces.len());
         }
     }
 
     #[test]
     fn what_is_damaged_or_of_another_layout_says_nothing() {
         let name = Name::epoch();
-        let result = statement(Says::Epoch(41)).into_result(&name);
+        let result = statement(ENTRY, &[WHOLE, 7]).into_result(&name);
         for at in 0..result.stderr_raw.len() {
             let mut damaged = result.clone();
             damaged.stderr_raw[at] ^= 1;
@@ -256,7 +317,7 @@ mod tests {
         let mut fewer = result.clone();
         fewer.output_files.remove(0);
         assert_eq!(Statement::of_result(&name, fewer), None);
-        let later = api::ActionResult { stderr_raw: b"2 epoch 41 x".to_vec(), ..result };
+        let later = api::ActionResult { stderr_raw: b"2 aside x".to_vec(), ..result };
         assert_eq!(Statement::of_result(&name, later), None);
     }
 }
