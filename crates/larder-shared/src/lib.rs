@@ -32,6 +32,8 @@ mod split;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;
+#[cfg(any(feature = "etcd", feature = "redis", feature = "remote-execution", feature = "s3"))]
+mod under_way;
 mod url;
 
 #[cfg(feature = "etcd")]

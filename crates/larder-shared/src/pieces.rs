@@ -9,9 +9,9 @@ use std::future::Future;
 use larder::key::Digest;
 use larder::tier::blob::PIECE_BYTES;
 use larder::tier::{Answer, BlobForm, BlobSink, BlobSource, TierError};
-use tokio::task::JoinHandle;
 
 use crate::naming::unique;
+use crate::under_way::UnderWay;
 
 /// How many pieces are on their way at once.
 const AHEAD: usize = 4;
@@ -50,7 +50,7 @@ pub(crate) trait Pieces: Clone + Send + Sync + 'static {
 
     /// Reads a blob that is described so.
     fn reading(&self, digest: Digest, described: Described) -> Box<dyn BlobSource> {
-        let (given, under_way) = (VecDeque::new(), VecDeque::new());
+        let (given, under_way) = (VecDeque::new(), UnderWay::new());
         Box::new(Reading { server: self.clone(), digest, described, asked: 0, given, under_way })
     }
 
@@ -62,7 +62,7 @@ pub(crate) trait Pieces: Clone + Send + Sync + 'static {
             described: Described { form, upload: unique() },
             written: 0,
             rest: Vec::new(),
-            under_way: VecDeque::new(),
+            under_way: UnderWay::new(),
             refused: false,
             shown: false,
         })
@@ -100,14 +100,6 @@ impl Described {
     }
 }
 
-/// Steps that are under way; those that nobody waits for any more are ended.
-type UnderWay<T> = VecDeque<JoinHandle<Result<T, TierError>>>;
-
-async fn first<T>(under_way: &mut UnderWay<T>) -> Result<Option<T>, TierError> {
-    let Some(first) = under_way.pop_front() else { return Ok(None) };
-    first.await.unwrap_or_else(|error| Err(TierError::Index(Box::new(error)))).map(Some)
-}
-
 struct Reading<P> {
     server: P,
     digest: Digest,
@@ -128,23 +120,16 @@ impl<P: Pieces> BlobSource for Reading<P> {
             while self.under_way.len() < AHEAD && self.asked < self.described.pieces::<P>() {
                 let (server, digest, nth) = (self.server.clone(), self.digest, self.asked);
                 let upload = self.described.upload.clone();
-                self.under_way
-                    .push_back(tokio::spawn(async move { server.piece(digest, &upload, nth).await }));
+                self.under_way.push(async move { server.piece(digest, &upload, nth).await });
                 self.asked += 1;
             }
             if self.given.is_empty()
-                && let Some(piece) = first(&mut self.under_way).await?.flatten()
+                && let Some(piece) = self.under_way.first().await?.flatten()
             {
                 self.given.extend(piece.chunks(PIECE_BYTES).map(<[u8]>::to_vec));
             }
             Ok(self.given.pop_front())
         })
-    }
-}
-
-impl<P> Drop for Reading<P> {
-    fn drop(&mut self) {
-        self.under_way.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -165,14 +150,13 @@ struct Writing<P: Pieces> {
 impl<P: Pieces> Writing<P> {
     async fn send(&mut self, piece: Vec<u8>, nth: u64) -> Result<(), TierError> {
         while self.under_way.len() >= AHEAD {
-            self.refused |= first(&mut self.under_way).await? == Some(false);
+            self.refused |= self.under_way.first().await? == Some(false);
         }
         if self.refused {
             return Ok(());
         }
         let (server, digest, upload) = (self.server.clone(), self.digest, self.described.upload.clone());
-        self.under_way
-            .push_back(tokio::spawn(async move { server.put_piece(digest, &upload, nth, piece).await }));
+        self.under_way.push(async move { server.put_piece(digest, &upload, nth, piece).await });
         Ok(())
     }
 }
@@ -205,7 +189,7 @@ impl<P: Pieces> BlobSink for Writing<P> {
             if !rest.is_empty() {
                 self.send(rest, self.written / P::BYTES as u64).await?;
             }
-            while let Some(is_kept) = first(&mut self.under_way).await? {
+            while let Some(is_kept) = self.under_way.first().await? {
                 self.refused |= !is_kept;
             }
             if self.refused {
@@ -219,7 +203,7 @@ impl<P: Pieces> BlobSink for Writing<P> {
 
 impl<P: Pieces> Drop for Writing<P> {
     fn drop(&mut self) {
-        self.under_way.iter().for_each(JoinHandle::abort);
+        self.under_way = UnderWay::new();
         if !self.shown && self.written >= P::BYTES as u64 {
             self.server.give_up(&self.described.upload);
         }

@@ -9,11 +9,11 @@ use bazel_remote_apis::build::bazel::remote::execution::v2 as api;
 use larder::key::Digest;
 use larder::tier::blob::PIECE_BYTES;
 use larder::tier::{Answer, BlobForm, BlobSink, BlobSource, TierError};
-use tokio::task::JoinHandle;
 
 use super::RemoteExecution;
 use super::statement::{Name, Says, Statement};
 use crate::naming::random;
+use crate::under_way::UnderWay;
 
 /// How long a piece is at the server.
 pub(super) const CONTENT_BYTES: usize = 1 << 20;
@@ -142,34 +142,6 @@ impl RemoteExecution {
     }
 }
 
-/// Steps that are under way, in order.
-struct UnderWay<T>(VecDeque<JoinHandle<Result<T, TierError>>>);
-
-impl<T: Send + 'static> UnderWay<T> {
-    fn new() -> Self {
-        Self(VecDeque::new())
-    }
-
-    fn push(&mut self, step: impl Future<Output = Result<T, TierError>> + Send + 'static) {
-        self.0.push_back(tokio::spawn(step));
-    }
-
-    /// What the first of them came to; `None` if there is none.
-    async fn first(&mut self) -> Result<Option<T>, TierError> {
-        let Some(first) = self.0.front_mut() else { return Ok(None) };
-        let outcome = first.await;
-        self.0.pop_front();
-        outcome.unwrap_or_else(|error| Err(TierError::Index(Box::new(error)))).map(Some)
-    }
-}
-
-/// Those that nobody waits for any more are ended.
-impl<T> Drop for UnderWay<T> {
-    fn drop(&mut self) {
-        self.0.iter().for_each(JoinHandle::abort);
-    }
-}
-
 struct Reading {
     tier: RemoteExecution,
     form: BlobForm,
@@ -189,7 +161,7 @@ impl BlobSource for Reading {
 
     fn next(&mut self) -> Answer<'_, Option<Vec<u8>>> {
         Box::pin(async {
-            while self.under_way.0.len() < AHEAD
+            while self.under_way.len() < AHEAD
                 && let Some(piece) = self.pieces.pop_front()
             {
                 let tier = self.tier.clone();
@@ -223,7 +195,7 @@ struct Writing {
 
 impl Writing {
     async fn send(&mut self, bytes: &[u8]) -> Result<(), TierError> {
-        while self.under_way.0.len() >= AHEAD {
+        while self.under_way.len() >= AHEAD {
             self.pieces.extend(self.under_way.first().await?);
         }
         let mut piece = Vec::with_capacity(self.salt + bytes.len());

@@ -2,8 +2,6 @@
 //!
 //! Invariant: an object is there only when all of it is, so a blob needs no description of its own.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
@@ -11,9 +9,11 @@ use larder::key::Digest;
 use larder::tier::blob::PIECE_BYTES;
 use larder::tier::{Answer, BlobForm, BlobSink, BlobSource, TierError};
 use object_store::{MultipartUpload, PutPayload};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use super::S3;
+use super::store::failed;
+use crate::under_way::UnderWay;
 
 /// What each begins with, before one byte for its form.
 const MAGIC: &[u8; 7] = b"LBLOB\x00\x01";
@@ -68,7 +68,8 @@ impl S3 {
         let Some((bytes, stream)) = self.inner.store.open(&self.inner.names.blob(digest)).await? else {
             return Ok(None);
         };
-        let mut reading = Reading { form: BlobForm { packed: false, bytes: 0 }, stream, rest: Bytes::new() };
+        let form = BlobForm { packed: false, bytes: 0 };
+        let mut reading = Reading { form, stream, rest: Bytes::new(), next: Vec::new() };
         let mut first = Vec::with_capacity(HEADER_BYTES);
         while first.len() < HEADER_BYTES {
             let Some(more) = reading.piece(HEADER_BYTES - first.len()).await? else { return Ok(None) };
@@ -103,6 +104,8 @@ struct Reading {
     stream: BoxStream<'static, Result<Bytes, TierError>>,
     /// What came and was not given yet.
     rest: Bytes,
+    /// What there is of the next piece.
+    next: Vec<u8>,
 }
 
 impl Reading {
@@ -125,15 +128,13 @@ impl BlobSource for Reading {
 
     fn next(&mut self) -> Answer<'_, Option<Vec<u8>>> {
         Box::pin(async {
-            let Some(first) = self.piece(PIECE_BYTES).await? else { return Ok(None) };
-            let mut piece = first.to_vec();
             // What arrives is in smaller parts than a piece.
-            while piece.len() < PIECE_BYTES
-                && let Some(more) = self.piece(PIECE_BYTES - piece.len()).await?
+            while self.next.len() < PIECE_BYTES
+                && let Some(more) = self.piece(PIECE_BYTES - self.next.len()).await?
             {
-                piece.extend_from_slice(&more);
+                self.next.extend_from_slice(&more);
             }
-            Ok(Some(piece))
+            Ok(Some(std::mem::take(&mut self.next)).filter(|piece| !piece.is_empty()))
         })
     }
 }
@@ -152,38 +153,31 @@ struct Writing {
 /// Parts on their way.
 struct Upload {
     parts: Box<dyn MultipartUpload>,
-    under_way: VecDeque<JoinHandle<object_store::Result<()>>>,
-}
-
-impl Upload {
-    async fn first(&mut self) -> Result<bool, TierError> {
-        let Some(first) = self.under_way.pop_front() else { return Ok(false) };
-        let sent = first.await.map_err(|error| TierError::Index(Box::new(error)))?;
-        sent.map(|()| true).map_err(super::store::failed)
-    }
+    under_way: UnderWay<()>,
 }
 
 impl Writing {
     async fn send_part(&mut self, part: Vec<u8>) -> Result<(), TierError> {
         if self.upload.is_none() {
             let parts = self.s3.inner.store.write_parts(&self.name).await?;
-            self.upload = Some(Upload { parts, under_way: VecDeque::new() });
+            self.upload = Some(Upload { parts, under_way: UnderWay::new() });
         }
         let Some(upload) = &mut self.upload else { return Ok(()) };
         while upload.under_way.len() >= AHEAD {
-            upload.first().await?;
+            upload.under_way.first().await?;
         }
-        upload.under_way.push_back(tokio::spawn(upload.parts.put_part(PutPayload::from_bytes(part.into()))));
+        let part = upload.parts.put_part(PutPayload::from_bytes(part.into()));
+        upload.under_way.push(async move { part.await.map_err(failed) });
         Ok(())
     }
 
     /// Gives up what was sent.
     fn abort(&mut self) {
-        let Some(mut upload) = self.upload.take() else { return };
-        upload.under_way.iter().for_each(JoinHandle::abort);
+        let Some(Upload { mut parts, under_way }) = self.upload.take() else { return };
+        drop(under_way);
         // Else the bucket's rules end it.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { upload.parts.abort().await });
+            runtime.spawn(async move { parts.abort().await });
         }
     }
 }
@@ -218,8 +212,8 @@ impl BlobSink for Writing {
             }
             self.send_part(rest).await?;
             if let Some(upload) = &mut self.upload {
-                while upload.first().await? {}
-                upload.parts.complete().await.map_err(super::store::failed)?;
+                while upload.under_way.first().await?.is_some() {}
+                upload.parts.complete().await.map_err(failed)?;
             }
             self.upload = None;
             Ok(true)

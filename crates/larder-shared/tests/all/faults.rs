@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use larder::engine::Origin;
+use larder::key::Digest;
 use larder::stats::Place;
+use larder::tier::BlobForm;
+use larder::tier::blob::PIECE_BYTES;
+use larder_shared::open;
 use larder_shared::testing::{Proxy, Server, Weather};
 
-use crate::lab::{Node, SOON};
+use crate::lab::{Node, SOON, options};
 
 const SHARED: Origin = Origin::Kept(Place::Shared);
 
@@ -19,6 +23,7 @@ on_each_server! {
     connections_that_are_reset_in_the_middle_of_a_value_give_no_part_of_it
     bits_that_change_on_the_way_are_never_served
     a_server_that_is_killed_and_comes_back_in_mid_run_is_done_without_and_used_again
+    a_blob_comes_whole_also_to_whoever_gives_up_waiting_for_a_piece_and_waits_again
 }
 
 /// Asks for new things until one comes from, or has gone to, the shared tier.
@@ -107,4 +112,29 @@ async fn a_server_that_is_killed_and_comes_back_in_mid_run_is_done_without_and_u
     }
     server.restart();
     is_back(&a, &b).await;
+}
+
+async fn a_blob_comes_whole_also_to_whoever_gives_up_waiting_for_a_piece_and_waits_again<S: Server>() {
+    let server = S::start();
+    let proxy = Proxy::start(server.address()).await.unwrap();
+    let tier = open(&server.url_at(proxy.address()), options()).unwrap();
+    let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
+    let digest = Digest::of(&content);
+    let form = BlobForm { packed: false, bytes: content.len() as u64 };
+    let mut sink = tier.make_blob(digest, form).await.unwrap().unwrap();
+    for piece in content.chunks(PIECE_BYTES) {
+        sink.write(piece.to_vec()).await.unwrap();
+    }
+    assert!(sink.finish().await.unwrap());
+    let mut source = tier.open_blob(digest).await.unwrap().unwrap();
+    proxy.turn(Weather::Delayed(Duration::from_millis(3)));
+    let (mut came, mut given_up) = (Vec::new(), 0);
+    loop {
+        match tokio::time::timeout(Duration::from_millis(1), source.next()).await {
+            Ok(Ok(Some(piece))) => came.extend(piece),
+            Ok(end) => break assert!(end.unwrap().is_none()),
+            Err(_) => given_up += 1,
+        }
+    }
+    assert!(given_up > 0 && came == content, "{} of {} bytes", came.len(), content.len());
 }
