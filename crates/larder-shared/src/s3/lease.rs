@@ -12,6 +12,7 @@ use larder::clock::Timestamp;
 use larder::key::Key;
 use larder::tier::TierError;
 use tokio::sync::oneshot;
+use tokio::time::{interval_at, timeout};
 
 use super::S3;
 use super::store::{Read, Written};
@@ -90,22 +91,23 @@ impl S3 {
 
     /// Says that its holder lives until that ends, and then that it is free.
     async fn renew(&self, name: &str, mark: &str, mut tag: String, mut end: oneshot::Receiver<()>) {
+        let mut signs = interval_at(tokio::time::Instant::now() + RENEWED, RENEWED);
         let mut ended = false;
         for nth in 1_u64.. {
             tokio::select! {
                 _ = &mut end => ended = true,
-                () = tokio::time::sleep(RENEWED) => {}
+                _ = signs.tick() => {}
             }
             let says = if ended { FREE.to_vec() } else { said(mark, nth) };
-            match self.inner.store.replace(name, says, &tag).await {
-                Ok(Written::Yes(next)) => tag = next,
+            match timeout(RENEWED, self.say(name, mark, &says, &mut tag)).await {
+                Ok(Ok(true)) => {}
                 // Another took it over.
-                Ok(Written::Taken) => break,
-                // One sign that does not get through is not the last. If only its answer did not, the next one finds
-                // another state, and the lease ends by itself.
-                Err(error) => {
+                Ok(Ok(false)) => break,
+                // One sign that does not get through is not the last, and one that hangs is given up for the next.
+                Ok(Err(error)) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "a lease is not renewed");
                 }
+                Err(_) => tracing::debug!("a lease is not renewed, as nothing answers"),
             }
             if ended {
                 break;
@@ -117,6 +119,23 @@ impl S3 {
         }
     }
 
+    /// Has a lease say something in the place of what it says, if that is its holder's. Says whether it is.
+    async fn say(&self, name: &str, mark: &str, says: &[u8], tag: &mut String) -> Result<bool, TierError> {
+        let store = &self.inner.store;
+        for _ in 0..2 {
+            if let Written::Yes(next) = store.replace(name, says.to_vec(), tag).await? {
+                *tag = next;
+                return Ok(true);
+            }
+            match store.read(name, None, 1024).await? {
+                // What its holder said before, and only the answer was lost.
+                Read::Found { bytes, tag: there, .. } if is_by(&bytes, mark) => *tag = there,
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
     /// Waits until all leases that were dropped are given back.
     pub(super) async fn released(&self) {
         // The sender lives as long as `self`.
@@ -126,4 +145,8 @@ impl S3 {
 
 fn said(mark: &str, nth: u64) -> Vec<u8> {
     format!("larder lease 1 {mark} {nth}\n").into_bytes()
+}
+
+fn is_by(said: &[u8], mark: &str) -> bool {
+    said.starts_with(format!("larder lease 1 {mark} ").as_bytes())
 }

@@ -35,6 +35,7 @@ mod conformance;
 mod etcd;
 mod faults;
 mod lab;
+mod leases;
 mod log;
 mod redis;
 mod remote_execution;

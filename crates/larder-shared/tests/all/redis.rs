@@ -7,7 +7,7 @@ use std::time::Duration;
 use larder::key::Selector;
 use larder::testing::{key, sealed};
 use larder::tier::{Epoch, PutOutcome, Refusal, Tier as _};
-use larder_shared::testing::{Certificates, Proxy, RedisServer, Server as _, Weather};
+use larder_shared::testing::{Certificates, RedisServer, Server as _};
 use larder_shared::{Redis, open};
 
 use crate::conformance::check_encrypted;
@@ -153,34 +153,6 @@ async fn what_began_before_a_server_stepped_back_may_be_covered_by_what_that_los
         let told = tier.invalidated_since(before).await.unwrap();
         assert_eq!((told.epoch, told.selectors()), (before, Some(Vec::new())), "it is noticed once");
     }
-}
-
-#[tokio::test]
-async fn a_lease_outlives_a_connection_that_hangs() {
-    let server = RedisServer::start();
-    let proxy = Proxy::start(server.address()).await.unwrap();
-    let holds = Redis::open(&server.url_at(proxy.address()), options()).unwrap();
-    let (waits, key) = (tier(&server), key("hangs", "k@1/x"));
-    let held = holds.try_lease(&key).await.unwrap().expect("a lease that is free");
-    proxy.turn(Weather::Silent);
-    let name = format!("larder1:l:{}", key.digest());
-    let left = || server.ask(&["pttl", &name]).parse::<i64>().unwrap();
-    let mut before = left();
-    let renewed = async {
-        while left() <= before {
-            before = left();
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(SOON, renewed).await.expect("a sign of life whose answer is lost");
-    // That connection hangs for good, and the next does not.
-    proxy.turn(Weather::Fair);
-    let began = std::time::Instant::now();
-    while began.elapsed() < Duration::from_secs(13) {
-        assert!(waits.try_lease(&key).await.unwrap().is_none(), "it is held");
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-    drop(held);
 }
 
 #[tokio::test]
