@@ -15,6 +15,8 @@ pub mod fuzzing;
 #[cfg(any(feature = "etcd", feature = "s3"))]
 mod http;
 #[cfg(any(feature = "etcd", feature = "redis", feature = "remote-execution", feature = "s3"))]
+mod limits;
+#[cfg(any(feature = "etcd", feature = "redis", feature = "remote-execution", feature = "s3"))]
 mod naming;
 #[cfg(any(feature = "etcd", feature = "redis"))]
 mod parts;
@@ -29,6 +31,8 @@ mod remote_execution;
 #[cfg(feature = "s3")]
 mod s3;
 mod split;
+#[cfg(any(feature = "etcd", feature = "redis", feature = "s3"))]
+mod tags;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;

@@ -3,7 +3,7 @@
 //! A process is one holder, with one lease of etcd's that all its rights hang on. It ends some seconds after the
 //! process last said that it lives, so that nobody waits for the dead.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use larder::key::Key;
 use larder::tier::TierError;
@@ -13,12 +13,8 @@ use tokio::time::{interval_at, timeout};
 use super::Etcd;
 use super::gateway::Failure;
 use super::wire::{Compare, Delete, Grant, Leased, OfLease, Op, Put, Range, Txn};
+use crate::limits::{LASTS, RENEWED};
 use crate::naming::unique;
-
-/// How long a lease lasts without a sign of life, in seconds.
-const LASTS: u64 = 10;
-/// How often its holder gives one.
-const RENEWED: Duration = Duration::from_secs(3);
 
 /// This process as a holder of leases.
 #[derive(Debug, Default)]
@@ -97,7 +93,8 @@ impl Etcd {
         {
             return Ok(lease);
         }
-        let granted: Leased = self.inner.gateway.ask("lease/grant", &Grant { seconds: LASTS }).await?;
+        let granted: Leased =
+            self.inner.gateway.ask("lease/grant", &Grant { seconds: LASTS.as_secs() }).await?;
         let mut holding = self.inner.holder.holding.lock();
         holding.lease = Some(granted.id);
         holding.renewed = Some(now);

@@ -1,7 +1,5 @@
 //! Storing and reading entries.
 
-use std::time::Duration;
-
 use larder::key::{Digest, Key};
 use larder::tier::{Epoch, Invalidation, PutOutcome, Refusal, Sealed, TierError};
 
@@ -9,10 +7,10 @@ use super::Etcd;
 use super::gateway::Failure;
 use super::log::{Pended, back_off, busy, two};
 use super::wire::{Bytes, Compare, Delete, Done, Op, Put, Range, Ranged, Reply, Stored, Txn};
+use crate::limits::{ASIDE, MAX_ENVELOPE_BYTES};
 use crate::naming::unique;
+use crate::tags;
 
-/// A longer envelope is not taken: what is large is a blob.
-const MAX_ENVELOPE_BYTES: usize = 8 << 20;
 /// A longer envelope goes in pieces, as a server takes requests of 1.5 MiB.
 const MAX_WHOLE_BYTES: usize = 1 << 20;
 /// How long a piece is at most.
@@ -21,11 +19,6 @@ pub(super) const PIECE_BYTES: usize = 512 << 10;
 const MAX_BLOBS: usize = 96;
 /// How often a transaction is tried that others come before.
 const ATTEMPTS: u32 = 40;
-/// How long what is set aside stays.
-pub(super) const ASIDE: Duration = Duration::from_secs(7 * 86_400);
-
-/// What stands between the tags of an entry: no tag has it.
-const BETWEEN_TAGS: char = '\u{1f}';
 
 /// What is known of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +32,7 @@ pub(super) struct Note {
 impl Note {
     fn text(&self) -> String {
         let upload = self.upload.as_deref().unwrap_or("whole");
-        format!("1 {} {upload}\n{}", self.bytes, self.tags.join(&BETWEEN_TAGS.to_string()))
+        format!("1 {} {upload}\n{}", self.bytes, tags::join(&self.tags))
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
@@ -47,8 +40,7 @@ impl Note {
         let parts: Vec<&str> = first.split(' ').collect();
         let ["1", bytes, upload] = parts.as_slice() else { return None };
         let upload = Some((*upload).to_owned()).filter(|upload| upload != "whole");
-        let tags = tags.split(BETWEEN_TAGS).filter(|tag| !tag.is_empty()).map(std::sync::Arc::from).collect();
-        Some(Self { bytes: bytes.parse().ok()?, upload, tags })
+        Some(Self { bytes: bytes.parse().ok()?, upload, tags: tags::split(tags) })
     }
 
     pub(super) fn of(stored: &Stored) -> Option<Self> {

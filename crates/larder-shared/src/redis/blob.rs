@@ -10,14 +10,13 @@ use super::Redis;
 use super::connection::Lane;
 use super::put::millis;
 use super::steps::Steps;
+use crate::limits::ASIDE;
 use crate::pieces::{Described, Pieces};
 
 /// How many commands go in one step.
 const BATCH: u64 = 500;
 /// How long the pieces of an upload that never came to its end stay.
 const UNFINISHED: Duration = Duration::from_secs(3600);
-/// How long what is set aside stays.
-const ASIDE: Duration = Duration::from_secs(7 * 86_400);
 
 impl Redis {
     async fn describe(&self, digest: Digest) -> Result<Option<Described>, TierError> {

@@ -2,8 +2,6 @@
 //!
 //! A lease ends some seconds after its holder last said that it lives, so that nobody waits for the dead.
 
-use std::time::Duration;
-
 use larder::key::Key;
 use larder::tier::TierError;
 use tokio::task::JoinHandle;
@@ -13,12 +11,8 @@ use super::Redis;
 use super::connection::Lane;
 use super::put::millis;
 use super::steps::Steps;
+use crate::limits::{LASTS, RENEWED};
 use crate::naming::unique;
-
-/// How long a lease lasts without a sign of life.
-const LASTS: Duration = Duration::from_secs(10);
-/// How often its holder gives one.
-const RENEWED: Duration = Duration::from_secs(3);
 
 const RENEW: &str = "\
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end

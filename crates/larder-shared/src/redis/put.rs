@@ -8,16 +8,12 @@ use larder::tier::{PutOutcome, Refusal, Sealed, TierError};
 use super::Redis;
 use super::connection::Lane;
 use super::steps::Steps;
+use crate::limits::{ASIDE, MAX_ENVELOPE_BYTES};
 use crate::naming::unique;
-
-/// A longer envelope is not taken: what is large is a blob.
-const MAX_ENVELOPE_BYTES: usize = 8 << 20;
+use crate::tags;
 
 /// How long an entry stays that was stored but never shown: its writer died.
 const UNSHOWN: Duration = Duration::from_secs(60);
-
-/// How long what is set aside stays.
-const ASIDE: Duration = Duration::from_secs(7 * 86_400);
 
 /// Stores an entry and does not show it yet. In one step, so that nobody sees the parts of two entries together.
 const STAGE: &str = "\
@@ -42,9 +38,6 @@ if redis.call('HEXISTS', KEYS[1], 'e') == 1 then
   redis.call('PEXPIRE', KEYS[1], ARGV[1])
 end
 return 1";
-
-/// What stands between the tags of an entry: no tag has it.
-pub(super) const BETWEEN_TAGS: char = '\u{1f}';
 
 /// An entry that is stored and not shown yet.
 struct Staged {
@@ -94,7 +87,7 @@ impl Redis {
         let left = record.expires.map(|expires| expires.since(now));
         let age = left.map_or(self.inner.options.max_age, |left| left.min(self.inner.options.max_age));
         let staged = Staged { name: self.inner.names.entry(&key), mark: unique(), age_millis: millis(age) };
-        let tags = record.tags.join(&BETWEEN_TAGS.to_string());
+        let tags = tags::join(&record.tags);
         self.stage(&staged, &envelope, &tags).await?;
         // Read after the entry is there: what comes into the log later finds it.
         if self.told_since(began).await?.covers(&key, &record.tags) {

@@ -1,6 +1,5 @@
 //! Finding entries by a selector: a walk over all keys, as no index is kept that could disagree with them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use larder::clock::Timestamp;
@@ -10,8 +9,8 @@ use redis::Value;
 
 use super::Redis;
 use super::connection::Lane;
-use super::put::BETWEEN_TAGS;
 use super::steps::Steps;
+use crate::tags;
 
 /// Deletes an entry, and tells how long its envelope was.
 const REMOVE: &str = "\
@@ -85,9 +84,7 @@ impl Redis {
                 self.inner.connections.run(Lane::Small, &steps).await?;
             for (((key, name), (tags, mark)), used) in known.into_iter().zip(marks).zip(used) {
                 let Some(tags) = tags else { continue };
-                let tags: Vec<Arc<str>> =
-                    tags.split(BETWEEN_TAGS).filter(|tag| !tag.is_empty()).map(Arc::from).collect();
-                if selector.matches(&key, &tags, used) {
+                if selector.matches(&key, &tags::split(&tags), used) {
                     all.push(Found { key, name: name.clone(), shown: mark.is_none() });
                 }
             }

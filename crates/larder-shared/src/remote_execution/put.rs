@@ -6,9 +6,8 @@ use larder::tier::{Epoch, PutOutcome, Refusal, Sealed, TierError};
 use super::RemoteExecution;
 use super::blob::INLINE_BYTES;
 use super::statement::{Name, Says, Statement};
+use crate::limits::MAX_ENVELOPE_BYTES;
 
-/// A longer envelope is not taken: what is large is a blob.
-pub(super) const MAX_ENVELOPE_BYTES: usize = 8 << 20;
 /// How many pieces the blobs of one entry may have together, so that all that it names fits into a message.
 const MAX_PIECES: usize = 20_000;
 

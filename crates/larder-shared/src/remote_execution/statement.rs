@@ -11,8 +11,8 @@ use larder::tier::{BlobForm, TierError};
 
 use super::blob::{CONTENT_BYTES, SALT};
 use super::connection::{Lane, is_denied, is_taken, unexpected};
-use super::put::MAX_ENVELOPE_BYTES;
 use super::{RemoteExecution, Terms};
+use crate::limits::MAX_ENVELOPE_BYTES;
 
 /// The number of the layout.
 const LAYOUT: &str = "larder remote execution 1";

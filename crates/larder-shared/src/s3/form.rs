@@ -7,9 +7,9 @@ use std::sync::Arc;
 use larder::clock::Timestamp;
 use larder::key::{Digest, Key};
 
+use crate::tags;
+
 const FORMAT: &str = "larder entry 1";
-/// What stands between tags: no tag has it.
-const BETWEEN_TAGS: char = '\u{1f}';
 
 /// How much of an object is read where only its header is wanted. A longer one is read whole.
 pub(super) const USUAL_HEADER: u64 = 8 << 10;
@@ -46,7 +46,7 @@ pub(super) fn claim(mark: &str) -> Vec<u8> {
 
 pub(super) fn write(header: &Header, envelope: &[u8]) -> Vec<u8> {
     let Header { key, tags, born, checked, ends } = header;
-    let tags = tags.join(&BETWEEN_TAGS.to_string());
+    let tags = tags::join(tags);
     let ends = ends.as_millis();
     let mut text = format!("{FORMAT}\nkey {key}\ntags {tags}\nborn {born}\nchecked {checked}\nends {ends}\n");
     let sum = Digest::of(text.as_bytes());
@@ -83,10 +83,9 @@ pub(super) fn read(bytes: &[u8]) -> Form<'_> {
     }
     let header = || {
         let number = |line: &str, name: &str| line.strip_prefix(name)?.parse::<u64>().ok();
-        let tags = tags.strip_prefix("tags ")?.split(BETWEEN_TAGS).filter(|tag| !tag.is_empty());
         Some(Header {
             key: Key::parse(first.strip_prefix("key ")?).ok()?,
-            tags: tags.map(Arc::from).collect(),
+            tags: tags::split(tags.strip_prefix("tags ")?),
             born: number(born, "born ")?,
             checked: number(checked, "checked ")?,
             ends: Timestamp::from_millis(number(ends, "ends ")?),

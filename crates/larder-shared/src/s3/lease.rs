@@ -16,12 +16,9 @@ use tokio::time::{interval_at, timeout};
 
 use super::S3;
 use super::store::{Read, Written};
+use crate::limits::{LASTS, RENEWED};
 use crate::naming::unique;
 
-/// How long a lease lasts without a sign of life.
-const LASTS: Duration = Duration::from_secs(10);
-/// How often its holder gives one.
-const RENEWED: Duration = Duration::from_secs(3);
 /// After how long by the server's clock a lease is taken to be over by whoever sees it for the first time: clocks do
 /// not differ by so much.
 const LONG_OVER: Duration = Duration::from_secs(600);

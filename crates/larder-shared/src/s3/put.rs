@@ -6,10 +6,9 @@ use larder::tier::{Invalidation, PutOutcome, Refusal, Sealed, TierError};
 use super::S3;
 use super::form::{self, Form, Header};
 use super::store::{Read, Written};
+use crate::limits::MAX_ENVELOPE_BYTES;
 use crate::naming::unique;
 
-/// A longer envelope is not taken: what is large is a blob.
-const MAX_ENVELOPE_BYTES: usize = 8 << 20;
 /// A longer object is no entry.
 const MAX_BYTES: u64 = 16 << 20;
 
