@@ -8,6 +8,7 @@ use std::time::Instant;
 use larder::key::Key;
 use larder::tier::TierError;
 use parking_lot::Mutex;
+use tokio::task::JoinHandle;
 use tokio::time::{interval_at, timeout};
 
 use super::Etcd;
@@ -31,8 +32,8 @@ struct Holding {
     renewed: Option<Instant>,
     /// How many rights hang on it.
     held: usize,
-    /// Whether it is being kept alive.
-    kept: bool,
+    /// What keeps it alive, unless the runtime of that has ended.
+    keeping: Option<JoinHandle<()>>,
 }
 
 /// A lease that is held.
@@ -117,22 +118,20 @@ impl Etcd {
 
     /// Counts a right, and gives signs of life for as long as there are any.
     fn keep_alive(&self) {
-        {
-            let mut holding = self.inner.holder.holding.lock();
-            holding.held += 1;
-            if std::mem::replace(&mut holding.kept, true) {
-                return;
-            }
+        let mut holding = self.inner.holder.holding.lock();
+        holding.held += 1;
+        if holding.keeping.as_ref().is_some_and(|keeping| !keeping.is_finished()) {
+            return;
         }
         let etcd = self.clone();
-        tokio::spawn(async move {
+        holding.keeping = Some(tokio::spawn(async move {
             let mut signs = interval_at(tokio::time::Instant::now() + RENEWED, RENEWED);
             loop {
                 signs.tick().await;
                 let lease = {
                     let mut holding = etcd.inner.holder.holding.lock();
                     if holding.held == 0 {
-                        holding.kept = false;
+                        holding.keeping = None;
                         return;
                     }
                     holding.lease
@@ -142,7 +141,7 @@ impl Etcd {
                     let _ = timeout(RENEWED, etcd.renew(lease)).await;
                 }
             }
-        });
+        }));
     }
 
     /// Waits until all leases that were dropped are given back.

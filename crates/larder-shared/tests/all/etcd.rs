@@ -336,6 +336,23 @@ async fn all_leases_of_a_process_hang_on_one_of_the_servers() {
     drop((first, second));
 }
 
+#[test]
+fn a_lease_is_kept_alive_on_one_runtime_after_another() {
+    let server = EtcdServer::start();
+    let (holds, waits) = (tier(&server), tier(&server));
+    let (first, key) = (key("runtimes", "k@1/first"), key("runtimes", "k@1/second"));
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime().block_on(async { drop(holds.try_lease(&first).await.unwrap().expect("a lease that is free")) });
+    runtime().block_on(async {
+        let _held = holds.try_lease(&key).await.unwrap().expect("a lease that is free");
+        let began = std::time::Instant::now();
+        while began.elapsed() < Duration::from_secs(13) {
+            assert!(waits.try_lease(&key).await.unwrap().is_none(), "it is held");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    });
+}
+
 #[tokio::test]
 async fn an_account_is_asked_for_and_asked_again_when_the_server_forgot_it() {
     let mut server = EtcdServer::start();
