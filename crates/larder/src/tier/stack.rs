@@ -31,6 +31,8 @@ use crate::stats::Place;
 
 /// How many operations for which callers wait may be under way in a far tier.
 const MAX_AT_ONCE: usize = 32;
+/// How long a caller waits at most for a look into a far tier, however much patience there is.
+const LOOK: Duration = Duration::from_secs(2);
 /// How long a caller waits at most because of what came before and is over the bandwidth.
 const HELD_BACK: Duration = Duration::from_secs(1);
 
@@ -430,15 +432,23 @@ impl Guarded {
         if self.far.is_some() { Waits::Nobody } else { Waits::Caller }
     }
 
+    /// Runs a look into the tier, for which a caller waits, under the guard.
     async fn run<T>(&self, operation: Answer<'_, T>) -> Result<T, TierError> {
-        self.run_for(Waits::Caller, operation).await
+        match &self.far {
+            Some(far) => far.run(&self.tier, self.limit.min(LOOK), Waits::Caller, operation).await,
+            None => self.run_near(operation).await,
+        }
     }
 
     /// Runs an operation of the tier, or of something that it gave, under the guard.
     pub(crate) async fn run_for<T>(&self, waits: Waits, operation: Answer<'_, T>) -> Result<T, TierError> {
-        if let Some(far) = &self.far {
-            return far.run(&self.tier, self.limit, waits, operation).await;
+        match &self.far {
+            Some(far) => far.run(&self.tier, self.limit, waits, operation).await,
+            None => self.run_near(operation).await,
         }
+    }
+
+    async fn run_near<T>(&self, operation: Answer<'_, T>) -> Result<T, TierError> {
         if let Admission::Refused(_) = self.breaker.admit(self.clock.now()) {
             return Err(TierError::Open);
         }
@@ -484,11 +494,12 @@ impl Far {
             drop(permit);
             outcome
         };
-        let outcome = tokio::select! {
+        let (outcome, hung) = tokio::select! {
             biased;
-            outcome = tokio::time::timeout(limit, permitted) => {
-                outcome.unwrap_or_else(|_| Err(TierError::Io(std::io::ErrorKind::TimedOut.into())))
-            }
+            outcome = tokio::time::timeout(limit, permitted) => match outcome {
+                Ok(outcome) => (outcome, false),
+                Err(_) => (Err(TierError::Io(std::io::ErrorKind::TimedOut.into())), true),
+            },
             // Others have lost what there was to lose, while this one waited.
             () = self.patience.gone(), if is_waited_for => return Err(TierError::Open),
         };
@@ -506,7 +517,8 @@ impl Far {
             *failures += 1;
             *failures
         };
-        if failures >= self.pauses.failures || self.patience.left().is_zero() {
+        // What hangs once costs the next as much.
+        if hung || failures >= self.pauses.failures || self.patience.left().is_zero() {
             self.fell_short(tier, &words(error), true);
         }
         outcome

@@ -760,6 +760,22 @@ async fn a_tier_that_fails_fails_nobody_and_is_told_of() {
     assert!(node.larder.sharing().unwrap().trouble.is_some());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_hangs_is_waited_for_once_and_briefly_however_much_patience_there_is() {
+    let team = Team::new();
+    let node = team.node_with(FarOptions { patience: Duration::MAX, ..FAR });
+    node.ask("before", "one").await;
+    node.larder.close().await;
+    team.tier.misbehave(Fault::Hangs);
+    let began = Instant::now();
+    for n in 0..5 {
+        assert_eq!(node.ask(&n.to_string(), "one").await, is("one", Origin::Computed));
+    }
+    let took = began.elapsed();
+    assert!(took <= Duration::from_secs(2), "{took:?}");
+    assert_eq!(node.larder.sharing().unwrap().trouble.as_deref(), Some("timed out"));
+}
+
 /// A kind whose computations machines take turns with.
 fn turns(node: &Node) -> Kind<String> {
     let options = KindOptions {
