@@ -100,6 +100,10 @@ impl Identity {
         self.grants.iter().find(|(reach, _)| *reach == Reach::Everywhere).map(|&(_, role)| role)
     }
 
+    pub(super) fn is_named_in(&self, scope: &Scope) -> bool {
+        self.grants.iter().any(|(reach, _)| matches!(reach, Reach::In(one) if one == scope))
+    }
+
     pub(super) fn may_write_somewhere(&self) -> bool {
         self.grants.iter().any(|&(_, role)| role >= Role::Write)
     }

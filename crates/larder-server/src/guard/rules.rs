@@ -108,6 +108,13 @@ impl Rules {
         self.scopes.get(scope)
     }
 
+    /// Whether something is said of a scope, or of somebody there.
+    pub(crate) fn mention(&self, scope: &Scope) -> bool {
+        let tokens = self.tokens.iter().map(|token| &token.identity);
+        let mut known = tokens.chain(self.certificates.values()).chain(&self.anybody);
+        self.scopes.contains_key(scope) || known.any(|identity| identity.is_named_in(scope))
+    }
+
     /// Who comes with this. A secret counts before a certificate, and a wrong one is worse than none.
     pub(crate) fn identify(&self, with: Credentials<'_>, now: Timestamp) -> Result<Identity, Unknown> {
         let Some(secret) = with.secret else {

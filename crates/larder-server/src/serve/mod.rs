@@ -155,6 +155,7 @@ impl Server {
             Some((address, exposition)) => Some((listen(address).await?.0, exposition)),
             None => None,
         };
+        store.configure(default_scope.clone(), guard.clone());
         let (draining, counts) = (Arc::new(AtomicBool::new(false)), Counts::new());
         let (who, counted) = ((guard.clone(), default_scope), (counts.clone(), options.exposition));
         let front = Front::new(store.clone(), who, Arc::clone(&draining), counted, patience.stall);

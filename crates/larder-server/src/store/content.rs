@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::download::Download;
 use super::upload::{Finished, Upload};
-use super::{ContentId, Function, Shelf, Store, StoreError, acknowledged};
+use super::{ContentId, Function, Store, StoreError, acknowledged};
 
 /// How many contents are looked for at once.
 const AT_ONCE: usize = 64;
@@ -79,12 +79,6 @@ impl Looks {
             // What of two under one name counts is for whoever puts one of them.
             Self::Everywhere => there && kind.afar(key, |_| true).await == Afar::Settled,
         }
-    }
-}
-
-impl Shelf {
-    fn content_key(&self, id: ContentId) -> Result<Key, StoreError> {
-        Ok(self.contents.key(&id.to_string())?)
     }
 }
 
@@ -169,8 +163,9 @@ impl Store {
     ) -> Result<Option<(Arc<Entry<T>>, Download)>, StoreError> {
         for _ in 0..2 {
             let Some((entry, place)) = kind.get_from(key).await else { return Ok(None) };
-            if place == Place::Memory {
-                self.inner.uses.note(key);
+            match place {
+                Place::Memory => self.inner.uses.note(key),
+                _ => self.found_in(key.scope()),
             }
             if let Some(download) = self.open_body(body(&entry.value)).await? {
                 return Ok(Some((entry, download)));
@@ -206,7 +201,7 @@ impl Store {
         (upload, place): (Upload, Brief),
         by: &Arc<str>,
     ) -> Result<u64, StoreError> {
-        let shelf = self.shelf(scope)?;
+        let shelf = self.shelf_to_put(scope)?;
         let Finished { body, actual } = upload.finish().await?;
         if actual != id {
             return Err(StoreError::Mismatch { expected: id, actual });

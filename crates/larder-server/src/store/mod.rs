@@ -17,36 +17,32 @@ mod object;
 mod once;
 mod replace;
 mod result;
+mod shelf;
 mod unpack;
 mod upload;
 mod uses;
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use larder::engine::{Exclusion, Kept, Kind, KindOptions, NotKept, Opened, Reach, Write};
+use larder::engine::{Kept, NotKept, Opened};
 use larder::key::{KeyError, Scope};
 use larder::tier::disk::Disk;
 use larder::tier::{Tier as _, TierError};
 use parking_lot::Mutex;
 
-use self::content::StoredContent;
 pub use self::download::{Coding, Download};
 pub use self::id::{ContentId, Function};
-use self::object::StoredObject;
 pub use self::object::{Family, Object};
 pub use self::once::Made;
 use self::once::Once;
 pub use self::result::Outcome;
-use self::result::StoredOutcome;
 pub(crate) use self::result::is_well_formed;
+use self::shelf::{Configured, MAX_SCOPES, Shelves};
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::unpack::Unpack;
 pub use self::upload::Upload;
 use self::uses::Uses;
-
-/// How many scopes one server may have: each costs memory for as long as the server lives.
-const MAX_SCOPES: usize = 4096;
+use crate::guard::Guard;
 
 /// What is asked of the store can't be done.
 #[derive(Debug, thiserror::Error)]
@@ -107,24 +103,24 @@ struct Inner {
     opened: Arc<Opened>,
     disk: Disk,
     largest_bytes: u64,
-    shelves: Mutex<HashMap<Scope, Arc<Shelf>>>,
+    shelves: Mutex<Shelves>,
+    configured: OnceLock<Configured>,
     uses: Uses,
     once: Once,
-}
-
-/// What one scope keeps.
-#[derive(Debug)]
-struct Shelf {
-    contents: Kind<StoredContent>,
-    outcomes: Kind<StoredOutcome>,
-    objects: [Kind<StoredObject>; Family::ALL.len()],
 }
 
 impl Store {
     /// A store in an engine and its disk tier. A content may have `largest_bytes`.
     pub fn new(opened: Arc<Opened>, disk: Disk, largest_bytes: u64) -> Self {
-        let (shelves, uses, once) = (Mutex::default(), Uses::default(), Once::default());
-        Self { inner: Arc::new(Inner { opened, disk, largest_bytes, shelves, uses, once }) }
+        let (shelves, configured) = (Mutex::default(), OnceLock::new());
+        let (uses, once) = (Uses::default(), Once::default());
+        Self { inner: Arc::new(Inner { opened, disk, largest_bytes, shelves, configured, uses, once }) }
+    }
+
+    /// Has room for the scopes that a server is configured with, however many others there are.
+    pub(crate) fn configure(&self, default_scope: Scope, guard: Guard) {
+        // Of several servers over one store the first one counts.
+        let _ = self.inner.configured.set(Configured { default_scope, guard });
     }
 
     /// The engine below.
@@ -140,41 +136,6 @@ impl Store {
     /// Whether the disk tier answers.
     pub(crate) async fn is_well(&self) -> bool {
         self.inner.disk.ping().await.is_ok()
-    }
-
-    fn shelf(&self, scope: &Scope) -> Result<Arc<Shelf>, StoreError> {
-        let mut shelves = self.inner.shelves.lock();
-        if let Some(shelf) = shelves.get(scope) {
-            return Ok(Arc::clone(shelf));
-        }
-        if shelves.len() >= MAX_SCOPES {
-            return Err(StoreError::TooManyScopes);
-        }
-        let larder = &self.inner.opened.larder;
-        let object = |family: Family| larder.kind(scope, family.name(), 1, options(object::weigh));
-        let shelf = Arc::new(Shelf {
-            contents: larder.kind(scope, "content", 1, options(content::weigh))?,
-            outcomes: larder.kind(scope, "action", 2, options(result::weigh))?,
-            objects: [
-                object(Family::Turborepo)?,
-                object(Family::Nx)?,
-                object(Family::Gradle)?,
-                object(Family::Ccache)?,
-                object(Family::WebDav)?,
-            ],
-        });
-        shelves.insert(scope.clone(), Arc::clone(&shelf));
-        Ok(shelf)
-    }
-}
-
-fn options<T>(weigh: fn(&T) -> u64) -> KindOptions<T> {
-    KindOptions {
-        write: Write::Everywhere,
-        reach: Reach::Team,
-        exclusion: Exclusion::Process,
-        weigh: Some(weigh),
-        ..KindOptions::default()
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::content::{Body, Looks};
 use super::download::Download;
 use super::upload::{Finished, Upload};
-use super::{Made, Shelf, Store, StoreError};
+use super::{Made, Store, StoreError};
 
 /// Whose objects they are: each client's are a kind of their own, so that they can be counted and cleared apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,12 +68,6 @@ pub(super) fn weigh(object: &StoredObject) -> u64 {
         + object.facts.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum::<u64>()
 }
 
-impl Shelf {
-    fn object_key(&self, family: Family, id: &str) -> Result<Key, StoreError> {
-        Ok(self.objects[family as usize].key(id)?)
-    }
-}
-
 impl Store {
     /// Begins to read an object; `None` if it is not there, or was damaged.
     pub async fn object(
@@ -84,7 +78,7 @@ impl Store {
     ) -> Result<Option<Object>, StoreError> {
         let shelf = self.shelf(scope)?;
         let key = shelf.object_key(family, id)?;
-        let found = self.find(&shelf.objects[family as usize], &key, |object| &object.body).await?;
+        let found = self.find(shelf.objects(family), &key, |object| &object.body).await?;
         Ok(found.map(|(entry, download)| Object { facts: entry.facts.clone(), download }))
     }
 
@@ -92,7 +86,7 @@ impl Store {
     pub async fn has_object(&self, scope: &Scope, family: Family, id: &str) -> Result<bool, StoreError> {
         let shelf = self.shelf(scope)?;
         let key = shelf.object_key(family, id)?;
-        Ok(Looks::Everywhere.find(&shelf.objects[family as usize], &key).await)
+        Ok(Looks::Everywhere.find(shelf.objects(family), &key).await)
     }
 
     /// Ends taking an object, in the place of what was there.
@@ -104,7 +98,7 @@ impl Store {
         facts: BTreeMap<String, String>,
         made: Made<'_>,
     ) -> Result<(), StoreError> {
-        let shelf = self.shelf(scope)?;
+        let shelf = self.shelf_to_put(scope)?;
         let key = shelf.object_key(family, id)?;
         let Finished { body, .. } = upload.finish().await?;
         let blob = body.blob();
@@ -112,7 +106,7 @@ impl Store {
         let _turn = match made.once && family.is_written_once() {
             false => None,
             true => {
-                let objects = &shelf.objects[family as usize];
+                let objects = shelf.objects(family);
                 let turn = self.inner.once.turn(objects, &key).await;
                 // What the team has is looked at, and not brought: that may take longer than anybody waits.
                 if objects.afar(&key, |there| there.body == object.body).await == Afar::Other {
@@ -129,7 +123,7 @@ impl Store {
             }
         };
         let entry = |object| Computed::new(object).naming(blob).made_by(Arc::clone(made.by));
-        self.replace(&shelf.objects[family as usize], &key, (object, entry), made.cost).await
+        self.replace(shelf.objects(family), &key, (object, entry), made.cost).await
     }
 
     /// Removes an object everywhere. That it was not there is no error.

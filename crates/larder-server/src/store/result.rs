@@ -12,7 +12,7 @@ use std::time::Duration;
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bytes::Bytes;
 use larder::engine::Computed;
-use larder::key::{Key, Scope};
+use larder::key::Scope;
 use larder::stats::Place;
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::content::Body;
 use super::download::Download;
 use super::upload::{Finished, Upload};
-use super::{ContentId, Function, Made, Shelf, Store, StoreError};
+use super::{ContentId, Function, Made, Store, StoreError};
 
 /// A tree or a directory that is longer than this is not looked into: what names it is not given.
 const LARGEST_TREE_BYTES: u64 = 64 << 20;
@@ -52,12 +52,6 @@ pub(super) fn weigh(outcome: &StoredOutcome) -> u64 {
     }
 }
 
-impl Shelf {
-    fn outcome_key(&self, action: ContentId) -> Result<Key, StoreError> {
-        Ok(self.outcomes.key(&action.to_string())?)
-    }
-}
-
 impl Store {
     /// What is kept of an action, if all of it is there.
     pub async fn outcome(&self, scope: &Scope, action: ContentId) -> Result<Option<Outcome>, StoreError> {
@@ -65,8 +59,9 @@ impl Store {
         let key = shelf.outcome_key(action)?;
         for _ in 0..2 {
             let Some((entry, place)) = shelf.outcomes.get_from(&key).await else { return Ok(None) };
-            if place == Place::Memory {
-                self.inner.uses.note(&key);
+            match place {
+                Place::Memory => self.inner.uses.note(&key),
+                _ => self.found_in(scope),
             }
             match &entry.value {
                 StoredOutcome::Result(message) => {
@@ -107,7 +102,7 @@ impl Store {
         result: &reapi::ActionResult,
         made: Made<'_>,
     ) -> Result<(), StoreError> {
-        let shelf = self.shelf(scope)?;
+        let shelf = self.shelf_to_put(scope)?;
         named(action.function, result)?;
         let message = Bytes::from(result.encode_to_vec());
         let key = shelf.outcome_key(action)?;
@@ -137,7 +132,7 @@ impl Store {
         upload: Upload,
         made: Made<'_>,
     ) -> Result<(), StoreError> {
-        let shelf = self.shelf(scope)?;
+        let shelf = self.shelf_to_put(scope)?;
         let key = shelf.outcome_key(action)?;
         let Finished { body, .. } = upload.finish().await?;
         let blob = body.blob();

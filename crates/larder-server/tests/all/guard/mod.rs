@@ -5,6 +5,7 @@ mod audit;
 mod hostile;
 mod limits;
 mod quotas;
+mod scopes;
 mod slow;
 mod tls;
 mod turns;
