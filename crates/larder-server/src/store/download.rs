@@ -1,5 +1,7 @@
 //! Giving a content a piece at a time, from anywhere on, as it is or packed.
 //!
+//! Invariant: what comes to its end is all that was promised. A file that got shorter meanwhile is an error.
+//!
 //! Memory holds one piece for each download, and no thread waits for a slow client.
 
 use std::io::{self, Read};
@@ -95,15 +97,20 @@ impl Download {
 
 fn reader(from: From, offset: u64, limit: u64, whole: bool, coding: Coding) -> Result<Reader, StoreError> {
     let plain: Reader = match from {
-        From::Memory(bytes) => Box::new(io::Cursor::new(bytes.slice(offset as usize..)).take(limit)),
+        From::Memory(bytes) => Box::new(io::Cursor::new(bytes.slice(offset as usize..))),
         From::Disk(content) if whole && coding == Coding::Zstd => match content.into_frame() {
-            Ok(frame) => return Ok(Box::new(frame)),
+            Ok(frame) => {
+                let bytes = frame.metadata().map_err(TierError::Io)?.len();
+                return Ok(Box::new(Promised { reader: frame, left: bytes }));
+            }
             Err(content) => content.read_from(0)?,
         },
-        From::Disk(content) => Box::new(content.read_from(offset)?.take(limit)),
+        From::Disk(content) => content.read_from(offset)?,
     };
+    // Below the encoder, which would make a whole frame of what comes.
+    let plain = Promised { reader: plain, left: limit };
     match coding {
-        Coding::Identity => Ok(plain),
+        Coding::Identity => Ok(Box::new(plain)),
         Coding::Zstd => {
             let encoder = zstd::stream::read::Encoder::new(plain, LEVEL).map_err(TierError::Io)?;
             Ok(Box::new(encoder))
@@ -112,6 +119,24 @@ fn reader(from: From, offset: u64, limit: u64, whole: bool, coding: Coding) -> R
 }
 
 type Reader = Box<dyn Read + Send>;
+
+/// So many bytes of a reader, or an error.
+struct Promised<R> {
+    reader: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Promised<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let most = into.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let read = self.reader.read(&mut into[..most])?;
+        self.left -= read as u64;
+        if read == 0 && most > 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the content is shorter than it was"));
+        }
+        Ok(read)
+    }
+}
 
 /// What is left to give.
 enum Pieces {

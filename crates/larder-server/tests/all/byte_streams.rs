@@ -1,5 +1,8 @@
 //! Contents in streams over gRPC.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use bazel_remote_apis::google::bytestream;
 use bytes::Bytes;
 use bytestream::byte_stream_client::ByteStreamClient;
@@ -34,6 +37,21 @@ impl Streams {
                 Ok(Some(message)) => all.extend(message.data),
                 Ok(None) => return (all.into(), Ok(())),
                 Err(status) => return (all.into(), Err(status.code())),
+            }
+        }
+    }
+
+    /// Reads all, does `then` after the first message, and returns how many bytes came and how that ended.
+    async fn read_and(&mut self, name: &str, then: impl FnOnce()) -> (usize, Result<(), Code>) {
+        let request = bytestream::ReadRequest { resource_name: name.to_owned(), ..Default::default() };
+        let mut messages = self.0.read(request).await.unwrap().into_inner();
+        let mut came = messages.message().await.unwrap().unwrap().data.len();
+        then();
+        loop {
+            match messages.message().await {
+                Ok(Some(message)) => came += message.data.len(),
+                Ok(None) => return (came, Ok(())),
+                Err(status) => return (came, Err(status.code())),
             }
         }
     }
@@ -221,6 +239,41 @@ fn a_damaged_content_is_not_found_and_taken_again() {
         assert_eq!(streams.write(&upload(&name), &content, 100_000).await, Ok(500_000));
         assert_eq!(streams.read(&name, 0, 0).await, (content.clone(), Ok(())));
     });
+}
+
+#[test]
+fn a_content_that_gets_shorter_while_it_is_read_is_no_whole_one() {
+    let as_it_is = noise(10, LARGEST_BYTES as usize);
+    let as_a_frame: Bytes = as_it_is.iter().map(|byte| byte & 31).collect();
+    for stored in [as_it_is, as_a_frame] {
+        for name in [name(&stored), packed_name(&stored)] {
+            let lab = Lab::start();
+            let mut streams = Streams::of(&lab);
+            lab.block_on(async {
+                let length = stored.len() as i64;
+                assert_eq!(streams.write(&upload(&self::name(&stored)), &stored, 1 << 20).await, Ok(length));
+            });
+            let cut = || assert_eq!(lab.cut(), 1);
+            let (got, end) = lab.block_on(streams.read_and(&name, cut));
+            assert!(got > 0 && end == Err(Code::DataLoss), "{name}: {end:?} after {got} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_connection_breaks_whose_content_gets_shorter() {
+    let lab = Lab::start();
+    let content = noise(11, LARGEST_BYTES as usize);
+    let path = format!("/cas/{}", hash(&content));
+    assert_eq!(lab.http("PUT", &path, &[], content.clone()).code(), 200);
+    let mut stream = TcpStream::connect(lab.address()).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: cache\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 1000]).unwrap();
+    assert_eq!(lab.cut(), 1);
+    let mut rest = Vec::new();
+    // Whether it ends or is reset, not all of it came.
+    let _ = stream.read_to_end(&mut rest);
+    assert!(!rest.ends_with(&content[content.len() - 1000..]));
 }
 
 #[test]
