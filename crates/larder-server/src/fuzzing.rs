@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, header};
 use prost::Message as _;
 
-use crate::store::{Function, StoreError, Unpack, is_well_formed};
+use crate::http::Put;
+use crate::store::{Function, StoreError, Unpack, named};
 use crate::{http as protocols, rpc, serve};
 
 /// More is not unpacked.
@@ -42,12 +43,14 @@ pub fn head(authorization: &[u8], path: &str) {
 /// An action result under `/ac/`: one that is taken for one loses nothing.
 pub fn result(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
-    if let Some(result) = protocols::as_result(&bytes, false) {
-        assert!(is_well_formed(Function::Sha256, &result));
-        assert_eq!(result.encoded_len(), bytes.len());
+    if let Some(Put::Result(result, message)) = protocols::read(&bytes, false) {
+        assert!(named(Function::Sha256, &result).is_ok());
+        assert_eq!(message, bytes);
     }
-    if let Some(result) = protocols::as_result(&bytes, true) {
-        assert!(is_well_formed(Function::Sha256, &result));
+    match protocols::read(&bytes, true) {
+        Some(Put::Result(result, message)) => assert_eq!(result.encode_to_vec(), message),
+        Some(Put::Naming(names)) => assert!(named(Function::Sha256, &names).is_ok_and(|all| !all.is_empty())),
+        None => {}
     }
 }
 

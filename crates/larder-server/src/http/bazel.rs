@@ -1,8 +1,8 @@
 //! `/ac/HASH` and `/cas/HASH`, as Bazel's HTTP cache has them.
 //!
 //! What is put under `/ac/` is an action result if it reads as one, as a message or as JSON, and is then given only
-//! while all that it names is there, in the form that is asked for. Other clients put there what they like: that is
-//! kept as it is.
+//! while all that it names is there, in the form that is asked for. So is JSON that says more than this knows of, but as
+//! it came. Other clients put there what they like: that is kept as it is.
 
 use axum::Router;
 use axum::body::Body;
@@ -14,15 +14,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use larder::key::Digest;
 use larder::tier::Brief;
-use prost::Message;
 
 use super::HttpError;
-use super::body::{beginning, give, receive, receive_rest};
+use super::body::{give, receive, receive_into};
+use super::results::{self, Put};
 use crate::guard::{Asker, Deed};
 use crate::store::{ContentId, Function, Outcome, Store};
-
-/// A body that is longer is no action result.
-const LARGEST_RESULT_BYTES: usize = 4 << 20;
 
 pub(super) fn routes() -> Router<Store> {
     Router::new()
@@ -75,7 +72,14 @@ async fn get_result(
         let outcome = store.outcome(&asker.scope, id).await?;
         if !asking.again(outcome.is_some()).await {
             return match outcome.ok_or(HttpError::NotFound)? {
-                Outcome::Result(result) => Ok(written(&result, is_json(&headers, header::ACCEPT))),
+                Outcome::Result(result, message) => {
+                    Ok(written(&result, message, is_json(&headers, header::ACCEPT)))
+                }
+                Outcome::Naming(download) => {
+                    let mut response = give(download).await?;
+                    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+                    Ok(response)
+                }
                 Outcome::Opaque(download) => give(download).await,
             };
         }
@@ -87,43 +91,32 @@ async fn put_result(
     asker: Asker,
     Path(hash): Path<String>,
     headers: HeaderMap,
-    mut body: Body,
+    body: Body,
 ) -> Result<StatusCode, HttpError> {
     asker.may(Deed::WriteResult)?;
     let (id, made) = (id(&hash)?, asker.made());
-    let (begun, whole) = beginning(&mut body, LARGEST_RESULT_BYTES).await?;
-    let as_json = is_json(&headers, header::CONTENT_TYPE);
-    if let Some(result) = whole.then(|| as_result(&begun, as_json)).flatten() {
-        store.keep_result(&asker.scope, id, &result, made).await?;
-        asker.has_put(format_args!("ac/{id}"));
-        return Ok(StatusCode::OK);
+    let is_json = is_json(&headers, header::CONTENT_TYPE);
+    let upload = receive_into(|announced| store.upload_outcome(announced, is_json), &headers, body).await?;
+    let came = upload.finish().await?;
+    let bytes = store.may_be_result(&came, is_json).await?;
+    match bytes.and_then(|bytes| results::read(&bytes, is_json)) {
+        Some(Put::Result(result, message)) => {
+            store.keep_result(&asker.scope, id, (&result, message), made).await?;
+        }
+        Some(Put::Naming(names)) => {
+            store.keep_other(&asker.scope, id, (came, Some(&*names)), made).await?;
+        }
+        None => store.keep_other(&asker.scope, id, (came, None), made).await?,
     }
-    let mut upload = store.upload(Function::Blake3, None)?;
-    upload.write(&begun).await?;
-    let upload = receive_rest(upload, body).await?;
-    store.keep_opaque(&asker.scope, id, upload, made).await?;
     asker.has_put(format_args!("ac/{id}"));
     Ok(StatusCode::OK)
 }
 
-/// Reads an action result; `None` if it is anything else.
-pub(crate) fn as_result(bytes: &Bytes, as_json: bool) -> Option<reapi::ActionResult> {
-    let result = if as_json {
-        // Fields that this does not know are an error.
-        serde_json::from_slice(bytes).ok()?
-    } else {
-        let result = reapi::ActionResult::decode(bytes.clone()).ok()?;
-        // Fields of another message that this one does not know would be lost.
-        (result.encoded_len() == bytes.len() && !bytes.is_empty()).then_some(result)?
-    };
-    crate::store::is_well_formed(Function::Sha256, &result).then_some(result)
-}
-
 /// An action result in the form that is asked for.
-fn written(result: &reapi::ActionResult, as_json: bool) -> Response {
+fn written(result: &reapi::ActionResult, message: Bytes, as_json: bool) -> Response {
     let (content_type, bytes) = match as_json.then(|| serde_json::to_vec(result)) {
-        Some(Ok(json)) => (JSON, json),
-        _ => ("application/octet-stream", result.encode_to_vec()),
+        Some(Ok(json)) => (JSON, json.into()),
+        _ => ("application/octet-stream", message),
     };
     let mut response = Response::new(Body::from(bytes));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

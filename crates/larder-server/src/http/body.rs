@@ -2,14 +2,14 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 
 use super::HttpError;
 use crate::guard::Asker;
 use crate::serve::TooSlow;
-use crate::store::{Coding, Download, Family, Function, Object, Store, Upload};
+use crate::store::{Coding, Download, Family, Function, Object, Store, StoreError, Upload};
 
 /// The length that a client states for its body, if it does.
 pub(super) fn stated_length(headers: &HeaderMap) -> Result<Option<u64>, HttpError> {
@@ -42,6 +42,15 @@ pub(super) async fn receive(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Upload, HttpError> {
+    receive_into(|announced| store.upload(function, announced), headers, body).await
+}
+
+/// Takes a whole body as what `begin` begins, given the length that is announced.
+pub(super) async fn receive_into(
+    begin: impl FnOnce(Option<u64>) -> Result<Upload, StoreError>,
+    headers: &HeaderMap,
+    mut body: Body,
+) -> Result<Upload, HttpError> {
     let packed = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity") => false,
         Some(b"zstd") => true,
@@ -49,31 +58,14 @@ pub(super) async fn receive(
     };
     // The stated length is that of the body as it comes.
     let announced = stated_length(headers)?.filter(|_| !packed);
-    let mut upload = store.upload(function, announced)?;
+    let mut upload = begin(announced)?;
     if packed {
         upload = upload.packed()?;
     }
-    receive_rest(upload, body).await
-}
-
-/// Takes what is left of a body.
-pub(super) async fn receive_rest(mut upload: Upload, mut body: Body) -> Result<Upload, HttpError> {
     while let Some(piece) = next(&mut body).await? {
         upload.write(&piece).await?;
     }
     Ok(upload)
-}
-
-/// The beginning of a body, up to `most` bytes or a piece more, and whether that is all of it.
-pub(super) async fn beginning(body: &mut Body, most: usize) -> Result<(Bytes, bool), HttpError> {
-    let mut begun = BytesMut::new();
-    while begun.len() <= most {
-        match next(body).await? {
-            Some(piece) => begun.extend_from_slice(&piece),
-            None => return Ok((begun.freeze(), true)),
-        }
-    }
-    Ok((begun.freeze(), false))
 }
 
 /// An object, after waiting for whoever makes it if the scope says so.

@@ -16,17 +16,16 @@ mod body;
 mod error;
 mod files;
 mod nx;
+mod results;
 mod turborepo;
 
 use axum::Router;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
-#[cfg(feature = "fuzzing")]
-pub(crate) use self::bazel::as_result;
 pub(crate) use self::error::HttpError;
 #[cfg(feature = "fuzzing")]
-pub(crate) use self::{files::properties_text, turborepo::asked};
+pub(crate) use self::{files::properties_text, results::Put, results::read, turborepo::asked};
 use crate::guard::{Asker, Unknown};
 use crate::store::Store;
 

@@ -2,6 +2,7 @@
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bazel_remote_apis::build::bazel::remote::execution::v2::action_cache_server::ActionCache;
+use bytes::Bytes;
 use prost::Message as _;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -41,8 +42,9 @@ impl ActionCache for Rpc {
         let Some(result) = request.into_inner().action_result else {
             return Err(Status::invalid_argument("the action's result is missing"));
         };
-        let kept = self.store.keep_result(&asker.scope, action, &result, asker.made()).await;
-        let bytes = result.encoded_len() as u64;
+        let message = Bytes::from(result.encode_to_vec());
+        let bytes = message.len() as u64;
+        let kept = self.store.keep_result(&asker.scope, action, (&result, message), asker.made()).await;
         asker.tell(Deed::WriteResult, format_args!("ac/{action}"), Some(bytes), wrote(&kept));
         kept.map_err(failed)?;
         asker.has_put(format_args!("ac/{action}"));

@@ -202,7 +202,7 @@ impl Store {
         by: &Arc<str>,
     ) -> Result<u64, StoreError> {
         let shelf = self.shelf_to_put(scope)?;
-        let Finished { body, actual } = upload.finish().await?;
+        let Finished { body, actual, .. } = upload.finish().await?;
         if actual != id {
             return Err(StoreError::Mismatch { expected: id, actual });
         }

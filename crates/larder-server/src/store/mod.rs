@@ -17,6 +17,7 @@ mod object;
 mod once;
 mod replace;
 mod result;
+mod scan;
 mod shelf;
 mod unpack;
 mod upload;
@@ -36,7 +37,7 @@ pub use self::object::{Family, Object};
 pub use self::once::Made;
 use self::once::Once;
 pub use self::result::Outcome;
-pub(crate) use self::result::is_well_formed;
+pub(crate) use self::result::named;
 use self::shelf::{Configured, MAX_SCOPES, Shelves};
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::unpack::Unpack;

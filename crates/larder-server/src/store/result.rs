@@ -28,11 +28,16 @@ const LARGEST_TREE_BYTES: u64 = 64 << 20;
 /// How many directories below one result are looked into.
 const MAX_DIRECTORIES: usize = 100_000;
 
+/// A result that is longer is refused: in messages of gRPC most clients take 4 MiB.
+pub(crate) const LARGEST_RESULT_BYTES: u64 = 4_000_000;
+
 /// What is kept of an action.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Its result.
-    Result(Box<reapi::ActionResult>),
+    /// Its result, and the message as it came.
+    Result(Box<reapi::ActionResult>, Bytes),
+    /// A result of which what it names is known, and not all else.
+    Naming(Download),
     /// Something that only its client understands.
     Opaque(Download),
 }
@@ -43,12 +48,15 @@ pub(super) enum StoredOutcome {
     /// The message, as the protocol writes it.
     Result(Bytes),
     Opaque(Body),
+    /// Something that only its client understands, but for what it names: that stands in a message of its own.
+    Naming(Bytes, Body),
 }
 
 pub(super) fn weigh(outcome: &StoredOutcome) -> u64 {
     match outcome {
         StoredOutcome::Result(message) => message.len() as u64,
         StoredOutcome::Opaque(body) => body.weight(),
+        StoredOutcome::Naming(names, body) => names.len() as u64 + body.weight(),
     }
 }
 
@@ -65,10 +73,17 @@ impl Store {
             }
             match &entry.value {
                 StoredOutcome::Result(message) => {
-                    let result = reapi::ActionResult::decode(message.clone())
-                        .map_err(|_| StoreError::Result("it cannot be decoded"))?;
+                    let result = decoded(message)?;
                     let is_complete = self.is_complete(scope, action.function, &result).await?;
-                    return Ok(is_complete.then(|| Outcome::Result(Box::new(result))));
+                    return Ok(is_complete.then(|| Outcome::Result(Box::new(result), message.clone())));
+                }
+                StoredOutcome::Naming(names, body) => {
+                    if !self.is_complete(scope, action.function, &decoded(names)?).await? {
+                        return Ok(None);
+                    }
+                    if let Some(download) = self.open_body(body).await? {
+                        return Ok(Some(Outcome::Naming(download)));
+                    }
                 }
                 StoredOutcome::Opaque(body) => {
                     if let Some(download) = self.open_body(body).await? {
@@ -89,22 +104,47 @@ impl Store {
         action: ContentId,
     ) -> Result<Option<reapi::ActionResult>, StoreError> {
         Ok(match self.outcome(scope, action).await? {
-            Some(Outcome::Result(result)) => Some(*result),
-            Some(Outcome::Opaque(_)) | None => None,
+            Some(Outcome::Result(result, _)) => Some(*result),
+            Some(Outcome::Naming(_) | Outcome::Opaque(_)) | None => None,
         })
     }
 
-    /// Keeps the result of an action.
+    /// Begins to take what stands in the place of an action's result, of as many bytes as are announced. What is a result
+    /// and is too long for one is refused as soon as that is seen; whatever is JSON is taken for one.
+    pub(crate) fn upload_outcome(&self, announced: Option<u64>, is_json: bool) -> Result<Upload, StoreError> {
+        let most = if is_json { LARGEST_RESULT_BYTES } else { u64::MAX };
+        let limit = self.largest_bytes().min(most);
+        Ok(Upload::begin(self.inner.disk.clone(), Function::Blake3, announced, limit)?.scanned())
+    }
+
+    /// The whole of what came in the place of a result, if it may be one.
+    pub(crate) async fn may_be_result(
+        &self,
+        came: &Finished,
+        is_json: bool,
+    ) -> Result<Option<Bytes>, StoreError> {
+        if !(is_json || came.may_be_result) || came.body.bytes() > LARGEST_RESULT_BYTES {
+            return Ok(None);
+        }
+        match self.open_body(&came.body).await? {
+            Some(download) => download.collect().await,
+            None => Ok(None),
+        }
+    }
+
+    /// Keeps the result of an action, as the message that it came as.
     pub async fn keep_result(
         &self,
         scope: &Scope,
         action: ContentId,
-        result: &reapi::ActionResult,
+        (result, message): (&reapi::ActionResult, Bytes),
         made: Made<'_>,
     ) -> Result<(), StoreError> {
+        if message.len() as u64 > LARGEST_RESULT_BYTES {
+            return Err(StoreError::TooLarge { limit: LARGEST_RESULT_BYTES });
+        }
         let shelf = self.shelf_to_put(scope)?;
         named(action.function, result)?;
-        let message = Bytes::from(result.encode_to_vec());
         let key = shelf.outcome_key(action)?;
         let _turn = match made.once {
             false => None,
@@ -112,7 +152,11 @@ impl Store {
                 let turn = self.inner.once.turn(&shelf.outcomes, &key).await;
                 // One whose contents are gone is given to nobody, so that another may take its place.
                 match self.outcome(scope, action).await? {
-                    Some(Outcome::Result(there)) if *there == *result => Some(turn),
+                    Some(Outcome::Result(there, as_message))
+                        if says_the_same((&there, &as_message), (result, &message)) =>
+                    {
+                        Some(turn)
+                    }
                     Some(_) => return Err(StoreError::WriteOnce),
                     None => Some(turn),
                 }
@@ -122,32 +166,39 @@ impl Store {
         self.replace(&shelf.outcomes, &key, (StoredOutcome::Result(message), entry), cost(result)).await
     }
 
-    /// Ends taking something that only its client understands, which it keeps in the place of an action's result. Where
-    /// things are written once it takes the place of no result; but its client may replace it, as ccache adds to its
-    /// manifests.
-    pub async fn keep_opaque(
+    /// Keeps something that only its client understands in the place of an action's result, but for what it names, if that
+    /// is known. Where things are written once it takes the place of no result; but what names nothing its client may
+    /// replace, as ccache adds to its manifests.
+    pub(crate) async fn keep_other(
         &self,
         scope: &Scope,
         action: ContentId,
-        upload: Upload,
+        (came, names): (Finished, Option<&reapi::ActionResult>),
         made: Made<'_>,
     ) -> Result<(), StoreError> {
         let shelf = self.shelf_to_put(scope)?;
         let key = shelf.outcome_key(action)?;
-        let Finished { body, .. } = upload.finish().await?;
-        let blob = body.blob();
+        let blob = came.body.blob();
+        let stored = match names {
+            Some(names) => StoredOutcome::Naming(names.encode_to_vec().into(), came.body),
+            None => StoredOutcome::Opaque(came.body),
+        };
         let _turn = match made.once {
             false => None,
             true => {
                 let turn = self.inner.once.turn(&shelf.outcomes, &key).await;
-                if self.result(scope, action).await?.is_some() {
-                    return Err(StoreError::WriteOnce);
+                let is_same = shelf.outcomes.kept(&key).await.is_some_and(|there| there.value == stored);
+                match self.outcome(scope, action).await? {
+                    Some(Outcome::Result(..) | Outcome::Naming(_)) if !is_same => {
+                        return Err(StoreError::WriteOnce);
+                    }
+                    Some(Outcome::Opaque(_)) if names.is_some() => return Err(StoreError::WriteOnce),
+                    _ => Some(turn),
                 }
-                Some(turn)
             }
         };
         let entry = |outcome| Computed::new(outcome).naming(blob).made_by(Arc::clone(made.by));
-        self.replace(&shelf.outcomes, &key, (StoredOutcome::Opaque(body), entry), made.cost).await
+        self.replace(&shelf.outcomes, &key, (stored, entry), made.cost).await
     }
 
     /// Whether each content that a result names is there.
@@ -201,13 +252,18 @@ impl Store {
     }
 }
 
-/// Whether a result could be one that a client made: all that it names has a digest as it should be.
-pub(crate) fn is_well_formed(function: Function, result: &reapi::ActionResult) -> bool {
-    named(function, result).is_ok()
+fn decoded(message: &Bytes) -> Result<reapi::ActionResult, StoreError> {
+    reapi::ActionResult::decode(message.clone()).map_err(|_| StoreError::Result("it cannot be decoded"))
 }
 
-/// The contents that a result names itself.
-fn named(function: Function, result: &reapi::ActionResult) -> Result<Vec<ContentId>, StoreError> {
+/// Whether two results are the same, also in what is not known of them.
+fn says_the_same(a: (&reapi::ActionResult, &Bytes), b: (&reapi::ActionResult, &Bytes)) -> bool {
+    let is_known = |(result, message): (&reapi::ActionResult, &Bytes)| result.encoded_len() == message.len();
+    a.1 == b.1 || (a.0 == b.0 && is_known(a) && is_known(b))
+}
+
+/// The contents that a result names itself, unless it could be none that a client made.
+pub(crate) fn named(function: Function, result: &reapi::ActionResult) -> Result<Vec<ContentId>, StoreError> {
     let files = result.output_files.iter();
     // A file whose content stands in the result need not be anywhere else, but its digest names it all the same.
     let files = files.map(|file| file.digest.as_ref().ok_or(StoreError::Result("a file has no digest")));

@@ -8,6 +8,8 @@ use larder::key::{Algorithm, Hasher};
 use larder::tier::disk::{Disk, NewBlob};
 
 use super::content::Body;
+use super::result::LARGEST_RESULT_BYTES;
+use super::scan::Scan;
 use super::unpack::Unpack;
 use super::{ContentId, Function, StoreError, download};
 
@@ -26,10 +28,13 @@ pub struct Upload {
 }
 
 /// A content that came to its end.
-pub(super) struct Finished {
+#[derive(Debug)]
+pub(crate) struct Finished {
     pub(super) body: Body,
     /// Its name.
     pub(super) actual: ContentId,
+    /// Whether it may be an action result, if that was looked at.
+    pub(super) may_be_result: bool,
 }
 
 impl std::fmt::Debug for Upload {
@@ -49,7 +54,8 @@ impl Upload {
             return Err(StoreError::TooLarge { limit });
         }
         let (small, large, sha256) = (Vec::new(), None, None);
-        let sink = Sink { disk, function, announced, limit, unpack: None, small, large, sha256 };
+        let (unpack, scan) = (None, None);
+        let sink = Sink { disk, function, announced, limit, unpack, scan, small, large, sha256 };
         Ok(Self { gathered: Vec::new(), sink: Some(Box::new(sink)), came: 0 })
     }
 
@@ -59,6 +65,14 @@ impl Upload {
             sink.unpack = Some(Unpack::new()?);
         }
         Ok(self)
+    }
+
+    /// What comes may be an action result, which is refused if it is too long for one.
+    pub(crate) fn scanned(mut self) -> Self {
+        if let Some(sink) = &mut self.sink {
+            sink.scan = Some(Scan::new());
+        }
+        self
     }
 
     /// How many bytes came, as they came.
@@ -96,7 +110,7 @@ impl Upload {
     }
 
     /// Ends it.
-    pub(super) async fn finish(self) -> Result<Finished, StoreError> {
+    pub(crate) async fn finish(self) -> Result<Finished, StoreError> {
         let Self { gathered, sink, .. } = self;
         let Some(mut sink) = sink else { return Err(failed_before()) };
         if sink.stays_small(gathered.len()) {
@@ -123,6 +137,7 @@ struct Sink {
     announced: Option<u64>,
     limit: u64,
     unpack: Option<Unpack>,
+    scan: Option<Scan>,
     small: Vec<u8>,
     large: Option<NewBlob>,
     /// Where the name is not the blob's own: the digest from the first byte on.
@@ -153,6 +168,12 @@ impl Sink {
         }
         if came > self.limit {
             return Err(StoreError::TooLarge { limit: self.limit });
+        }
+        if let Some(scan) = &mut self.scan {
+            scan.take(piece);
+            if came > LARGEST_RESULT_BYTES && scan.names_contents() {
+                return Err(StoreError::TooLarge { limit: LARGEST_RESULT_BYTES });
+            }
         }
         if self.large.is_none() && came <= INLINE_BYTES as u64 {
             self.small.extend_from_slice(piece);
@@ -191,13 +212,14 @@ impl Sink {
             return Err(StoreError::Length { announced, came });
         }
         let function = self.function;
+        let may_be_result = self.scan.as_ref().is_some_and(Scan::may_be_one);
         let Some(large) = self.large else {
             let actual = ContentId::of(function, &self.small);
-            return Ok(Finished { body: Body::Inline(Bytes::from(self.small)), actual });
+            return Ok(Finished { body: Body::Inline(Bytes::from(self.small)), actual, may_be_result });
         };
         let stored = large.finish()?;
         let digest = self.sha256.map_or(stored.digest, Hasher::finish);
         let body = Body::Blob { digest: stored.digest, bytes: stored.bytes };
-        Ok(Finished { body, actual: ContentId { function, digest } })
+        Ok(Finished { body, actual: ContentId { function, digest }, may_be_result })
     }
 }

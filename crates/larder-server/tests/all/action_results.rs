@@ -213,3 +213,73 @@ fn a_result_put_over_one_protocol_is_given_over_each_as_message_or_as_json() {
     assert_eq!(lab.block_on(results.get(b"other")).unwrap(), result);
     assert!(lab.http("GET", &other, &as_json, "").text().contains("\"sizeBytes\":\"20000\""));
 }
+
+#[test]
+fn a_result_that_says_more_than_is_known_of_is_given_as_it_came_while_what_it_names_is_there() {
+    let lab = Lab::start();
+    let (mut results, mut contents) = (Results::of(&lab), Contents::of(&lab, "shop"));
+    let out = noise(7, 20_000);
+    let result = reapi::ActionResult { output_files: vec![file("out", &out)], ..Default::default() };
+    // A field with the number 1000 that is text.
+    let message = [&result.encode_to_vec()[..], &[0xc2, 0x3e, 3], b"new"].concat();
+    let digest = format!(r#"{{"hash":"{}","sizeBytes":"20000","new":1}}"#, hash(&out));
+    let json = format!(r#"{{"new":[{{}}],"outputFiles":[{{"path":"out","digest":{digest}}}]}}"#);
+    let paths = [b"message", b"asjson."].map(|action| format!("/scope/shop/ac/{}", hash(action)));
+    let as_json = [("content-type", "application/json"), ("accept", "application/json")];
+    let as_it_is = [];
+    let forms = [(&as_it_is[..], message), (&as_json, json.into_bytes())];
+    for (path, (headers, body)) in paths.iter().zip(&forms) {
+        assert_eq!(lab.http("PUT", path, headers, body.clone()).code(), 200);
+        assert_eq!(lab.http("GET", path, headers, "").code(), 404, "it names what is not there");
+    }
+    lab.block_on(contents.put(&[&out]));
+    for (path, (headers, body)) in paths.iter().zip(&forms) {
+        let got = lab.http("GET", path, headers, "");
+        assert_eq!(got.body.as_deref(), Some(&body[..]));
+        assert_eq!(got.header("content-type") == Some("application/json"), !headers.is_empty());
+    }
+    lab.block_on(async {
+        assert_eq!(results.get(b"message").await, Ok(result));
+        assert_eq!(results.get(b"asjson.").await, Err(Code::NotFound), "not all of it is known");
+    });
+}
+
+#[test]
+fn a_result_that_is_too_long_is_refused_over_each_protocol() {
+    let lab = Lab::start();
+    let mut results = Results::of(&lab);
+    let long = vec![b'.'; 4_000_000];
+    let names = reapi::ActionResult { output_files: vec![file("out", b"out")], ..Default::default() };
+    let after = reapi::ActionResult { stderr_digest: Some(digest(b"log")), ..Default::default() };
+    for result in [names, after] {
+        let result = reapi::ActionResult { stdout_raw: long.clone(), ..result };
+        let message = result.encode_to_vec();
+        assert_eq!(lab.block_on(results.put(b"build", &result)), Err(Code::ResourceExhausted));
+        let path = format!("/scope/shop/ac/{}", hash(b"build"));
+        let json = serde_json::to_vec(&result).unwrap();
+        let frame = zstd::bulk::compress(&message, 1).unwrap();
+        for (headers, body) in [
+            (&[("content-type", "application/json")][..], json),
+            (&[("content-encoding", "zstd")], frame),
+            (&[], message),
+        ] {
+            let answer = lab.try_http("PUT", &path, headers, body);
+            assert!(answer.is_none_or(|answer| answer.code() == 413), "{headers:?}");
+        }
+        assert_eq!(lab.http("GET", &path, &[], "").code(), 404);
+    }
+}
+
+#[test]
+fn what_comes_packed_in_the_place_of_a_result_is_what_it_unpacks_to() {
+    let lab = Lab::start();
+    lab.block_on(Contents::of(&lab, "shop").put(&[b"out"]));
+    let result = reapi::ActionResult { output_files: vec![file("out", b"out")], ..Default::default() };
+    let path = format!("/scope/shop/ac/{}", hash(b"build"));
+    for body in [result.encode_to_vec(), b"no message ".repeat(10_000)] {
+        let frame = zstd::bulk::compress(&body, 1).unwrap();
+        assert_eq!(lab.http("PUT", &path, &[("content-encoding", "zstd")], frame).code(), 200);
+        assert_eq!(lab.http("GET", &path, &[], "").body.unwrap(), body);
+    }
+    assert_eq!(lab.http("PUT", &path, &[("content-encoding", "gzip")], "x").code(), 400);
+}
