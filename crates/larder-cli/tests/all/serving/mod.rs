@@ -7,6 +7,7 @@ mod drain;
 mod export;
 mod fleet;
 mod http;
+mod memory;
 mod prometheus;
 mod scrape;
 mod server;
