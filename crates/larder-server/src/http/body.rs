@@ -51,6 +51,10 @@ pub(super) async fn receive_into(
     headers: &HeaderMap,
     mut body: Body,
 ) -> Result<Upload, HttpError> {
+    // RFC 9110, 14.4: it would be kept as the whole.
+    if headers.contains_key(header::CONTENT_RANGE) {
+        return Err(HttpError::Malformed("contents are taken whole, and not in ranges"));
+    }
     let packed = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity") => false,
         Some(b"zstd") => true,

@@ -149,6 +149,22 @@ fn an_artifact_of_turborepo_comes_back_with_what_its_client_said_of_it() {
 }
 
 #[test]
+fn a_part_is_not_taken_for_the_whole() {
+    let lab = Lab::start();
+    let digest = hash(b"part");
+    for path in ["/ccache/3f/1c", "/gradle/3f", "/webdav/3f", "/v8/artifacts/3f", "/v1/cache/3f"] {
+        check_part(&lab, path);
+    }
+    check_part(&lab, &format!("/cas/{digest}"));
+    check_part(&lab, &format!("/ac/{digest}"));
+}
+
+fn check_part(lab: &Lab, path: &str) {
+    assert_eq!(lab.http("PUT", path, &[("content-range", "bytes 0-3/9")], "part").code(), 400, "{path}");
+    assert_eq!(lab.http("GET", path, &[], "").code(), 404, "{path}");
+}
+
+#[test]
 fn whoever_has_no_token_or_too_little_of_a_role_is_turned_away() {
     let lab = Lab::guarded(|| {
         let shop = Reach::In(Scope::new("shop").unwrap());
