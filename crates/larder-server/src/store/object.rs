@@ -63,6 +63,22 @@ pub(super) struct StoredObject {
     facts: BTreeMap<String, String>,
 }
 
+/// A fact that tells of the bytes, and not of who made them and when.
+const SIGNATURE: &str = "x-artifact-tag";
+
+impl StoredObject {
+    /// Adds what a client says of an object to what was said of the same one before, which holds.
+    fn add_to(&mut self, before: &Self) -> Result<(), StoreError> {
+        for (name, fact) in &before.facts {
+            let said = self.facts.insert(name.clone(), fact.clone());
+            if name == SIGNATURE && said.is_some_and(|said| said != *fact) {
+                return Err(StoreError::WriteOnce);
+            }
+        }
+        Ok(())
+    }
+}
+
 pub(super) fn weigh(object: &StoredObject) -> u64 {
     object.body.weight()
         + object.facts.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum::<u64>()
@@ -116,8 +132,7 @@ impl Store {
                     if there.body != object.body {
                         return Err(StoreError::WriteOnce);
                     }
-                    // What its client said of it then holds.
-                    object.facts.clone_from(&there.facts);
+                    object.add_to(&there)?;
                 }
                 Some(turn)
             }

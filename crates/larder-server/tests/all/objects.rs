@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use larder::key::Scope;
 use larder_server::guard::{Guard, Identity, Reach, Role};
 
+use crate::guard::guard;
 use crate::lab::{LARGEST_BYTES, Lab, hash, noise};
 
 #[test]
@@ -162,6 +163,30 @@ fn a_part_is_not_taken_for_the_whole() {
 fn check_part(lab: &Lab, path: &str) {
     assert_eq!(lab.http("PUT", path, &[("content-range", "bytes 0-3/9")], "part").code(), 400, "{path}");
     assert_eq!(lab.http("GET", path, &[], "").code(), 404, "{path}");
+}
+
+fn written_once() -> Guard {
+    guard("anybody = \"write\"\n[scopes.default]\nwrite_once = true\n")
+}
+
+#[test]
+fn what_a_client_says_later_of_what_is_written_once_is_added_and_nothing_is_replaced() {
+    let lab = Lab::guarded(written_once);
+    let path = "/v8/artifacts/6eb880d967529a64";
+    let put = |said: &[(&str, &str)]| lab.http("PUT", path, said, "artifact").code();
+    let told = || {
+        let got = lab.http("GET", path, &[], "");
+        ["x-artifact-tag", "x-artifact-duration"].map(|name| got.header(name).map(str::to_owned))
+    };
+    let (tag, duration) = (Some("c2lnbmF0dXJl".to_owned()), Some("1250".to_owned()));
+    assert_eq!(put(&[("x-artifact-duration", "1250")]), 202);
+    assert_eq!(told(), [None, duration.clone()]);
+    // Making it again takes another time.
+    assert_eq!(put(&[("x-artifact-tag", "c2lnbmF0dXJl"), ("x-artifact-duration", "7")]), 202);
+    assert_eq!(told(), [tag.clone(), duration.clone()]);
+    assert_eq!(put(&[("x-artifact-tag", "YW5vdGhlcg==")]), 409);
+    assert_eq!(put(&[]), 202);
+    assert_eq!(told(), [tag, duration]);
 }
 
 #[test]
