@@ -67,7 +67,9 @@ impl ByteStream for Rpc {
         };
         // Where all of it is here by now, taking it costs no more than looking whether it is there.
         let came_whole = first.finish_write && first.data.len() <= SMALL_BYTES;
-        if !came_whole && self.store.holds(&asker.scope, resource.id).await.map_err(failed)? {
+        if !came_whole
+            && self.store.holds(&asker.scope, (resource.id, resource.bytes)).await.map_err(failed)?
+        {
             // It came another way. How much of this stream was taken does not matter then.
             tell(Outcome::Done);
             let committed_size = match resource.coding {
@@ -97,7 +99,7 @@ impl ByteStream for Rpc {
         let name = &request.get_ref().resource_name;
         let resource = names::to_write(name).ok_or_else(|| unknown(name))?;
         let asker = self.asker(resource.instance, &request, Deed::Read)?;
-        let complete = self.store.holds(&asker.scope, resource.id).await.map_err(failed)?;
+        let complete = self.store.holds(&asker.scope, (resource.id, resource.bytes)).await.map_err(failed)?;
         // What breaks off is dropped, so an upload is there wholly or not at all.
         let committed_size = if complete { resource.bytes as i64 } else { 0 };
         Ok(Response::new(bytestream::QueryWriteStatusResponse { committed_size, complete }))

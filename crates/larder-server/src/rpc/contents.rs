@@ -36,7 +36,7 @@ impl ContentAddressableStorage for Rpc {
         let function = function(asked.digest_function)?;
         let mut ids = Vec::with_capacity(asked.blob_digests.len());
         for digest in &asked.blob_digests {
-            ids.push(content_id(function, Some(digest))?.0);
+            ids.push(content_id(function, Some(digest))?);
         }
         let missing: HashSet<_> =
             self.store.missing(&asker.scope, &ids).await.map_err(failed)?.into_iter().collect();
@@ -210,7 +210,7 @@ impl Rpc {
         let (id, bytes) = content_id(function, Some(digest))?;
         let content = self.store.read(&asker.scope, id, MAX_MESSAGE_BYTES as u64).await;
         asker.tell(Deed::Read, format_args!("cas/{id}"), Some(bytes), gave(&content));
-        let content = content.map_err(failed)?;
+        let content = content.map_err(failed)?.filter(|content| content.len() as u64 == bytes);
         let decode = |content| {
             let error = StoreError::Result("a directory cannot be decoded");
             reapi::Directory::decode(content).map_err(|_| failed(error))

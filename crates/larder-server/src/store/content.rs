@@ -82,10 +82,25 @@ impl Looks {
     }
 }
 
+impl Looks {
+    /// The same of a content of so many bytes: under another length it is not there.
+    async fn find_content(self, contents: &Kind<StoredContent>, key: &Key, bytes: u64) -> bool {
+        let here = contents.kept_here(key).await;
+        if here.as_ref().is_some_and(|here| here.body.bytes() != bytes) || !self.find(contents, key).await {
+            return false;
+        }
+        here.is_some() || contents.look_afar(key).await.is_some_and(|there| there.value.body.bytes() == bytes)
+    }
+}
+
 impl Store {
-    /// Which of `ids` are to be brought, in order: they are not there whole, or are here alone, as a shared tier that
+    /// Which of `ids`, each with its length, are to be brought, in order: they are not there whole, or are here alone, as a shared tier that
     /// answers now did not take them when they came.
-    pub async fn missing(&self, scope: &Scope, ids: &[ContentId]) -> Result<Vec<ContentId>, StoreError> {
+    pub async fn missing(
+        &self,
+        scope: &Scope,
+        ids: &[(ContentId, u64)],
+    ) -> Result<Vec<(ContentId, u64)>, StoreError> {
         self.without(scope, ids, Looks::Everywhere).await
     }
 
@@ -93,26 +108,29 @@ impl Store {
     pub(super) async fn absent(
         &self,
         scope: &Scope,
-        ids: &[ContentId],
-    ) -> Result<Vec<ContentId>, StoreError> {
+        ids: &[(ContentId, u64)],
+    ) -> Result<Vec<(ContentId, u64)>, StoreError> {
         self.without(scope, ids, Looks::Anywhere).await
     }
 
     async fn without(
         &self,
         scope: &Scope,
-        ids: &[ContentId],
+        ids: &[(ContentId, u64)],
         looks: Looks,
-    ) -> Result<Vec<ContentId>, StoreError> {
+    ) -> Result<Vec<(ContentId, u64)>, StoreError> {
         let shelf = self.shelf(scope)?;
         let mut asked = Vec::with_capacity(ids.len());
         for &id in ids {
-            asked.push((id, shelf.content_key(id)?));
+            asked.push((id, shelf.content_key(id.0)?));
         }
         let looks = asked.into_iter().map(move |(id, key)| {
             let (store, shelf) = (self.clone(), Arc::clone(&shelf));
             async move {
-                let there = id.is_empty() || looks.find(&shelf.contents, &key).await;
+                let there = match id {
+                    (id, bytes) if id.is_empty() => bytes == 0,
+                    (_, bytes) => looks.find_content(&shelf.contents, &key, bytes).await,
+                };
                 if there {
                     // Whoever is told so relies on it.
                     store.inner.uses.note(&key);
@@ -126,12 +144,12 @@ impl Store {
 
     /// Whether nobody need bring a content, as it is there. What is here is read for that, where it was not since its file
     /// was last changed: that costs less than taking it once more.
-    pub async fn holds(&self, scope: &Scope, id: ContentId) -> Result<bool, StoreError> {
+    pub async fn holds(&self, scope: &Scope, id: (ContentId, u64)) -> Result<bool, StoreError> {
         if !self.missing(scope, &[id]).await?.is_empty() {
             return Ok(false);
         }
         let shelf = self.shelf(scope)?;
-        let key = shelf.content_key(id)?;
+        let key = shelf.content_key(id.0)?;
         let Some(entry) = shelf.contents.kept_here(&key).await else { return Ok(true) };
         Ok(self.open_body(&entry.body).await?.is_some())
     }

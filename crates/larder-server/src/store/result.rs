@@ -247,7 +247,9 @@ impl Store {
         function: Function,
         digest: &reapi::Digest,
     ) -> Result<Option<M>, StoreError> {
-        let bytes = self.read(scope, content_id(function, digest)?, LARGEST_TREE_BYTES).await?;
+        let (id, length) = content_id(function, digest)?;
+        let bytes = self.read(scope, id, LARGEST_TREE_BYTES).await?;
+        let bytes = bytes.filter(|bytes| bytes.len() as u64 == length);
         Ok(bytes.and_then(|bytes| M::decode(bytes).ok()))
     }
 }
@@ -263,7 +265,10 @@ fn says_the_same(a: (&reapi::ActionResult, &Bytes), b: (&reapi::ActionResult, &B
 }
 
 /// The contents that a result names itself, unless it could be none that a client made.
-pub(crate) fn named(function: Function, result: &reapi::ActionResult) -> Result<Vec<ContentId>, StoreError> {
+pub(crate) fn named(
+    function: Function,
+    result: &reapi::ActionResult,
+) -> Result<Vec<(ContentId, u64)>, StoreError> {
     let files = result.output_files.iter();
     // A file whose content stands in the result need not be anywhere else, but its digest names it all the same.
     let files = files.map(|file| file.digest.as_ref().ok_or(StoreError::Result("a file has no digest")));
@@ -276,7 +281,7 @@ pub(crate) fn named(function: Function, result: &reapi::ActionResult) -> Result<
     files.chain(logs).chain(trees).map(|digest| content_id(function, digest?)).collect()
 }
 
-fn files(function: Function, directory: &reapi::Directory) -> Result<Vec<ContentId>, StoreError> {
+fn files(function: Function, directory: &reapi::Directory) -> Result<Vec<(ContentId, u64)>, StoreError> {
     directory
         .files
         .iter()
@@ -285,10 +290,11 @@ fn files(function: Function, directory: &reapi::Directory) -> Result<Vec<Content
         .collect()
 }
 
-fn content_id(function: Function, digest: &reapi::Digest) -> Result<ContentId, StoreError> {
+/// A content's name and its length.
+fn content_id(function: Function, digest: &reapi::Digest) -> Result<(ContentId, u64), StoreError> {
     let bad = StoreError::Result("a digest is not 64 hexadecimal digits and a length");
-    match digest.hash.parse() {
-        Ok(parsed) if digest.size_bytes >= 0 => Ok(ContentId { function, digest: parsed }),
+    match (digest.hash.parse(), u64::try_from(digest.size_bytes)) {
+        (Ok(parsed), Ok(bytes)) => Ok((ContentId { function, digest: parsed }, bytes)),
         _ => Err(bad),
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bazel_remote_apis::google::bytestream;
 use bytes::Bytes;
 use bytestream::byte_stream_client::ByteStreamClient;
@@ -10,6 +11,7 @@ use futures_util::stream;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
+use crate::action_results::Results;
 use crate::contents::Contents;
 use crate::lab::{LARGEST_BYTES, Lab, digest, hash, noise};
 
@@ -239,6 +241,48 @@ fn a_damaged_content_is_not_found_and_taken_again() {
         assert_eq!(streams.write(&upload(&name), &content, 100_000).await, Ok(500_000));
         assert_eq!(streams.read(&name, 0, 0).await, (content.clone(), Ok(())));
     });
+}
+
+#[test]
+fn a_content_under_another_length_than_its_own_is_not_there() {
+    let mut lab = Lab::start();
+    let (large, small) = (noise(12, 300_000), noise(13, 300));
+    for content in [large, small, Bytes::new()] {
+        let length = content.len() as i64;
+        let wrong = reapi::Digest { size_bytes: 7, ..digest(&content) };
+        let (name, other) = (name(&content), format!("shop/blobs/{}/7", wrong.hash));
+        lab.block_on(async {
+            let mut streams = Streams::of(&lab);
+            assert_eq!(streams.write(&upload(&name), &content, 1 << 20).await, Ok(length));
+            let result = |digest: &reapi::Digest| reapi::ActionResult {
+                stdout_digest: Some(digest.clone()),
+                ..Default::default()
+            };
+            let mut results = Results::of(&lab);
+            results.put(b"right", &result(&digest(&content))).await.unwrap();
+            results.put(b"wrong", &result(&wrong)).await.unwrap();
+            let tree = reapi::OutputDirectory { tree_digest: Some(wrong.clone()), ..Default::default() };
+            let tree = reapi::ActionResult { output_directories: vec![tree], ..Default::default() };
+            results.put(b"tree", &tree).await.unwrap();
+        });
+        for _ in ["in memory", "from disk"] {
+            lab.block_on(async {
+                let (mut streams, mut results) = (Streams::of(&lab), Results::of(&lab));
+                let asked = [wrong.clone(), digest(&content)];
+                assert_eq!(Contents::of(&lab, "shop").missing(&asked).await, asked[..1]);
+                assert_eq!(streams.status(&upload(&other)).await, (0, false));
+                let refused = Err(Code::InvalidArgument);
+                assert_eq!(streams.write(&upload(&other), &content, 1 << 20).await, refused);
+                assert_eq!(streams.write(&upload(&other), &noise(14, 7), 5).await, refused);
+                assert_eq!(streams.read(&other, 0, 0).await.1, Err(Code::NotFound));
+                assert!(results.get(b"right").await.is_ok());
+                assert_eq!(results.get(b"wrong").await, Err(Code::NotFound));
+                assert_eq!(results.get(b"tree").await, Err(Code::NotFound));
+                assert_eq!(streams.status(&upload(&name)).await, (length, true));
+            });
+            lab.restart();
+        }
+    }
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl Lab {
     /// Whether a content of these bytes is there, or one under their name.
     async fn has(&self, bytes: &[u8]) -> bool {
         let id = ContentId::of(Function::Sha256, bytes);
-        let missing = self.store.missing(&Scope::new("default").unwrap(), &[id]).await;
+        let missing = self.store.missing(&Scope::new("default").unwrap(), &[(id, bytes.len() as u64)]).await;
         missing.unwrap().is_empty()
     }
 

@@ -34,7 +34,7 @@ async fn whoever_asks_in_scopes_that_have_nothing_takes_no_scope_from_whoever_wr
     for scope in (0..=MOST).map(scope) {
         assert!(lab.store.object(&scope, Family::Ccache, "x").await.unwrap().is_none());
         assert!(lab.store.outcome(&scope, id).await.unwrap().is_none());
-        assert_eq!(lab.store.missing(&scope, &[id]).await.unwrap(), [id]);
+        assert_eq!(lab.store.missing(&scope, &[(id, 7)]).await.unwrap(), [(id, 7)]);
     }
     assert_eq!(lab.put("/scope/new/ccache/x", None, b"kept").await, 201);
     assert_eq!(lab.get("/scope/new/ccache/x", None).await.body, b"kept");
