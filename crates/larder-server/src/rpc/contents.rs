@@ -127,7 +127,7 @@ impl ContentAddressableStorage for Rpc {
             page: page.min(DIRECTORIES),
             seen: HashSet::from([root.hash]),
             waiting: VecDeque::new(),
-            first: Some(first),
+            next: Some(first),
         };
         Ok(Response::new(stream::unfold(walk, Walk::next).boxed()))
     }
@@ -227,15 +227,16 @@ struct Walk {
     page: usize,
     seen: HashSet<String>,
     waiting: VecDeque<reapi::Digest>,
-    first: Option<reapi::Directory>,
+    /// What comes next, where that was read already.
+    next: Option<reapi::Directory>,
 }
 
 impl Walk {
     async fn next(mut self) -> Option<(Result<reapi::GetTreeResponse, Status>, Self)> {
-        let mut directories = Vec::new();
+        let (mut directories, mut bytes) = (Vec::new(), 0);
         while directories.len() < self.page {
-            let directory = match self.first.take() {
-                Some(first) => Some(first),
+            let directory = match self.next.take() {
+                Some(next) => Some(next),
                 None => match self.waiting.pop_front() {
                     None => break,
                     Some(digest) => match self.rpc.directory(&self.asker, self.function, &digest).await {
@@ -246,6 +247,11 @@ impl Walk {
             };
             // What is not there is left out, as the protocol says.
             let Some(directory) = directory else { continue };
+            bytes += directory.encoded_len() as u64;
+            if bytes > MAX_BATCH_BYTES && !directories.is_empty() {
+                self.next = Some(directory);
+                break;
+            }
             for digest in directory.directories.iter().filter_map(|node| node.digest.clone()) {
                 if self.seen.len() < MAX_DIRECTORIES && self.seen.insert(digest.hash.clone()) {
                     self.waiting.push_back(digest);

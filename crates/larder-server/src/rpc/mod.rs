@@ -25,11 +25,12 @@ use tonic::{Request, Status};
 use crate::guard::{Asker, Deed, Denied, Outcome};
 use crate::store::{ContentId, Function, Store, StoreError};
 
-/// How many bytes of contents one batch may have.
-const MAX_BATCH_BYTES: u64 = 4 << 20;
+/// How many bytes of contents one batch may have, and of directories one page of a tree. Most clients take 4 MiB in a
+/// message, in which there is room for what stands around them.
+const MAX_BATCH_BYTES: u64 = 4_000_000;
 
-/// How long a message may be: a batch, and what stands around its contents.
-const MAX_MESSAGE_BYTES: usize = MAX_BATCH_BYTES as usize + (1 << 20);
+/// How long a message may be that comes.
+const MAX_MESSAGE_BYTES: usize = 5 << 20;
 
 /// The services over one store.
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use bytes::Bytes;
 use larder::key::Algorithm;
+use prost::Message as _;
 use reapi::batch_update_blobs_request::Request as Update;
 use reapi::capabilities_client::CapabilitiesClient;
 use reapi::compressor::Value::{Identity, Zstd};
@@ -107,7 +108,7 @@ fn capabilities_say_what_clients_may_send() {
     let functions = [digest_function::Value::Sha256 as i32, digest_function::Value::Blake3 as i32];
     assert_eq!(cache.digest_functions, functions);
     assert!(cache.action_cache_update_capabilities.unwrap().update_enabled);
-    assert_eq!(cache.max_batch_total_size_bytes, 4 << 20);
+    assert_eq!(cache.max_batch_total_size_bytes, 4_000_000);
     assert_eq!(cache.max_cas_blob_size_bytes, LARGEST_BYTES as i64);
     assert_eq!(cache.supported_compressors, [Zstd as i32]);
     assert_eq!(cache.supported_batch_update_compressors, [Zstd as i32]);
@@ -227,6 +228,47 @@ fn a_batch_that_is_too_large_is_refused_whole() {
         let digests = [digest(&halves[0]), digest(&halves[1])];
         assert_eq!(contents.read(&digests, &[]).await.unwrap_err(), Code::InvalidArgument);
         assert_eq!(contents.read(&digests[..1], &[]).await.unwrap()[0].data, halves[0]);
+    });
+}
+
+/// As clients have it that do not say how long a message may be.
+#[test]
+fn what_a_client_may_ask_for_at_once_fits_into_a_message_of_four_mebibytes() {
+    let lab = Lab::start();
+    let mut contents = Contents::of(&lab, "");
+    let all: Vec<Bytes> = (0..2000).map(|seed| noise(seed, 2000)).collect();
+    let digests: Vec<_> = all.iter().map(|content| digest(content)).collect();
+    let file = |number: usize| reapi::FileNode {
+        name: format!("{number}{}", "-".repeat(200)),
+        digest: Some(digest(b"file")),
+        ..Default::default()
+    };
+    let children: Vec<_> = (0..5)
+        .map(|n| reapi::Directory {
+            files: (n * 5000..(n + 1) * 5000).map(file).collect(),
+            ..Default::default()
+        })
+        .collect();
+    let node = |child: &reapi::Directory| reapi::DirectoryNode {
+        digest: Some(digest(&child.encode_to_vec())),
+        ..Default::default()
+    };
+    let root = reapi::Directory { directories: children.iter().map(node).collect(), ..Default::default() };
+    lab.block_on(async {
+        contents.put(&all.iter().map(|content| &content[..]).collect::<Vec<_>>()).await;
+        let got = contents.read(&digests, &[]).await.unwrap();
+        assert!(got.iter().zip(&all).all(|(one, whole)| one.data == *whole));
+        for directory in children.iter().chain([&root]) {
+            contents.put(&[&directory.encode_to_vec()]).await;
+        }
+        let request =
+            reapi::GetTreeRequest { root_digest: Some(digest(&root.encode_to_vec())), ..Default::default() };
+        let mut pages = contents.client.get_tree(request).await.unwrap().into_inner();
+        let mut directories = Vec::new();
+        while let Some(page) = pages.message().await.unwrap() {
+            directories.extend(page.directories);
+        }
+        assert!(directories[0] == root && directories[1..] == children);
     });
 }
 
