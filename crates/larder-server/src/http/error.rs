@@ -51,7 +51,9 @@ impl HttpError {
                 StoreError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
                 StoreError::WriteOnce => StatusCode::CONFLICT,
                 StoreError::TooManyScopes => StatusCode::INSUFFICIENT_STORAGE,
-                StoreError::NotKept(_) | StoreError::Tier(_) => StatusCode::SERVICE_UNAVAILABLE,
+                StoreError::NotKept(_) | StoreError::Tier(_) | StoreError::Untold { .. } => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
             },
         }
     }

@@ -104,7 +104,7 @@ fn failed(error: StoreError) -> Status {
         | StoreError::Name(_) => Status::invalid_argument(text),
         StoreError::TooLarge { .. } | StoreError::TooManyScopes => Status::resource_exhausted(text),
         StoreError::WriteOnce => Status::already_exists(text),
-        StoreError::NotKept(_) | StoreError::Tier(_) => {
+        StoreError::NotKept(_) | StoreError::Tier(_) | StoreError::Untold { .. } => {
             tracing::warn!(error = text, "request failed");
             Status::unavailable(text)
         }

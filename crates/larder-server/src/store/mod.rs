@@ -82,6 +82,14 @@ pub enum StoreError {
     /// The disk tier failed.
     #[error("the disk tier failed")]
     Tier(#[from] TierError),
+    /// Something is removed here, and a shared tier has it still.
+    #[error("the shared tier {tier} can't be told of a removal")]
+    Untold {
+        /// Which tier.
+        tier: &'static str,
+        /// Why not.
+        source: TierError,
+    },
     /// What names it is not well formed.
     #[error(transparent)]
     Name(#[from] KeyError),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use larder::engine::{Afar, Computed};
 use larder::key::{Key, Scope, Selector};
+use larder::tier::{Tier as _, TierError};
 use serde::{Deserialize, Serialize};
 
 use super::content::{Body, Looks};
@@ -147,12 +148,20 @@ impl Store {
         self.remove(&key).await
     }
 
-    /// Removes an entry from each tier, in each server that shares one.
+    /// Removes an entry from each tier, in each server that shares one. A shared tier that can't be told now is told later.
     pub(super) async fn remove(&self, key: &Key) -> Result<(), StoreError> {
         let report = self.inner.opened.larder.invalidate(&Selector::key(key)).await;
-        match report.failed_tiers.into_iter().next() {
-            None => Ok(()),
-            Some((_, error)) => Err(StoreError::Tier(error)),
+        for (tier, error) in report.failed_tiers {
+            if tier == self.inner.disk.name() {
+                return Err(StoreError::Tier(error));
+            }
+            // Nobody ever tells one that this server may not write to.
+            if matches!(error, TierError::ReadOnly) {
+                return Err(StoreError::Untold { tier, source: error });
+            }
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(tier, error, %key, "a removal is to be told later");
         }
+        Ok(())
     }
 }

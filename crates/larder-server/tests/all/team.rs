@@ -86,6 +86,34 @@ fn what_is_replaced_while_the_team_cannot_be_told_goes_from_the_others_once_it_c
     }
 }
 
+#[test]
+fn what_is_removed_while_the_team_cannot_be_told_is_gone_here_and_later_from_the_others() {
+    let redis = RedisServer::start();
+    let other = Lab::sharing(redis.url());
+    let proxy = other.block_on(Proxy::start(redis.address())).unwrap();
+    let mut parted = Lab::sharing(redis.url_at(proxy.address()));
+    for (object, ends) in [("3f/1c9a7e", false), ("3f/1c9a7f", true)] {
+        let path = format!("/ccache/{object}");
+        let got = |lab: &Lab| lab.http("GET", &path, &[], "").code();
+        assert_eq!(parted.http("PUT", &path, &[], "first").code(), 201);
+        assert_eq!(got(&other), 200);
+        proxy.turn(Weather::Closed);
+        let removed = parted.http("DELETE", &path, &[], "");
+        assert_eq!((removed.code(), got(&parted), got(&other)), (204, 404, 200));
+        if ends {
+            parted.restart();
+        }
+        assert_eq!(got(&parted), 404);
+        proxy.turn(Weather::Fair);
+        let until = Instant::now() + LIMIT;
+        while got(&other) != 404 {
+            assert!(Instant::now() < until, "nobody tells what was removed");
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(got(&parted), 404);
+    }
+}
+
 fn written_once() -> Guard {
     guard("anybody = \"write\"\n[scopes.default]\nwrite_once = true\n")
 }
