@@ -124,7 +124,7 @@ fn check_says_whether_a_server_could_begin_and_mistakes_have_a_place() {
     lab.check(
         &["serve", "--check", "--access", "good.toml"],
         expect![[r#"
-        all can be used
+        the access file and certificates are valid
     "#]],
     );
     lab.check(
@@ -173,6 +173,98 @@ fn check_says_whether_a_server_could_begin_and_mistakes_have_a_place() {
         exit code 2
     "#]],
     );
+}
+
+#[test]
+fn check_refuses_what_a_server_would_not_begin_with() {
+    let lab = Lab::new();
+    lab.write("project/open.toml", "anybody = \"write\"\n[limits]\nrequests_per_second = 1\n");
+    let check = |arguments: &[&str], expect| lab.check(&[&["serve", "--check"], arguments].concat(), expect);
+    check(
+        &["--access", "open.toml", "--listen", "0.0.0.0:1"],
+        expect![[r#"
+        ! error: 0.0.0.0:1 is reachable for others, and nobody needs a token to write
+        ! hint: listen on 127.0.0.1, or say who may do what with --access FILE
+        exit code 2
+    "#]],
+    );
+    check(
+        &["--scope", "a/b"],
+        expect![[r#"
+        ! error: scope "a/b" must be 1 to 64 characters of a-z, A-Z, 0-9, '.', '_' and '-'
+        exit code 2
+    "#]],
+    );
+    check(
+        &["--audit", "none/audit"],
+        expect![[r#"
+        ! error: cannot write none/audit: No such file or directory (os error 2)
+        exit code 2
+    "#]],
+    );
+    check(
+        &["--otlp", "collector"],
+        expect![[r#"
+        ! error: "collector" is no URL of a collector
+        ! hint: write it as http://HOST:PORT; a collector beside the server speaks TLS to others
+        exit code 2
+    "#]],
+    );
+    check(
+        &["--set", "mode=read"],
+        expect![[r#"
+        ! error: a server needs the disk tier, to read and to write
+        ! hint: `larder config show --origin` tells what switches it off
+        exit code 2
+    "#]],
+    );
+    check(
+        &["--connections", "0"],
+        expect![[r#"
+        ! error: invalid value '0' for '--connections <NUMBER>': 0 is not in 1..=4294967295
+        ! 
+        ! For more information, try '--help'.
+        exit code 2
+    "#]],
+    );
+}
+
+#[test]
+fn check_tells_of_tokens_that_are_worth_nothing_and_makes_no_audit_log() {
+    let lab = Lab::new();
+    let check = |arguments: &[&str], expect| lab.check(&[&["serve", "--check"], arguments].concat(), expect);
+    let token =
+        |name: &str, rest: &str| format!("[tokens.{name}]\nsecret = \"{}\"\n{rest}\n", name.repeat(8));
+    let role = "role = \"read\"";
+    let tokens = [
+        token("good", &format!("{role}\nexpires = 9999-01-01")),
+        token("gone", &format!("{role}\nexpires = 2020-01-01")),
+        token("idle", ""),
+    ];
+    lab.write("project/doubts.toml", &(tokens.concat() + "[certificates.host]\n"));
+    check(
+        &["--access", "doubts.toml", "--audit", "audit"],
+        expect![[r#"
+        the access file and certificates are valid
+        ! warning: the token gone expired at 2020-01-01T00:00:00Z
+        ! warning: idle may do nothing, as it has no role
+        ! warning: host may do nothing, as it has no role
+    "#]],
+    );
+    check(
+        &["--access", "doubts.toml", "--json"],
+        expect![[r#"
+        {
+          "doubts": [
+            "the token gone expired at 2020-01-01T00:00:00Z",
+            "idle may do nothing, as it has no role",
+            "host may do nothing, as it has no role"
+          ],
+          "valid": true
+        }
+    "#]],
+    );
+    assert!(!lab.path("project/audit").exists());
 }
 
 /// A server, on a machine of its own, that has these rules and three tokens.

@@ -104,6 +104,10 @@ impl Identity {
         self.grants.iter().any(|(reach, _)| matches!(reach, Reach::In(one) if one == scope))
     }
 
+    pub(super) fn may_do_something(&self) -> bool {
+        !self.grants.is_empty()
+    }
+
     pub(super) fn may_write_somewhere(&self) -> bool {
         self.grants.iter().any(|&(_, role)| role >= Role::Write)
     }

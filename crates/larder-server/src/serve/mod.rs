@@ -81,6 +81,21 @@ pub struct ServeOptions {
     pub metrics: Option<SocketAddr>,
 }
 
+impl ServeOptions {
+    /// Checks all that may keep a server from beginning, but its ports. Blocks.
+    pub fn check(&self) -> Result<(), ServeError> {
+        self.check_reach()?;
+        Ok(self.tls.as_ref().map_or(Ok(()), TlsOptions::check)?)
+    }
+
+    fn check_reach(&self) -> Result<(), ServeError> {
+        if !self.address.ip().is_loopback() && self.guard.is_open() {
+            return Err(ServeError::Unguarded(self.address));
+        }
+        Ok(())
+    }
+}
+
 /// How long a server waits for its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
@@ -143,12 +158,10 @@ pub struct Server {
 impl Server {
     /// Takes the port.
     pub async fn bind(options: ServeOptions, store: Store) -> Result<Self, ServeError> {
+        options.check_reach()?;
         let ServeOptions { address, guard, default_scope, max_connections, patience, notice, drain, .. } =
             options;
         let is_reachable = !address.ip().is_loopback();
-        if is_reachable && guard.is_open() {
-            return Err(ServeError::Unguarded(address));
-        }
         let tls = options.tls.map(Tls::open).transpose()?.map(Arc::new);
         let (listener, address) = listen(address).await?;
         let scraped = match options.metrics.zip(options.exposition.clone()) {

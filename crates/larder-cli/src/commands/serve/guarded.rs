@@ -1,6 +1,6 @@
 //! What a server is guarded with: its access file, its certificates, its audit log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
@@ -59,6 +59,15 @@ impl Arguments {
     pub(super) fn tls(&self) -> Option<TlsOptions> {
         let (certificate, key) = self.tls_cert.clone().zip(self.tls_key.clone())?;
         Some(TlsOptions { certificate, key, client_authority: self.client_ca.clone() })
+    }
+
+    /// Checks that the audit log can be written, and makes none.
+    pub(super) fn check_audit(&self) -> Result<(), Failure> {
+        let Some(path) = &self.audit else { return Ok(()) };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let written = if path.exists() { path } else { folder.unwrap_or(Path::new(".")) };
+        let may = rustix::fs::access(written, rustix::fs::Access::WRITE_OK);
+        may.with_context(|| format!("cannot write {}", path.display())).map_err(Failure::usage)
     }
 
     pub(super) fn audit(&self) -> Result<Option<Audit>, Failure> {

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
+use larder::clock::Clock;
 use larder::config::{ByteSize, Mode, Settings};
 use larder::key::Scope;
 use larder::tier::Brief;
+use larder_server::guard::access;
 use larder_server::store::Store;
 use larder_server::{Patience, ServeError, ServeOptions, Server, TlsError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -20,7 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::arguments::Global;
 use crate::configuration;
-use crate::console::Console;
+use crate::console::{Console, WARNING, styled};
 use crate::failure::{Code, Failure};
 use crate::metrics::exports::{self, Exports};
 use crate::signals::Signals;
@@ -59,8 +61,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIZE", default_value = "16 GiB")]
     largest: ByteSize,
     /// How many connections there may be at once; more wait
-    #[arg(long, value_name = "NUMBER", default_value_t = 4096)]
-    connections: usize,
+    #[arg(long, value_name = "NUMBER", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
     /// How long requests that are under way may take at the end, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain: u64,
@@ -69,7 +71,7 @@ pub(crate) struct Arguments {
     notice: u64,
     #[command(flatten)]
     exports: exports::Arguments,
-    /// Say whether the access file and the certificates can be used, and do no more
+    /// Say whether a server could begin, but for its port and its directory, and do no more
     #[arg(long)]
     check: bool,
     #[command(flatten, next_help_heading = "Guard")]
@@ -86,9 +88,6 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         return token::run(arguments, console);
     }
     let guard = arguments.guarded.guard()?;
-    if arguments.check {
-        return check(arguments, console);
-    }
     let config = configuration::load(global, None)?;
     let mut settings = config.settings().clone();
     // Of a process that serves many there is no sum of all that they waited in vain: each wait has its limit, and a
@@ -99,21 +98,24 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         return Err(Failure::usage(error).hint("`larder config show --origin` tells what switches it off"));
     }
     let scope = Scope::new(&arguments.scope).map_err(Failure::usage)?;
-    let audit = arguments.guarded.audit()?;
-    let guard = audit.iter().fold(guard, |guard, audit| guard.with_audit(audit.clone()));
-    let options = ServeOptions {
+    let mut options = ServeOptions {
         address: arguments.listen,
         guard,
         access: arguments.guarded.access(),
         tls: arguments.guarded.tls(),
         default_scope: scope,
-        max_connections: arguments.connections,
+        max_connections: arguments.connections as usize,
         notice: Duration::from_secs(arguments.notice),
         patience: Patience::default(),
         drain: Duration::from_secs(arguments.drain),
         exposition: None,
         metrics: arguments.exports.metrics,
     };
+    if arguments.check {
+        return check(arguments, &options, &settings, console);
+    }
+    let audit = arguments.guarded.audit()?;
+    options.guard = audit.iter().fold(options.guard, |guard, audit| guard.with_audit(audit.clone()));
     raise_limits();
     // Before anything counts.
     let exports = Exports::install(&arguments.exports, &settings.dir)?;
@@ -128,13 +130,28 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     served
 }
 
-/// The access file was read already.
-fn check(arguments: &Arguments, console: Console) -> Result<Code, Failure> {
-    if let Some(tls) = arguments.guarded.tls() {
-        tls.check().map_err(|error| cannot_begin(error.into()))?;
+/// Checks what is not read yet of all that a server begins with. Makes nothing that a server, as another user, could not
+/// write.
+fn check(
+    arguments: &Arguments,
+    options: &ServeOptions,
+    settings: &Settings,
+    console: Console,
+) -> Result<Code, Failure> {
+    options.check().map_err(cannot_begin)?;
+    arguments.guarded.check_audit()?;
+    drop((Exports::install(&arguments.exports, &settings.dir)?, store::shared(settings)?));
+    let doubts = access::doubts(&options.guard.rules(), Clock::system().wall());
+    let doubts: Vec<String> = doubts.iter().map(ToString::to_string).collect();
+    if console.json {
+        console.json(&serde_json::json!({ "valid": true, "doubts": doubts }))?;
+        return Ok(Code::Done);
+    }
+    for doubt in doubts {
+        console.note(format_args!("{} {doubt}", styled(WARNING, "warning:")));
     }
     if !console.quiet {
-        anstream::stdout().write_all(b"all can be used\n")?;
+        anstream::stdout().write_all(b"the access file and certificates are valid\n")?;
     }
     Ok(Code::Done)
 }

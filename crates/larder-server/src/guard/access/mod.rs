@@ -28,6 +28,7 @@
 //! Invariant: all that is wrong is told at once, each with its place and what to do about it; a file with a mistake is
 //! not used in part.
 
+mod doubt;
 mod problem;
 mod reader;
 
@@ -38,6 +39,7 @@ use std::sync::Arc;
 use larder::clock::Timestamp;
 use larder::key::{Digest, Scope};
 
+pub use self::doubt::{Doubt, doubts};
 pub use self::problem::{AccessError, Problem};
 use self::reader::{Key, Reader, Value};
 use super::{Allowance, Identity, Reach, Role, Rules, ScopeRules, Token};

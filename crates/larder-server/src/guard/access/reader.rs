@@ -138,14 +138,18 @@ impl<'i> Reader<'i> {
     }
 
     pub(super) fn number(&mut self, key: &str, value: &Value<'_>) -> Option<u64> {
-        let number = match value.get_ref() {
-            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
-            _ => None,
+        const EXPECTED: &str = "a whole number from 1 on";
+        let DeValue::Integer(number) = value.get_ref() else { return self.mismatch(key, EXPECTED, value) };
+        let fault = match i128::from_str_radix(number.as_str(), number.radix()) {
+            Ok(..=0) => format!("`{key}` has to be at least 1"),
+            Ok(number) => match u64::try_from(number) {
+                Ok(number) => return Some(number),
+                Err(_) => format!("`{key}` is too large"),
+            },
+            Err(_) => format!("`{key}` is too large"),
         };
-        match number.filter(|&number| number > 0) {
-            Some(number) => Some(number),
-            None => self.mismatch(key, "a whole number from 1 on", value),
-        }
+        self.report(value.span(), fault, format!("write {EXPECTED}"));
+        None
     }
 
     /// A moment: a date, which stands for its beginning, or a date and a time, both in UTC.

@@ -298,7 +298,7 @@ concurrent = 0
             conf/access.toml:23:11: `results` can't be "readonly" (it is one of read-only, read-write)
             conf/access.toml:24:11: `max_age` can't be "0 s" (write a time such as "30 s" or "14 d")
             conf/access.toml:25:1: unknown key `writeonce` in [scopes.main] (did you mean `write_once`?)
-            conf/access.toml:27:14: `concurrent` is an integer, which it can't be (write a whole number from 1 on)"#]],
+            conf/access.toml:27:14: `concurrent` has to be at least 1 (write a whole number from 1 on)"#]],
     );
     check(
         "a = ",
