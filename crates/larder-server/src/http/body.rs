@@ -19,7 +19,7 @@ pub(super) fn stated_length(headers: &HeaderMap) -> Result<Option<u64>, HttpErro
 }
 
 /// The next piece of a body; `None` at its end.
-async fn next(body: &mut Body) -> Result<Option<Bytes>, HttpError> {
+pub(super) async fn next(body: &mut Body) -> Result<Option<Bytes>, HttpError> {
     loop {
         match body.frame().await {
             None => return Ok(None),

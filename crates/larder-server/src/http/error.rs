@@ -20,6 +20,8 @@ pub(crate) enum HttpError {
     AdminOnly,
     #[error("{0}")]
     Malformed(&'static str),
+    #[error("the question is longer than one may be")]
+    TooLong,
     #[error("not kept here")]
     NotFound,
     #[error("it is there already, and is not written twice")]
@@ -39,6 +41,7 @@ impl HttpError {
             Self::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Denied(_) | Self::AdminOnly => StatusCode::FORBIDDEN,
             Self::Malformed(_) | Self::Broken => StatusCode::BAD_REQUEST,
+            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::WriteOnce => StatusCode::CONFLICT,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,

@@ -4,18 +4,21 @@
 //! the same key can check it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use larder::key::Key;
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use super::HttpError;
-use super::body::{give, object, receive};
+use super::body::{give, next, object, receive, stated_length};
 use crate::guard::{Asker, Deed};
 use crate::store::{Family, Function, Made, Store};
 
@@ -25,7 +28,20 @@ const FACTS: [&str; 3] = ["x-artifact-tag", "x-artifact-duration", "x-artifact-s
 /// How many artifacts may be asked for at once.
 const MAX_ASKED: usize = 10_000;
 
+/// How long a question is at most: so many names as long as they may be, with quotes and a comma, and what is around them.
+const LARGEST_QUESTION_BYTES: usize = MAX_ASKED * (Key::MAX_ID_BYTES + 3) + 1024;
+
+/// How many bytes of questions may be there at once; more wait.
+const QUESTIONS_BYTES: usize = 6 * LARGEST_QUESTION_BYTES;
+
+/// How long a question may take to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub(super) fn routes() -> Router<Store> {
+    let room = Arc::new(Semaphore::new(QUESTIONS_BYTES));
+    let which = move |store: State<Store>, asker: Asker, headers: HeaderMap, body: Body| {
+        which((store, asker), headers, body, Arc::clone(&room))
+    };
     Router::new()
         .route("/v8/artifacts/status", get(status))
         .route("/v8/artifacts/events", post(events))
@@ -39,8 +55,12 @@ async fn status(asker: Asker) -> Result<Response, HttpError> {
 }
 
 /// Takes what a client says of its hits and misses, which are counted here anyway.
-async fn events(asker: Asker, _body: Bytes) -> Result<StatusCode, HttpError> {
+async fn events(asker: Asker, mut body: Body) -> Result<StatusCode, HttpError> {
     asker.may(Deed::Read)?;
+    let mut left = LARGEST_QUESTION_BYTES;
+    while let Some(piece) = next(&mut body).await? {
+        left = left.checked_sub(piece.len()).ok_or(HttpError::TooLong)?;
+    }
     Ok(StatusCode::OK)
 }
 
@@ -50,9 +70,22 @@ struct Asked {
 }
 
 /// Which of some artifacts are there, with their sizes.
-async fn which(State(store): State<Store>, asker: Asker, body: Bytes) -> Result<Response, HttpError> {
+async fn which(
+    (State(store), asker): (State<Store>, Asker),
+    headers: HeaderMap,
+    body: Body,
+    room: Arc<Semaphore>,
+) -> Result<Response, HttpError> {
     asker.may(Deed::Read)?;
-    let hashes = asked(&body)?;
+    let stated = stated_length(&headers)?.and_then(|bytes| usize::try_from(bytes).ok());
+    let most = stated.unwrap_or(LARGEST_QUESTION_BYTES);
+    if most > LARGEST_QUESTION_BYTES {
+        return Err(HttpError::TooLong);
+    }
+    // It is not closed.
+    let _room = room.acquire_many(most as u32).await;
+    let question = tokio::time::timeout(PATIENCE, question(body, most)).await;
+    let hashes = asked(&question.map_err(|_| HttpError::Slow)??)?;
     let mut told = serde_json::Map::new();
     for hash in hashes {
         let artifact = store.object(&asker.scope, Family::Turborepo, &hash).await?;
@@ -66,6 +99,18 @@ async fn which(State(store): State<Store>, asker: Asker, body: Bytes) -> Result<
         told.insert(hash, artifact.unwrap_or(serde_json::Value::Null));
     }
     Ok(json(serde_json::Value::Object(told).to_string()))
+}
+
+/// A whole question of at most so many bytes.
+async fn question(mut body: Body, most: usize) -> Result<Vec<u8>, HttpError> {
+    let mut question = Vec::new();
+    while let Some(piece) = next(&mut body).await? {
+        if question.len() + piece.len() > most {
+            return Err(HttpError::TooLong);
+        }
+        question.extend_from_slice(&piece);
+    }
+    Ok(question)
 }
 
 /// The artifacts that somebody asks for.

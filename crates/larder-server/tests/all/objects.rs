@@ -150,6 +150,23 @@ fn an_artifact_of_turborepo_comes_back_with_what_its_client_said_of_it() {
 }
 
 #[test]
+fn as_many_artifacts_as_may_be_asked_for_at_once_fit_into_a_question() {
+    let lab = Lab::start();
+    let asked = |number: usize| {
+        let hashes: Vec<String> = (0..number).map(|n| format!("{n:0>256}")).collect();
+        serde_json::json!({ "hashes": hashes }).to_string()
+    };
+    let ten_thousand = asked(10_000);
+    assert!(ten_thousand.len() > 2 << 20);
+    let told = lab.http("POST", "/v8/artifacts", &[], ten_thousand.clone());
+    assert_eq!((told.code(), told.text().matches("null").count()), (200, 10_000));
+    assert_eq!(lab.http("POST", "/v8/artifacts", &[], asked(10_001)).code(), 400);
+    assert_eq!(lab.http("POST", "/v8/artifacts/events", &[], ten_thousand).code(), 200);
+    let answer = lab.try_http("POST", "/v8/artifacts", &[], asked(50_000));
+    assert!(answer.is_none_or(|answer| answer.code() == 413));
+}
+
+#[test]
 fn a_part_is_not_taken_for_the_whole() {
     let lab = Lab::start();
     let digest = hash(b"part");

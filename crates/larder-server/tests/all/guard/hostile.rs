@@ -295,8 +295,9 @@ async fn heads_and_messages_that_are_too_long_are_refused() {
     let request = reapi::BatchReadBlobsRequest { digests, ..Default::default() };
     let refused = client.batch_read_blobs(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
-    let body = format!("{{\"hashes\":[\"{}\"]}}", "a".repeat(3 << 20));
-    assert_eq!(lab.http("POST /v8/artifacts HTTP/1.1", body.as_bytes()).await.status, 413);
+    let body = format!("{{\"hashes\":[\"{}\"]}}", "a".repeat(11 << 20));
+    let answer = lab.http("POST /v8/artifacts HTTP/1.1", body.as_bytes()).await;
+    assert!(matches!(answer.status, 413 | 0), "{}", answer.status);
     lab.check_is_well(None).await;
 }
 
