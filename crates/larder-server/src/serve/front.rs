@@ -166,14 +166,14 @@ impl hyper::service::Service<Request<Incoming>> for Front {
     }
 }
 
-/// Whether the server takes requests, and its disk tier answers.
+/// Whether the server takes requests, and its disk tier answers and takes what is put.
 async fn is_ready(State((store, draining)): State<(Store, Arc<AtomicBool>)>) -> (StatusCode, &'static str) {
     if draining.load(Ordering::Acquire) {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
     match store.is_well().await {
         true => (StatusCode::OK, "ready\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "the disk tier does not answer\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "the disk tier does not answer, or takes nothing\n"),
     }
 }
 

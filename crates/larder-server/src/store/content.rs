@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future};
-use larder::engine::{Afar, Computed, Entry, Kind, Value};
+use larder::engine::{Afar, Computed, Entry, Kept, Kind, Value};
 use larder::key::{Digest, Key, Scope};
 use larder::stats::Place;
 use larder::tier::Brief;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::download::Download;
 use super::upload::{Finished, Upload};
-use super::{ContentId, Function, Store, StoreError, acknowledged};
+use super::{ContentId, Function, Inner, Store, StoreError};
 
 /// How many contents are looked for at once.
 const AT_ONCE: usize = 64;
@@ -207,7 +207,18 @@ impl Store {
 
     /// Begins to take a content of as many bytes as are announced.
     pub fn upload(&self, function: Function, announced: Option<u64>) -> Result<Upload, StoreError> {
-        Upload::begin(self.inner.disk.clone(), function, announced, self.largest_bytes())
+        self.upload_of_at_most(self.largest_bytes(), function, announced)
+    }
+
+    /// The same of no more than so many bytes.
+    pub(super) fn upload_of_at_most(
+        &self,
+        limit: u64,
+        function: Function,
+        announced: Option<u64>,
+    ) -> Result<Upload, StoreError> {
+        let Inner { disk, health, .. } = &*self.inner;
+        Upload::begin((disk.clone(), health.clone()), function, announced, limit)
     }
 
     /// Ends taking a content, which is then there under `id` if that is its name. Says how long it is. One that comes
@@ -237,7 +248,11 @@ impl Store {
             // What is there may have been damaged since.
             Err(_) => contents.put(&key, computed(), Duration::ZERO).await,
         };
-        acknowledged(kept)?;
+        // What the team has of a content is the same, so nobody is told where there is one.
+        if matches!(kept, Kept::InMemoryOnly(_)) && self.inner.opened.larder.sharing().is_none() {
+            self.forget(&key).await;
+        }
+        self.acknowledge(kept).await?;
         Ok(bytes)
     }
 }

@@ -12,6 +12,7 @@
 
 mod content;
 mod download;
+mod health;
 mod id;
 mod object;
 mod once;
@@ -27,11 +28,12 @@ use std::sync::{Arc, OnceLock};
 
 use larder::engine::{Kept, NotKept, Opened};
 use larder::key::{KeyError, Scope};
+use larder::tier::TierError;
 use larder::tier::disk::Disk;
-use larder::tier::{Tier as _, TierError};
 use parking_lot::Mutex;
 
 pub use self::download::{Coding, Download};
+use self::health::Health;
 pub use self::id::{ContentId, Function};
 pub use self::object::{Family, Object};
 pub use self::once::Made;
@@ -115,6 +117,7 @@ struct Inner {
     shelves: Mutex<Shelves>,
     configured: OnceLock<Configured>,
     uses: Uses,
+    health: Health,
     once: Once,
 }
 
@@ -122,8 +125,10 @@ impl Store {
     /// A store in an engine and its disk tier. A content may have `largest_bytes`.
     pub fn new(opened: Arc<Opened>, disk: Disk, largest_bytes: u64) -> Self {
         let (shelves, configured) = (Mutex::default(), OnceLock::new());
-        let (uses, once) = (Uses::default(), Once::default());
-        Self { inner: Arc::new(Inner { opened, disk, largest_bytes, shelves, configured, uses, once }) }
+        let (uses, health, once) = (Uses::default(), Health::default(), Once::default());
+        Self {
+            inner: Arc::new(Inner { opened, disk, largest_bytes, shelves, configured, uses, health, once }),
+        }
     }
 
     /// Has room for the scopes that a server is configured with, however many others there are.
@@ -142,16 +147,24 @@ impl Store {
         self.inner.largest_bytes
     }
 
-    /// Whether the disk tier answers.
+    /// Whether the disk tier answers, and takes what is put.
     pub(crate) async fn is_well(&self) -> bool {
-        self.inner.disk.ping().await.is_ok()
+        self.inner.health.is_well(&self.inner.disk).await
     }
-}
 
-/// What memory alone has is lost with the process, so nobody is told that it is kept.
-fn acknowledged(kept: Kept) -> Result<(), StoreError> {
-    match kept {
-        Kept::Yes => Ok(()),
-        Kept::No(why) | Kept::InMemoryOnly(why) => Err(StoreError::NotKept(why)),
+    /// Says whether something is kept. What memory alone has is lost with the process, so nobody is told that it is kept.
+    async fn acknowledge(&self, kept: Kept) -> Result<(), StoreError> {
+        let outcome = match kept {
+            Kept::Yes => Ok(()),
+            Kept::No(why) | Kept::InMemoryOnly(why) => Err(match why {
+                // The engine does not tell with what.
+                NotKept::TierFailed(_) => match health::trouble(&self.inner.disk).await {
+                    Some(error) => StoreError::Tier(error),
+                    None => StoreError::NotKept(why),
+                },
+                why => StoreError::NotKept(why),
+            }),
+        };
+        self.inner.health.note(outcome)
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::content::{Body, Looks};
 use super::download::Download;
+use super::health;
 use super::upload::{Finished, Upload};
 use super::{Made, Store, StoreError};
 
@@ -153,7 +154,11 @@ impl Store {
         let report = self.inner.opened.larder.invalidate(&Selector::key(key)).await;
         for (tier, error) in report.failed_tiers {
             if tier == self.inner.disk.name() {
-                return Err(StoreError::Tier(error));
+                let why = match error {
+                    TierError::Open => health::trouble(&self.inner.disk).await,
+                    _ => None,
+                };
+                return Err(StoreError::Tier(why.unwrap_or(error)));
             }
             // Nobody ever tells one that this server may not write to.
             if matches!(error, TierError::ReadOnly) {

@@ -9,7 +9,7 @@ use larder::engine::{Afar, Computed, Kept, Kind, NotKept, Value};
 use larder::key::{Key, Selector};
 use larder::tier::{Brief, Refusal};
 
-use super::{Store, StoreError, acknowledged};
+use super::{Store, StoreError};
 
 /// How often something is put again that was invalidated meanwhile.
 const ATTEMPTS: usize = 5;
@@ -37,7 +37,7 @@ impl Store {
                         return Ok(());
                     }
                     // A tier that can't be told now is told before it is asked again.
-                    Afar::Other => drop(self.inner.opened.larder.invalidate(&Selector::key(key)).await),
+                    Afar::Other => self.forget(key).await,
                     // It failed when this came the last time.
                     Afar::Nothing => {}
                 }
@@ -52,6 +52,14 @@ impl Store {
             }
             kept = kind.put(key, entry(value.clone()), cost).await;
         }
-        acknowledged(kept)
+        if matches!(kept, Kept::InMemoryOnly(_)) {
+            self.forget(key).await;
+        }
+        self.acknowledge(kept).await
+    }
+
+    /// Removes what is kept under a key from wherever that can be.
+    pub(super) async fn forget(&self, key: &Key) {
+        drop(self.inner.opened.larder.invalidate(&Selector::key(key)).await);
     }
 }

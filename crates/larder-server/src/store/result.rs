@@ -114,7 +114,7 @@ impl Store {
     pub(crate) fn upload_outcome(&self, announced: Option<u64>, is_json: bool) -> Result<Upload, StoreError> {
         let most = if is_json { LARGEST_RESULT_BYTES } else { u64::MAX };
         let limit = self.largest_bytes().min(most);
-        Ok(Upload::begin(self.inner.disk.clone(), Function::Blake3, announced, limit)?.scanned())
+        Ok(self.upload_of_at_most(limit, Function::Blake3, announced)?.scanned())
     }
 
     /// The whole of what came in the place of a result, if it may be one.

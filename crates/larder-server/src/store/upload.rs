@@ -8,6 +8,7 @@ use larder::key::{Algorithm, Hasher};
 use larder::tier::disk::{Disk, NewBlob};
 
 use super::content::Body;
+use super::health::Health;
 use super::result::LARGEST_RESULT_BYTES;
 use super::scan::Scan;
 use super::unpack::Unpack;
@@ -25,6 +26,7 @@ pub struct Upload {
     /// `None` only while it is at work on a blocking thread, or after that failed.
     sink: Option<Box<Sink>>,
     came: u64,
+    health: Health,
 }
 
 /// A content that came to its end.
@@ -45,7 +47,7 @@ impl std::fmt::Debug for Upload {
 
 impl Upload {
     pub(super) fn begin(
-        disk: Disk,
+        (disk, health): (Disk, Health),
         function: Function,
         announced: Option<u64>,
         limit: u64,
@@ -56,7 +58,7 @@ impl Upload {
         let (small, large, sha256) = (Vec::new(), None, None);
         let (unpack, scan) = (None, None);
         let sink = Sink { disk, function, announced, limit, unpack, scan, small, large, sha256 };
-        Ok(Self { gathered: Vec::new(), sink: Some(Box::new(sink)), came: 0 })
+        Ok(Self { gathered: Vec::new(), sink: Some(Box::new(sink)), came: 0, health })
     }
 
     /// What comes are zstd frames that unpack to the content.
@@ -103,7 +105,8 @@ impl Upload {
             sink.take(&gathered)?;
             Ok::<_, StoreError>((sink, gathered))
         };
-        let (sink, mut gathered) = tokio::task::spawn_blocking(work).await.map_err(download::ended)??;
+        let worked_off = tokio::task::spawn_blocking(work).await.map_err(download::ended)?;
+        let (sink, mut gathered) = worked_off.map_err(|error| self.health.failed(error))?;
         gathered.clear();
         (self.sink, self.gathered) = (Some(sink), gathered);
         Ok(())
@@ -111,7 +114,7 @@ impl Upload {
 
     /// Ends it.
     pub(crate) async fn finish(self) -> Result<Finished, StoreError> {
-        let Self { gathered, sink, .. } = self;
+        let Self { gathered, sink, health, .. } = self;
         let Some(mut sink) = sink else { return Err(failed_before()) };
         if sink.stays_small(gathered.len()) {
             sink.take(&gathered)?;
@@ -121,7 +124,8 @@ impl Upload {
             sink.take(&gathered)?;
             sink.finish()
         };
-        tokio::task::spawn_blocking(work).await.map_err(download::ended)?
+        let finished = tokio::task::spawn_blocking(work).await.map_err(download::ended)?;
+        finished.map_err(|error| health.failed(error))
     }
 }
 

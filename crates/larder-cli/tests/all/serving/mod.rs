@@ -6,6 +6,7 @@ mod dashboard;
 mod drain;
 mod export;
 mod fleet;
+mod full;
 mod http;
 mod memory;
 mod prometheus;
