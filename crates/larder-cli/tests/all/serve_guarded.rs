@@ -117,6 +117,17 @@ fn a_token_is_made_used_and_taken_away_while_the_server_runs() {
 }
 
 #[test]
+fn a_tier_that_can_only_drop_everything_is_warned_of() {
+    let mut lab = Lab::new();
+    lab.variable("LARDER_SHARED", "grpc://127.0.0.1:1");
+    assert!(
+        Serving::start(&lab, &[])
+            .end()
+            .contains("warning: a remote execution cache can only drop everything")
+    );
+}
+
+#[test]
 fn check_says_whether_a_server_could_begin_and_mistakes_have_a_place() {
     let lab = Lab::new();
     lab.write("project/good.toml", "anybody = \"read\"\n");

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use larder::clock::Timestamp;
 use larder::tier::disk::ScopeLimits;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
@@ -21,8 +20,6 @@ use crate::store::Store;
 
 /// How often is looked whether a file has changed.
 const LOOK: Duration = Duration::from_secs(1);
-/// Tokens that end within this are told of when the file is read.
-const SOON: Duration = Duration::from_secs(7 * 86_400);
 
 /// An access file, and what it may look at.
 #[derive(Clone)]
@@ -106,8 +103,10 @@ impl Reloader {
     pub async fn attend(&self, asked: &Notify) -> std::convert::Infallible {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut access = self.access.as_ref().map(|file| file.read_from().1).unwrap_or_default();
+        // Anew, as they may have changed since they were read for the beginning.
+        let mut access = self.reload_access();
         let mut certificates = self.certificates();
+        self.reload_tls();
         loop {
             let asked = tokio::select! {
                 () = asked.notified() => true,
@@ -142,6 +141,9 @@ impl Reloader {
         match read {
             Ok(rules) => {
                 tracing::info!(file = %file.path.display(), "access file taken over");
+                for doubt in access::doubts(&rules, self.guard.clock().wall()) {
+                    tracing::warn!("{doubt}");
+                }
                 self.take(rules);
             }
             Err(error) => {
@@ -154,7 +156,6 @@ impl Reloader {
 
     /// Has rules hold from now on.
     pub(super) fn take(&self, rules: Rules) {
-        warn_of_ends(&rules, self.guard.clock().wall());
         let limits = rules.scopes.iter().map(|(scope, rules)| {
             (scope.clone(), ScopeLimits { max_bytes: rules.quota_bytes, max_age: rules.max_age })
         });
@@ -171,14 +172,6 @@ impl Reloader {
                 tracing::warn!(error, "the certificates are not taken over, and the old ones stay");
             }
         }
-    }
-}
-
-/// Says which tokens end soon, or have.
-fn warn_of_ends(rules: &Rules, now: Timestamp) {
-    for (token, end) in access::expiring(rules, now.plus(SOON)) {
-        let end = humantime::format_rfc3339_seconds(end.into());
-        tracing::warn!(token, %end, "a token ends soon");
     }
 }
 

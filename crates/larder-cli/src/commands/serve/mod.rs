@@ -177,6 +177,13 @@ async fn serve(
             None => anyhow!("the disk tier is not open").into(),
         });
     };
+    if opened.larder.sharing().is_some_and(|sharing| sharing.tier == "remote-execution") {
+        console.note(format_args!(
+            "{} a remote execution cache can only drop everything at once, which is what replacing one object does there: \
+             give servers a Redis, etcd or bucket",
+            styled(WARNING, "warning:")
+        ));
+    }
     let opened = Arc::new(opened);
     let store = Store::new(Arc::clone(&opened), disk, largest.0);
     let is_tls = options.tls.is_some();

@@ -32,11 +32,9 @@ mod doubt;
 mod problem;
 mod reader;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use larder::clock::Timestamp;
 use larder::key::{Digest, Scope};
 
 pub use self::doubt::{Doubt, doubts};
@@ -265,13 +263,4 @@ fn allowance(reader: &mut Reader<'_>, table: &str, value: &Value<'_>) -> Allowan
         }
     }
     allowance
-}
-
-/// Tokens that expire before `until`, with the time: for whoever wants to say so in time.
-pub fn expiring(rules: &Rules, until: Timestamp) -> BTreeMap<String, Timestamp> {
-    let expiring = rules.tokens.iter().filter_map(|token| {
-        let end = token.expires.filter(|&end| end < until)?;
-        Some((token.identity.name().to_string(), end))
-    });
-    expiring.collect()
 }

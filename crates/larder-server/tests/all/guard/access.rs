@@ -175,6 +175,20 @@ async fn a_changed_file_is_taken_over_and_one_with_a_mistake_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_changes_while_the_server_begins_is_taken_over() {
+    let lab = Lab::with(|folder, options| {
+        let path = folder.join("access.toml");
+        // What it was when it was read.
+        options.guard = guard(ACCESS);
+        fs::write(&path, "anybody = \"read\"\n").unwrap();
+        options.access = Some(AccessFile { path, variable: |_| None });
+    })
+    .await;
+    let missing = format!("/cas/{}", hash_of(b"nothing"));
+    until("the new file", async || lab.get(&missing, None).await.status == 404).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_in_a_file_of_its_own_is_taken_over_when_that_changes() {
     let lab = Lab::with(|folder, options| {
         let path = folder.join("access.toml");
