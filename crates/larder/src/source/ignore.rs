@@ -40,9 +40,10 @@ struct Directory {
 struct Repository {
     /// Rules of `info/exclude`.
     exclude: Arc<Rules>,
-    index_path: PathBuf,
-    /// Read when the first ignored name asks for it.
-    index: OnceLock<Index>,
+    /// Where the index lies.
+    own: PathBuf,
+    /// Read when the first ignored name asks for it; `None` if what it says cannot be known.
+    index: OnceLock<Option<Index>>,
 }
 
 /// The rules that apply in one directory, those from further up first.
@@ -123,8 +124,7 @@ impl GitIgnores {
             Some((own, common)) => {
                 let exclude = read_rules(CWD, &common.join("info/exclude")).map_err(unreadable)?;
                 let exclude = Arc::new(exclude.unwrap_or_default());
-                let index_path = own.join("index");
-                Some(Arc::new(Repository { exclude, index_path, index: OnceLock::new() }))
+                Some(Arc::new(Repository { exclude, own, index: OnceLock::new() }))
             }
         };
         let directory = Directory { rules, repository };
@@ -135,9 +135,9 @@ impl GitIgnores {
 
 impl Tracked {
     fn has(&self, path: &[u8]) -> bool {
-        // An index that cannot be read tells nothing, as one in an unknown form.
-        let read = || Index::read(&self.repository.index_path).unwrap_or_default();
-        self.repository.index.get_or_init(read).has(&[&self.prefix, path].concat())
+        let index = self.repository.index.get_or_init(|| Index::read(&self.repository.own));
+        // Where nobody knows, it may be.
+        index.as_ref().is_none_or(|index| index.has(&[&self.prefix, path].concat()))
     }
 }
 

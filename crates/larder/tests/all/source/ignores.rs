@@ -162,6 +162,78 @@ fn a_file_that_git_tracks_is_not_ignored() {
     }
 }
 
+/// What git lists, and what belongs to the set.
+fn check_listing(lab: &mut Lab) {
+    let listing =
+        git(lab.directory.path(), &["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    let listing = String::from_utf8(listing).unwrap();
+    let mut expected: Vec<_> =
+        listing.split_terminator('\0').filter(|path| lab.path(path).exists()).collect();
+    expected.sort_unstable();
+    let snapshot = lab.scan().snapshot;
+    let selected: Vec<_> = snapshot.entries().map(|entry| entry.path.to_str().unwrap()).collect();
+    assert_eq!(selected, expected);
+}
+
+#[test]
+fn what_a_shared_index_has_is_tracked() {
+    for (format, version) in [("sha1", "2"), ("sha1", "4"), ("sha256", "2"), ("sha256", "4")] {
+        let mut lab = lab(&["**"]);
+        let root = lab.directory.path().to_owned();
+        git(&root, &["init", "--quiet", "--object-format", format]);
+        lab.file(".gitignore", "*.log\n");
+        for n in 0..300 {
+            lab.file(format!("{n}.log"), "");
+        }
+        git(&root, &["add", "--force", "."]);
+        git(&root, &["update-index", "--index-version", version]);
+        git(&root, &["update-index", "--split-index"]);
+        check_listing(&mut lab);
+        // All that may stand in the other half: what came, what went (a row of them, too), what has other stat data.
+        git(&root, &["config", "splitIndex.maxPercentChange", "100"]);
+        lab.file("new.log", "").file("lost.log", "").file("7.log", "other");
+        git(&root, &["add", "--force", "new.log", "7.log"]);
+        git(&root, &["rm", "--quiet", "--cached", "3.log", "299.log"]);
+        let row: Vec<_> = (100..200).map(|n| format!("{n}.log")).collect();
+        let remove = ["rm", "--quiet", "--cached"].into_iter().chain(row.iter().map(String::as_str));
+        git(&root, &remove.collect::<Vec<_>>());
+        turn_to(&mut lab, "");
+        check_listing(&mut lab);
+        assert_eq!(lab.scan().snapshot.len(), 300 - 102 + 2, "{format} {version}");
+    }
+}
+
+#[test]
+fn what_is_ignored_counts_where_nobody_knows_what_git_tracks() {
+    let mut lab = lab(&["**"]);
+    git(lab.directory.path(), &["init", "--quiet"]);
+    lab.file(".gitignore", "*.log\n").file("a.log", "");
+    git(lab.directory.path(), &["add", "--force", "a.log"]);
+    git(lab.directory.path(), &["update-index", "--split-index"]);
+    lab.file("b.log", "");
+    check(&mut lab, expect!["+.gitignore +a.log read 2"]);
+    let files = fs::read_dir(lab.path(".git")).unwrap().map(|file| file.unwrap().path());
+    let shared = files.filter(|path| path.to_str().unwrap().contains("sharedindex."));
+    shared.for_each(|path| fs::write(path, "").unwrap());
+    turn_to(&mut lab, "");
+    check(&mut lab, expect!["+b.log read 1"]);
+}
+
+#[test]
+fn a_directory_may_stand_for_all_that_is_tracked_in_it() {
+    let mut lab = lab(&["**"]);
+    let root = lab.directory.path().to_owned();
+    git(&root, &["init", "--quiet"]);
+    lab.file(".gitignore", "*.log\n").file("in/a", "").file("out/deep/a.log", "").file("out/b.log", "");
+    git(&root, &["add", "--force", "."]);
+    git(&root, &["-c", "user.name=a", "-c", "user.email=a", "commit", "--quiet", "-m", "a"]);
+    git(&root, &["sparse-checkout", "set", "--cone", "--sparse-index", "in"]);
+    assert!(git(&root, &["ls-files", "--sparse"]).ends_with(b"out/\n"));
+    lab.file("out/deep/a.log", "edited").file("c.log", "");
+    turn_to(&mut lab, "");
+    check(&mut lab, expect!["+.gitignore +in/a +out/deep/a.log read 3"]);
+}
+
 fn arb_rule() -> impl Strategy<Value = String> {
     let part = prop::sample::select(vec![
         "a", "b", "ab", "*", "a*", "*b", "**", "?", "[ab]", "[!a]", "{a,b}", "\\a",
