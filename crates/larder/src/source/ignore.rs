@@ -2,8 +2,9 @@
 //!
 //! Rules come from `.git/info/exclude` and the `.gitignore` files between the repository's root and a file;
 //! the deepest file with a rule for a name decides, in it the last rule, and nothing below an ignored
-//! directory comes back, except for what git tracks (`index`). Not here: the user's global excludes, which
-//! differ between machines.
+//! directory comes back, except for what git tracks (`index`). In a repository that lies in another, such as a
+//! submodule, its own rules and index say so alone. Not here: the user's global excludes, which differ between
+//! machines.
 
 use std::fs;
 use std::io;
@@ -14,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, openat};
 use rustix::io::Errno;
 
 use super::SourceError;
@@ -52,7 +53,8 @@ pub(super) struct Layers {
     layers: Vec<Layer>,
     /// Whether the directory itself is ignored, and with it all that git does not track.
     closed: bool,
-    tracked: Option<Tracked>,
+    /// Of the repository that a directory is in, and of those around that.
+    tracked: Vec<Tracked>,
 }
 
 /// What git tracks below the root of a set.
@@ -61,6 +63,8 @@ struct Tracked {
     repository: Arc<Repository>,
     /// The set's root below the repository's, with a slash at the end unless it is empty.
     prefix: Arc<[u8]>,
+    /// How much of a path below the set's root leads to the repository's, if that is further down.
+    above: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -106,7 +110,7 @@ impl GitIgnores {
                 if !prefix.is_empty() {
                     prefix.push(b'/');
                 }
-                layers.tracked = Some(Tracked { repository, prefix: prefix.into() });
+                layers.tracked.push(Tracked { repository, prefix: prefix.into(), above: 0 });
             }
         }
         Ok(layers)
@@ -137,7 +141,7 @@ impl Tracked {
     fn has(&self, path: &[u8]) -> bool {
         let index = self.repository.index.get_or_init(|| Index::read(&self.repository.own));
         // Where nobody knows, it may be.
-        index.as_ref().is_none_or(|index| index.has(&[&self.prefix, path].concat()))
+        index.as_ref().is_none_or(|index| index.has(&[&self.prefix, &path[self.above..]].concat()))
     }
 }
 
@@ -150,7 +154,7 @@ impl Layers {
 
     /// Whether `name` in this directory is ignored; `path` is its path below the root of the set.
     pub(super) fn ignores(&self, path: &[u8], name: &[u8], is_directory: bool) -> bool {
-        self.excludes(name, is_directory) && !self.tracked.as_ref().is_some_and(|tracked| tracked.has(path))
+        self.excludes(name, is_directory) && !self.tracked.iter().any(|tracked| tracked.has(path))
     }
 
     /// Whether rules exclude `name`, tracked or not.
@@ -170,9 +174,31 @@ impl Layers {
         Self { layers: self.layers.iter().map(enter).collect(), closed, tracked: self.tracked.clone() }
     }
 
-    /// Adds the rules of the `.gitignore` in `directory`, which these layers are for.
-    pub(super) fn read(&mut self, directory: impl AsFd) -> io::Result<()> {
-        if let Some(rules) = read_rules(directory, Path::new(".gitignore"))? {
+    /// Adds the rules of the `.gitignore` in `directory`, which these layers are for, or takes those of the repository
+    /// that begins there instead. `path` is its path below the root of the set, with a slash at the end, and `whole` all
+    /// of it.
+    pub(super) fn read(
+        &mut self,
+        directory: impl AsFd,
+        path: &[u8],
+        whole: impl Fn() -> PathBuf,
+        ignores: &GitIgnores,
+    ) -> Result<(), SourceError> {
+        if accessat(&directory, ".git", Access::EXISTS, AtFlags::empty()).is_ok() {
+            let Directory { rules, repository } = ignores.directory(&whole())?;
+            if let Some(repository) = repository {
+                self.layers.clear();
+                self.closed = false;
+                for rules in [Arc::clone(&repository.exclude), rules] {
+                    let state = rules.start();
+                    self.push(rules, state);
+                }
+                self.tracked.push(Tracked { repository, prefix: Arc::default(), above: path.len() });
+                return Ok(());
+            }
+        }
+        let rules = read_rules(directory, Path::new(".gitignore"));
+        if let Some(rules) = rules.map_err(|source| SourceError::Unreadable { path: whole(), source })? {
             let state = rules.start();
             self.push(Arc::new(rules), state);
         }

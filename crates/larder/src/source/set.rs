@@ -53,7 +53,8 @@ pub enum Ignore {
     ///
     /// Rules are read from `.git/info/exclude` and from the `.gitignore` files from the repository's root down;
     /// outside of a repository from those in the set's root and below. The user's global excludes are left
-    /// out, as they differ between machines. A file that git tracks is not ignored, whatever the rules say.
+    /// out, as they differ between machines. A file that git tracks is not ignored, whatever the rules say. What
+    /// lies in a repository inside another is ignored or not by its own rules and index.
     Git(GitIgnores),
 }
 

@@ -553,17 +553,17 @@ impl<'a> Walk<'a> {
             Err(errno) => return Err(unreadable(errno.into())),
         };
         let stat = Stat::from(fstat(&file).map_err(|errno| unreadable(errno.into()))?);
-        let mut layers = Layers::default();
-        if let Ignore::Git(_) = self.set.ignore {
-            layers = parent.layers.enter(name.to_bytes());
-            layers.read(&file).map_err(unreadable)?;
-        }
         let trail = Arc::new(Trail {
             identity: (stat.device, stat.inode),
             links: parent.trail.links + usize::from(*through_link),
             parent: Some(Arc::clone(&parent.trail)),
         });
         path.push(b'/');
+        let mut layers = Layers::default();
+        if let Ignore::Git(ignores) = &self.set.ignore {
+            layers = parent.layers.enter(name.to_bytes());
+            layers.read(&file, &path, || self.set.path_of(&path), ignores)?;
+        }
         let inside = match self.set.rules.only_names(state) {
             Some(names) => Inside::Named(names),
             None => Inside::Listed(self.stamp_of(&stat)),

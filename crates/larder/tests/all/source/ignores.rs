@@ -234,6 +234,30 @@ fn a_directory_may_stand_for_all_that_is_tracked_in_it() {
     check(&mut lab, expect!["+.gitignore +in/a +out/deep/a.log read 3"]);
 }
 
+#[test]
+fn a_repository_inside_another_has_its_own_rules_and_index() {
+    let mut lab = lab(&["**"]);
+    let root = lab.directory.path().to_owned();
+    git(&root, &["init", "--quiet"]);
+    lab.file(".gitignore", "*.log\ndeep/\n/lost\n").file("in/.gitignore", "*.tmp\n");
+    for path in ["in/a.log", "in/b.tmp", "in/kept.tmp", "in/deep/c", "in/secret", "lost/a"] {
+        lab.file(path, "");
+    }
+    git(&lab.path("in"), &["init", "--quiet"]);
+    git(&lab.path("lost"), &["init", "--quiet"]);
+    lab.file("in/.git/info/exclude", "secret\n");
+    git(&lab.path("in"), &["add", "--force", "kept.tmp"]);
+    let listing = git(&lab.path("in"), &["ls-files", "--cached", "--others", "--exclude-standard"]);
+    assert_eq!(String::from_utf8(listing).unwrap(), ".gitignore\na.log\ndeep/c\nkept.tmp\n");
+    check(&mut lab, expect!["+.gitignore +in/.gitignore +in/a.log +in/deep/c +in/kept.tmp read 5"]);
+    // As a submodule has it.
+    lab.rename("in/.git", ".git/in").file("in/.git", "gitdir: ../.git/in\n");
+    turn_to(&mut lab, "");
+    check(&mut lab, expect!["read 0"]);
+    turn_to(&mut lab, "in/deep");
+    check(&mut lab, expect!["+c -.gitignore -in/.gitignore -in/a.log -in/deep/c -in/kept.tmp read 1"]);
+}
+
 fn arb_rule() -> impl Strategy<Value = String> {
     let part = prop::sample::select(vec![
         "a", "b", "ab", "*", "a*", "*b", "**", "?", "[ab]", "[!a]", "{a,b}", "\\a",
