@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use larder::clock::Timestamp;
 use larder::source::{FileSet, GitIgnores, Ignore, SourceError};
 
 use crate::path::{Pattern, RelPath};
@@ -33,6 +34,11 @@ impl InputRules {
     /// A glob of the cache's directory, if that lies in the workspace.
     pub(crate) fn cache(&self) -> Option<&str> {
         self.cache.as_deref()
+    }
+
+    /// Forgets what may have changed, as something was written in the workspace or may have been.
+    pub(crate) fn forget(&self, now: Timestamp) {
+        self.ignores.forget(now);
     }
 
     /// The input files of a task, all paths from the workspace's root.

@@ -322,6 +322,7 @@ impl Inner {
         let after = after.map_err(|error| said(&error))?;
         let known = known.after(Some(&before), &after.snapshot);
         self.programs.forget();
+        self.inputs.forget(self.clock.wall());
         if after.fingerprint() != kept.outputs_digest {
             let again = restore(outputs, &kept.outputs, &after.snapshot, &known, disk);
             let again = again.map_err(|error| said(&error))?.done;

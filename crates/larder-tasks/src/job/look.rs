@@ -94,7 +94,9 @@ impl Ahead {
         let package = matches!(task.inputs, Inputs::Package).then_some(&task.package);
         let patterns = [inputs, &task.extra_inputs, &task.outputs].into_iter().flat_map(bases);
         !moved.is_empty()
-            && (look.goes_through_links() || patterns.chain(package).any(|base| meets(&moved, base)))
+            && (look.goes_through_links()
+                || patterns.chain(package).any(|base| meets(&moved, base))
+                || package.is_some_and(|package| rules_of(package).any(|rules| meets(&moved, &rules))))
     }
 
     /// Ends looking ahead, and what has been seen so: something moves.
@@ -118,6 +120,17 @@ impl Ahead {
 /// Where what patterns select lies, or begins to.
 fn bases(patterns: &[Located<Pattern>]) -> impl Iterator<Item = &RelPath> {
     patterns.iter().map(|pattern| &pattern.value).filter(|one| !one.is_negated()).map(Pattern::base)
+}
+
+/// Where there may be rules of git's that decide which files of a package count.
+fn rules_of(package: &RelPath) -> impl Iterator<Item = RelPath> {
+    let below = package.segments().scan(RelPath::root(), |path, name| {
+        *path = path.child(name);
+        Some(path.clone())
+    });
+    std::iter::once(RelPath::root())
+        .chain(below)
+        .flat_map(|directory| [".gitignore", ".git"].map(|name| directory.child(name)))
 }
 
 /// Whether one of `paths` is `base`, lies in it, or has it inside.
@@ -166,6 +179,7 @@ impl Drop for Told {
 impl Inner {
     /// Begins to look at the files of all tasks of a graph; has looked, where that is done in place.
     pub(super) fn look_ahead(self: &Arc<Self>, graph: &Graph) -> Ahead {
+        self.inputs.forget(self.clock.wall());
         let over = Arc::new(AtomicBool::new(false));
         let tasks: Arc<Vec<Arc<Task>>> =
             Arc::new(graph.nodes().iter().map(|node| Arc::clone(node.task())).collect());

@@ -200,6 +200,7 @@ impl Inner {
     ) -> Result<Performed, Unrun> {
         let done = self.perform_permitted(at, prepared, run).await;
         self.programs.forget();
+        self.inputs.forget(self.clock.wall());
         let goes_on = match &done {
             Ok(performed) => performed.exit.is_success(),
             Err(Unrun::Outdated) => true,

@@ -149,6 +149,41 @@ fn without_inputs_the_package_counts_but_for_outputs_other_packages_and_what_git
     check(&lab, &["build"], "build", expect!["lab#build: ran, kept\n"]);
 }
 
+/// A task that writes rules for git, and one in a package that reads what git then does not ignore.
+fn rules_writer() -> Lab {
+    let lab = Lab::new();
+    lab.manifest(
+        "larder.toml",
+        "[workspace]\nmembers = [\"p\"]\n[tasks.rules]\ncommand = \"echo rules >> RAN; cp rules .gitignore\"\ninputs = [\"rules\", \"more\"]\n\
+         outputs = [\".gitignore\"]\n",
+    );
+    lab.manifest(
+        "p/larder.toml",
+        "[tasks.read]\ndepends_on = [\"//#rules\"]\ncommand = \"echo read >> RAN; cat x* > out || true\"\noutputs = [\"out\"]\n",
+    );
+    lab.sh("git init -q .; echo one > p/x.log; echo '*.log' > rules; touch more");
+    lab
+}
+
+#[test]
+fn rules_of_gits_count_as_the_task_before_left_them() {
+    let lab = rules_writer();
+    lab.run(&["p#read"]);
+    assert_eq!((lab.ran().as_str(), lab.read("p/out").as_str()), ("rules read", "one\n"));
+    lab.sh("echo > rules; rm p/x.log");
+    lab.run(&["p#read"]);
+    assert_eq!((lab.ran().as_str(), lab.read("p/out").as_str()), ("rules read", ""));
+    // From here on they are other when the run begins: first they are given back, then written once more.
+    for (text, ran) in [("two", "read"), ("three", "read"), ("four", "rules read"), ("five", "rules read")] {
+        lab.sh(&format!("echo '*.log' > .gitignore; echo {text} > p/x.log"));
+        if ran.starts_with("rules") {
+            lab.write("more", text);
+        }
+        lab.run(&["p#read"]);
+        assert_eq!((lab.ran().as_str(), lab.read("p/out")), (ran, format!("{text}\n")));
+    }
+}
+
 #[test]
 fn a_variable_that_a_task_can_see_is_in_its_key_or_on_the_ambient_list() {
     let lab = Lab::new();

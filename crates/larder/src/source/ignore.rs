@@ -18,16 +18,29 @@ use parking_lot::Mutex;
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, openat};
 use rustix::io::Errno;
 
-use super::SourceError;
 use super::index::Index;
 use super::pattern::{Covers, Reading, Rules, State};
+use super::previous::nanos;
+use super::{SourceError, Stat};
+use crate::clock::Timestamp;
 
 /// The rules of git's that have been read so far, so that the file sets of one repository read them once.
 ///
-/// Clones share. What was read is not read again: make a new one for each session. Rules in the directories
-/// below a set's root are read by each scan and not kept here.
+/// Clones share. What was read is not read again until it is forgotten: make a new one for each session. Rules in the
+/// directories below a set's root are read by each scan and not kept here.
 #[derive(Debug, Clone, Default)]
-pub struct GitIgnores(Arc<Mutex<HashMap<PathBuf, Directory>>>);
+pub struct GitIgnores(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// How often all was forgotten.
+    forgotten: u64,
+    /// When it was forgotten last, in nanoseconds since 1970.
+    since: Option<i64>,
+    directories: HashMap<PathBuf, Directory>,
+    /// What was found in indexes before, by where they lie.
+    indexes: HashMap<PathBuf, Found>,
+}
 
 /// What one directory has to say.
 #[derive(Debug, Clone)]
@@ -43,8 +56,21 @@ struct Repository {
     exclude: Arc<Rules>,
     /// Where the index lies.
     own: PathBuf,
-    /// Read when the first ignored name asks for it; `None` if what it says cannot be known.
-    index: OnceLock<Option<Index>>,
+    /// What was found there before.
+    former: Option<Found>,
+    /// When it was not read yet, in nanoseconds since 1970.
+    since: Option<i64>,
+    /// Read when the first ignored name asks for it.
+    found: OnceLock<Found>,
+}
+
+/// An index as it was read.
+#[derive(Debug, Clone)]
+struct Found {
+    /// `None` if what it says cannot be known.
+    index: Arc<Option<Index>>,
+    /// Its file's stat data, if that had settled when it was read.
+    settled: Option<Stat>,
 }
 
 /// The rules that apply in one directory, those from further up first.
@@ -77,6 +103,21 @@ impl GitIgnores {
     /// Nothing read yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Forgets what was read, as it may be other `now`. An index whose stat data shows that it is not is kept.
+    pub fn forget(&self, now: Timestamp) {
+        let mut known = self.0.lock();
+        let Known { forgotten, since, directories, indexes } = &mut *known;
+        *forgotten += 1;
+        *since = Some(nanos(now));
+        for (_, Directory { repository, .. }) in directories.drain() {
+            if let Some((repository, found)) =
+                repository.as_ref().and_then(|one| Some((one, one.found.get()?)))
+            {
+                indexes.insert(repository.own.clone(), found.clone());
+            }
+        }
     }
 
     /// The rules that apply in `root`, from it and from the directories above it up to the repository's.
@@ -117,9 +158,13 @@ impl GitIgnores {
     }
 
     fn directory(&self, path: &Path) -> Result<Directory, SourceError> {
-        if let Some(known) = self.0.lock().get(path) {
-            return Ok(known.clone());
-        }
+        let (forgotten, since) = {
+            let known = self.0.lock();
+            if let Some(directory) = known.directories.get(path) {
+                return Ok(directory.clone());
+            }
+            (known.forgotten, known.since)
+        };
         let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
         let rules =
             Arc::new(read_rules(CWD, &path.join(".gitignore")).map_err(unreadable)?.unwrap_or_default());
@@ -128,20 +173,40 @@ impl GitIgnores {
             Some((own, common)) => {
                 let exclude = read_rules(CWD, &common.join("info/exclude")).map_err(unreadable)?;
                 let exclude = Arc::new(exclude.unwrap_or_default());
-                Some(Arc::new(Repository { exclude, own, index: OnceLock::new() }))
+                let former = self.0.lock().indexes.get(&own).cloned();
+                Some(Arc::new(Repository { exclude, own, former, since, found: OnceLock::new() }))
             }
         };
         let directory = Directory { rules, repository };
-        self.0.lock().insert(path.to_owned(), directory.clone());
+        let mut known = self.0.lock();
+        if known.forgotten == forgotten {
+            known.directories.insert(path.to_owned(), directory.clone());
+        }
         Ok(directory)
+    }
+}
+
+impl Repository {
+    /// `None` if what the index says cannot be known.
+    fn index(&self) -> Option<&Index> {
+        let found = self.found.get_or_init(|| {
+            let stat = fs::metadata(self.own.join("index")).ok().as_ref().map(Stat::from);
+            match &self.former {
+                Some(former) if stat.is_some() && former.settled == stat => former.clone(),
+                _ => Found {
+                    index: Arc::new(Index::read(&self.own)),
+                    settled: stat.filter(|stat| self.since.is_some_and(|since| stat.is_settled_at(since))),
+                },
+            }
+        });
+        (*found.index).as_ref()
     }
 }
 
 impl Tracked {
     fn has(&self, path: &[u8]) -> bool {
-        let index = self.repository.index.get_or_init(|| Index::read(&self.repository.own));
         // Where nobody knows, it may be.
-        index.as_ref().is_none_or(|index| index.has(&[&self.prefix, &path[self.above..]].concat()))
+        self.repository.index().is_none_or(|index| index.has(&[&self.prefix, &path[self.above..]].concat()))
     }
 }
 

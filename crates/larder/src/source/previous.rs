@@ -232,6 +232,6 @@ fn right_in<'p, T>(all: &[T], path: impl Fn(&T) -> &'p [u8], prefix: &[u8]) -> V
     found
 }
 
-fn nanos(moment: Timestamp) -> i64 {
+pub(super) fn nanos(moment: Timestamp) -> i64 {
     i64::try_from(moment.as_millis()).unwrap_or(i64::MAX).saturating_mul(1_000_000)
 }

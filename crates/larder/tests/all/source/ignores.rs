@@ -258,6 +258,29 @@ fn a_repository_inside_another_has_its_own_rules_and_index() {
     check(&mut lab, expect!["+c -.gitignore -in/.gitignore -in/a.log -in/deep/c -in/kept.tmp read 1"]);
 }
 
+#[test]
+fn what_was_read_of_git_counts_until_it_is_forgotten() {
+    let ignores = GitIgnores::new();
+    let mut lab = Lab::of(|root| FileSet::inputs(root).patterns(["**"]).ignore(Ignore::Git(ignores.clone())));
+    let root = lab.directory.path().to_owned();
+    git(&root, &["init", "--quiet"]);
+    lab.file(".gitignore", "*.log\n").file("a.log", "").file("b.tmp", "");
+    // By the second time it is known of the index that it was read long after it had come.
+    for _ in 0..2 {
+        lab.scan();
+        ignores.forget(lab.clock.wall());
+    }
+    check(&mut lab, expect!["read 0"]);
+    lab.file(".gitignore", "*.tmp\n*.log\n");
+    check(&mut lab, expect!["~.gitignore read 1"]);
+    ignores.forget(lab.clock.wall());
+    check(&mut lab, expect!["-b.tmp read 0"]);
+    git(&root, &["add", "--force", "a.log"]);
+    check(&mut lab, expect!["read 0"]);
+    ignores.forget(lab.clock.wall());
+    check(&mut lab, expect!["+a.log read 1"]);
+}
+
 fn arb_rule() -> impl Strategy<Value = String> {
     let part = prop::sample::select(vec![
         "a", "b", "ab", "*", "a*", "*b", "**", "?", "[ab]", "[!a]", "{a,b}", "\\a",
