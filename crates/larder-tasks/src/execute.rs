@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::environment::Mask;
 use crate::log::{Log, Stream};
 use crate::plain::is_handed_on;
-use crate::process::group_is_alive;
+use crate::process::{MARKS, group_is_alive};
 use crate::program::{is_path, which};
 
 /// What to start.
@@ -41,6 +41,8 @@ pub(crate) struct Start {
     /// Whether it talks to the terminal itself. Its output is then not seen, and it stays in the group that the
     /// terminal belongs to.
     pub(crate) interactive: bool,
+    /// What all that it starts is known by: its own mark, and before it those that this process has.
+    pub(crate) marks: Option<String>,
 }
 
 impl Start {
@@ -190,6 +192,7 @@ fn command(start: &Start, path: &OsStr, name: &OsStr, arguments: &[OsString]) ->
     command.arg0(name);
     command.args(arguments).current_dir(&start.cwd).env_clear().kill_on_drop(true);
     command.envs(start.environment.iter().map(|(name, value)| (name, value)));
+    command.envs(start.marks.iter().map(|marks| (MARKS, marks)));
     if !start.interactive {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     }
@@ -493,6 +496,7 @@ mod tests {
             timeout: None,
             grace: Duration::from_secs(5),
             interactive: false,
+            marks: None,
         }
     }
 

@@ -271,6 +271,7 @@ async fn print((argv, cwd, environment): Asked) -> Result<(Digest, String), Stri
         timeout: Some(PRINTING),
         grace: Duration::ZERO,
         interactive: false,
+        marks: None,
     };
     let (_keep, stop) = watch::channel(Stop::No);
     let none = crate::environment::Mask::none;

@@ -4,8 +4,8 @@
 //! remembered of the outputs is right again; then it is blanked, as making files and removing them costs more than
 //! all else about them. One that is found set by whoever holds the lease on the place says that
 //! a larder was killed in between: what lies there is unfinished, and its command may still be writing. That is
-//! ended first. A process group's number alone proves nothing, as the system gives it to others later: only
-//! processes that are as old as the marker says and that stand inside the workspace are taken for the command's.
+//! ended first, wherever it stands: commands have the place's digest for their mark, and what has it and began since the
+//! marker was set is the command's. Nothing that this larder itself runs under is ended.
 //!
 //! What it says is written over what it said, always at the same length. Cutting a file before it is written to
 //! has some file systems (ext4) put it on the disk when it is closed, and wait there the next time that it is cut.
@@ -15,18 +15,20 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use larder::key::Key;
 use larder::tier::disk::Disk;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::process::{Process, group_is_alive, members};
+use super::Inner;
+use crate::process::{MARKS, Process, ids, is_marked, ticks};
+use crate::task::Task;
 
 /// The folder of the cache's directory that they stand in.
 const FOLDER: &str = "running";
-/// What a marker says as long as no process group is known.
+/// What a marker says first.
 const SET: &str = "set";
 /// How long a marker is, whatever it says: spaces fill the rest, and are all there is in one that is not set.
 const BYTES: usize = 96;
@@ -35,7 +37,11 @@ const VANISHING: Duration = Duration::from_secs(2);
 
 /// The marker of a place.
 #[derive(Debug, Clone)]
-pub(super) struct Marker(PathBuf);
+pub(super) struct Marker {
+    path: PathBuf,
+    /// The mark of commands that run there.
+    mark: String,
+}
 
 /// What a larder that was killed has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,16 +55,17 @@ pub(super) struct Left {
 impl Marker {
     /// The marker of a place, whether it is set or not.
     pub(super) fn of(disk: &Disk, place: &Key) -> Self {
-        Self(disk.directory().join(FOLDER).join(place.digest().to_string()))
+        let mark = mark(place);
+        Self { path: disk.directory().join(FOLDER).join(&mark), mark }
     }
 
     /// Sets it, and tells what one that was set already means. Blocks.
     ///
     /// Where it cannot be set, as in a cache that may not be written to, a kill is not noticed.
-    pub(super) fn set(&self, root: &Path) -> Left {
+    pub(super) fn set(&self) -> Left {
         let opened = match self.open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.0.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| self.open())
+                self.path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| self.open())
             }
             opened => opened,
         };
@@ -70,30 +77,37 @@ impl Marker {
         let left = if said.is_empty() {
             Left::default()
         } else {
-            let ended = noted(said).is_some_and(|(group, began)| end_group(group, began, root));
+            let ended = noted(said).is_some_and(|since| end_marked(&self.mark, since));
             Left { unfinished: true, ended }
         };
-        let _ = write(&file, SET);
+        let _ = write(&file, &format!("{SET} {} {}", ticks(), boot()));
         left
-    }
-
-    /// Adds which process group writes. Blocks.
-    pub(super) fn note(&self, group: u32) {
-        if let (Some(leader), Ok(file)) = (Process::find(group), self.open()) {
-            let _ = write(&file, &format!("{group} {} {}", leader.began, boot()));
-        }
     }
 
     /// Ends it. Blocks.
     pub(super) fn clear(&self) {
-        if let Ok(file) = File::options().write(true).open(&self.0) {
+        if let Ok(file) = File::options().write(true).open(&self.path) {
             let _ = write(&file, "");
         }
     }
 
     fn open(&self) -> io::Result<File> {
-        File::options().read(true).write(true).create(true).truncate(false).open(&self.0)
+        File::options().read(true).write(true).create(true).truncate(false).open(&self.path)
     }
+}
+
+impl Inner {
+    /// The marks of a task's command in this clone.
+    pub(super) fn marks(&self, task: &Task) -> String {
+        let outer = self.environment.iter().find(|(name, _)| name == MARKS);
+        let outer = outer.and_then(|(_, marks)| marks.to_str()).into_iter();
+        let own = mark(&self.place(task));
+        outer.chain([own.as_str()]).collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn mark(place: &Key) -> String {
+    place.digest().to_string()
 }
 
 /// Writes what a marker says over what it said, in one step.
@@ -105,33 +119,32 @@ fn boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-/// The group and when its leader began, if that was since the machine started.
-fn noted(bytes: &[u8]) -> Option<(i32, u64)> {
+/// When it was set, if that was since the machine started.
+fn noted(bytes: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(bytes).ok()?;
-    let mut words = text.split(' ');
-    let (group, began) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    (words.next()? == boot()).then_some((group, began))
+    let mut words = text.strip_prefix(SET)?.split_whitespace();
+    let since = words.next()?.parse().ok()?;
+    (words.next()? == boot()).then_some(since)
 }
 
-fn end_group(group: i32, began: u64, root: &Path) -> bool {
-    let Some(pid) = Pid::from_raw(group) else { return false };
-    let leader = u32::try_from(group).ok().and_then(Process::find);
-    if leader.is_some_and(|leader| leader.began != began) {
-        // Somebody else has the number now.
-        return false;
-    }
-    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-    let stands_inside =
-        |id: u32| fs::read_link(format!("/proc/{id}/cwd")).is_ok_and(|cwd| cwd.starts_with(&root));
-    if !members(pid).any(|(id, process)| process.began >= began && stands_inside(id)) {
-        return false;
-    }
-    if kill_process_group(pid, Signal::KILL).is_err() {
-        return false;
-    }
+/// Ends what has this mark and began since then. Returns whether there was anything.
+fn end_marked(mark: &str, since: u64) -> bool {
+    let above = |&id: &u32| u32::try_from(Process::find(id)?.parent).ok();
+    let own: Vec<u32> = std::iter::successors(Some(std::process::id()), above).collect();
     let until = std::time::Instant::now() + VANISHING;
-    while group_is_alive(pid) && std::time::Instant::now() < until {
+    let mut found = false;
+    loop {
+        let marked = ids().filter(|id| !own.contains(id) && is_marked(*id, mark, since));
+        let marked: Vec<Pid> = marked.filter_map(|id| Pid::from_raw(i32::try_from(id).ok()?)).collect();
+        if marked.is_empty() || std::time::Instant::now() >= until {
+            return found;
+        }
+        found = true;
+        for id in marked {
+            // With the group that it leads, if it does: others there may have hidden their mark. All of them may be gone.
+            let _ = kill_process_group(id, Signal::KILL);
+            let _ = kill_process(id, Signal::KILL);
+        }
         std::thread::sleep(Duration::from_millis(2));
     }
-    true
 }

@@ -175,10 +175,7 @@ impl Tap for Live<'_> {
         Box::pin(self.run.tell(event))
     }
 
-    fn started(&mut self, group: Option<u32>) {
-        if let (Some(marker), Some(group)) = (self.inner.marker(&self.prepared.task), group) {
-            marker.note(group);
-        }
+    fn started(&mut self, _group: Option<u32>) {
         // Not before the command is there: it would wait for a processor that these take.
         let (inner, ready, run) = (Arc::clone(self.inner), Arc::clone(self.prepared), Arc::clone(self.run));
         self.listing = Some(spawn_blocking(move || inner.get_ready(&ready, &run)));
@@ -316,6 +313,7 @@ impl Inner {
             timeout: task.timeout,
             grace: run.options.grace,
             interactive: task.interactive,
+            marks: Some(self.marks(task)),
         })
     }
 
@@ -342,7 +340,7 @@ impl Inner {
         if let (Some(_), false) = (&prepared.outputs, waited) {
             memory.outputs = self.known_outputs(prepared);
         }
-        let left = self.marker(task).map(|marker| marker.set(self.workspace.root())).unwrap_or_default();
+        let left = self.marker(task).map(|marker| marker.set()).unwrap_or_default();
         let known = memory.outputs.snapshot.as_ref().zip(prepared.outputs.as_ref());
         // Of what was not among its outputs nothing was known when it was written to.
         let is_of_these = known.is_some_and(|(known, outputs)| known.is_of(&outputs.files));

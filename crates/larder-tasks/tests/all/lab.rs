@@ -320,20 +320,19 @@ impl Lab {
             .unwrap()
     }
 
-    /// Starts a task and leaves its command behind as a larder that is killed does: still running, still noted.
-    pub(crate) fn leave_an_orphan(&self, name: &str) -> (String, String) {
+    /// Starts a task whose command says by `echo $$ > began` that it runs, and leaves it behind as a larder that is killed
+    /// does. Returns what it said.
+    pub(crate) fn leave_an_orphan(&self, name: &str) -> u32 {
         let mut larder = self.start_as_another(name);
-        let note = loop {
-            let markers = std::fs::read_dir(self.cache().join("running")).into_iter().flatten();
-            let mut notes = markers.map(|marker| std::fs::read_to_string(marker.unwrap().path()).unwrap());
-            if let Some(note) = notes.find(|note| note.trim().contains(' ')) {
-                break note;
+        let command = loop {
+            if let Ok(id) = self.read("began").trim().parse() {
+                break id;
             }
             std::thread::yield_now();
         };
         larder.kill().unwrap();
         larder.wait().unwrap();
-        (note.split(' ').next().unwrap().to_owned(), note)
+        command
     }
 
     /// A lab that another process has made.

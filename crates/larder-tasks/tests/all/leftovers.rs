@@ -159,7 +159,7 @@ fn a_stop_takes_nothing_away_that_was_there_before() {
 fn a_killed_run_is_no_reason_to_take_away_what_was_there_before_it() {
     let slow = |outputs: &str| {
         format!(
-            "[tasks.build]\ncommand = '[ -e go ] || {{ touch d/half; sleep 100; }}; cp in d/$(cat in)'\ninputs = ['in']\n\
+            "[tasks.build]\ncommand = '[ -e go ] || {{ echo $$ > began; touch d/half; sleep 100; }}; cp in d/$(cat in)'\ninputs = ['in']\n\
              outputs = ['{outputs}']\n"
         )
     };

@@ -311,14 +311,64 @@ fn a_second_stop_kills_an_audit_that_does_not_end_when_asked() {
 
 #[test]
 fn a_command_that_a_killed_larder_left_running_is_ended_before_the_task_runs_again() {
-    let lab = Lab::new();
-    lab.write(
-        "larder.toml",
-        "[tasks.a]\ncommand = \"mkdir -p out; while [ ! -e go ]; do sleep 0.01; done; echo x > out/x\"\noutputs = [\"out\"]\ninputs = []\n",
-    );
-    // A larder that is killed has no time to end its command: the note of it stays, and the command goes on.
-    let (group, note) = lab.leave_an_orphan("a");
-    assert!(Path::new(&format!("/proc/{group}")).exists() && !note.is_empty());
+    for command in
+        ["sh ./work .", "sh ./work /", "setsid -w sh ./work .", "setsid sh ./work / > /dev/null 2>&1 & wait"]
+    {
+        let lab = Lab::new();
+        let root = lab.root();
+        lab.write(
+            "larder.toml",
+            &format!("[tasks.a]\ncommand = \"{command}\"\noutputs = [\"out\"]\ninputs = []\n"),
+        );
+        let root = root.display();
+        lab.write(
+            "work",
+            &format!(
+                "echo $$ > began; cd $1; while [ ! -e {root}/go ]; do sleep 0.01; done; mkdir -p {root}/out; echo x >> {root}/out/x\n"
+            ),
+        );
+        // A larder that is killed has no time to end its command, which goes on.
+        let orphan = lab.leave_an_orphan("a");
+        assert!(Path::new(&format!("/proc/{orphan}/exe")).exists());
+        let (_keep, stop) = watch::channel(Stop::No);
+        let run = lab.run_until(&["a"], &[], &RunOptions::default(), stop, |event| {
+            if matches!(event, Event::Started { .. }) {
+                assert!(Path::new(&format!("/proc/{orphan}/exe")).read_link().is_err(), "{command}");
+                lab.write("go", "");
+            }
+        });
+        assert_eq!(run.notes, ["an earlier run was killed and left its command running; that was ended"]);
+        assert_eq!(run.lines, "lab#a: ran, kept\n");
+        assert_eq!(lab.read("out/x"), "x\n");
+    }
+}
+
+/// Waits until what begins from now on does so in a later tick of the kernel's clock.
+fn next_tick() {
+    let uptime = || fs::read_to_string("/proc/uptime").unwrap().split(' ').next().unwrap().to_owned();
+    let then = uptime();
+    while uptime() == then {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_another_clone_runs_or_an_earlier_run_has_left_is_not_what_a_killed_larder_left() {
+    let command = "echo $$ > began; while [ ! -e go ]; do sleep 0.01; done; rm go";
+    let text = format!("[tasks.a]\ncommand = {command:?}\ninputs = []\ncache = false\n");
+    let (lab, other) = (Lab::of(&[("larder.toml", &text)]), Lab::of(&[("larder.toml", &text), ("go", "")]));
+    let mut elsewhere = std::process::Command::new("sleep");
+    lab.write("go", "");
+    lab.run(&["a"]);
+    let place = fs::read_dir(lab.cache().join("running")).unwrap().next().unwrap().unwrap().file_name();
+    let mut earlier = std::process::Command::new("sleep");
+    let mut earlier = earlier.arg("60").env("LARDER_PLACE", place).spawn().unwrap();
+    other.run(&["a"]);
+    let place = fs::read_dir(other.cache().join("running")).unwrap().next().unwrap().unwrap().file_name();
+    next_tick();
+    fs::remove_file(lab.path("began")).unwrap();
+    lab.leave_an_orphan("a");
+    let mut elsewhere = elsewhere.arg("60").env("LARDER_PLACE", place).spawn().unwrap();
     let (_keep, stop) = watch::channel(Stop::No);
     let run = lab.run_until(&["a"], &[], &RunOptions::default(), stop, |event| {
         if matches!(event, Event::Started { .. }) {
@@ -326,17 +376,18 @@ fn a_command_that_a_killed_larder_left_running_is_ended_before_the_task_runs_aga
         }
     });
     assert_eq!(run.notes, ["an earlier run was killed and left its command running; that was ended"]);
-    assert_eq!(run.lines, "lab#a: ran, kept\n");
-    assert!(
-        !Path::new(&format!("/proc/{group}/cwd")).read_link().is_ok_and(|cwd| cwd.starts_with(lab.root()))
-    );
+    for process in [&mut earlier, &mut elsewhere] {
+        assert!(process.try_wait().unwrap().is_none());
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
 }
 
 #[test]
 fn what_a_killed_run_left_half_made_is_taken_away_and_what_was_there_before_is_not() {
     let lab = Lab::of(&[(
         "larder.toml",
-        "[tasks.a]\ncommand = \"mkdir -p out; [ -e again ] || touch out/half; while [ ! -e go ]; do sleep 0.01; done; echo x > out/x\"\n\
+        "[tasks.a]\ncommand = \"echo $$ > began; mkdir -p out; [ -e again ] || touch out/half; while [ ! -e go ]; do sleep 0.01; done; echo x > out/x\"\n\
          outputs = [\"out\"]\ninputs = []\n",
     )]);
     lab.write("out/mine", "mine");

@@ -185,7 +185,7 @@ fn rules_of_gits_count_as_the_task_before_left_them() {
 }
 
 #[test]
-fn a_variable_that_a_task_can_see_is_in_its_key_or_on_the_ambient_list() {
+fn a_variable_that_a_task_can_see_is_in_its_key_or_on_the_ambient_list_or_its_mark() {
     let lab = Lab::new();
     lab.manifest(
         "larder.toml",
@@ -215,7 +215,7 @@ env = { include = ["NODE_*"], exclude = ["NODE_X"], secret = ["TOKEN"] }
         let seen: Vec<_> = seen.lines().filter(|name| !own.contains(name)).map(str::to_owned).collect();
         (ran, seen.join(" "))
     };
-    let seen = "HOME LANG NODE_ENV PATH TOKEN".to_owned();
+    let seen = "HOME LANG LARDER_PLACE NODE_ENV PATH TOKEN".to_owned();
     assert_eq!(run("a", "t", "h"), ("show".into(), seen.clone()));
     assert_eq!(run("a", "t", "other"), (String::new(), seen.clone()), "ambient and withheld");
     assert_eq!(run("b", "t", "h"), ("show".into(), seen.clone()), "keyed");
