@@ -2,7 +2,7 @@
 //!
 //! Invariant: when [`execute`] returns after a stop or a time limit, no process of the command's group is alive.
 //! After an ordinary end the group may be: a command that leaves processes behind is told apart, because those
-//! may still be writing.
+//! may still be writing. That holds for what has left the group as well, as far as `process` knows of it.
 //! Not here: what is kept of the result (`job`), where the command came from.
 
 use std::ffi::{OsStr, OsString};
@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::environment::Mask;
 use crate::log::{Log, Stream};
 use crate::plain::is_handed_on;
-use crate::process::{MARKS, group_is_alive};
+use crate::process::{MARKS, group_is_alive, marked_orphans, orphans, own_mark, ticks};
 use crate::program::{is_path, which};
 
 /// What to start.
@@ -109,6 +109,8 @@ pub(crate) struct Execution {
 const DRAIN: Duration = Duration::from_secs(2);
 /// How often the process group is looked at meanwhile.
 const LOOK: Duration = Duration::from_millis(5);
+/// How often what the command has left behind so far is waited for while it runs.
+const REAPING: Duration = Duration::from_secs(1);
 /// How much of a pipe is read at once; a Linux pipe holds no more.
 const READ_BYTES: usize = 64 << 10;
 
@@ -134,11 +136,13 @@ pub(crate) async fn execute(
     tap: &mut dyn Tap,
 ) -> io::Result<Execution> {
     let began = Instant::now();
+    let since = ticks();
     let mut child = spawn(start)?;
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     tap.started(child.id().filter(|_| !start.interactive));
     let whole_group = !start.interactive;
-    let ending = Ending { group, whole_group, grace: start.grace, phase: Phase::Running, over: false };
+    let mark = start.marks.as_deref().and_then(|marks| Some((own_mark(marks)?, since)));
+    let ending = Ending { group, whole_group, mark, grace: start.grace, phase: Phase::Running, over: false };
     let limit = start.timeout.map(|limit| began + limit);
     let mut pipes = Pipes::new(&mut child, masks, began);
     let (exit, left_behind) = attend(&mut child, &mut pipes, ending, limit, &mut stop, tap).await?;
@@ -217,7 +221,7 @@ enum End {
 async fn attend(
     child: &mut Child,
     pipes: &mut Pipes,
-    mut ending: Ending,
+    mut ending: Ending<'_>,
     limit: Option<Instant>,
     stop: &mut watch::Receiver<Stop>,
     tap: &mut dyn Tap,
@@ -227,10 +231,11 @@ async fn attend(
     let mut drained_at = far;
     let mut stopped = false;
     let mut timed_out = false;
+    let mut reap_at = Instant::now() + REAPING;
     ending.follow(*stop.borrow_and_update(), &mut stopped);
     loop {
         if let Some(status) = status {
-            let alive = ending.group_is_alive();
+            let alive = ending.is_survived();
             if (pipes.are_closed() && !alive) || Instant::now() >= drained_at {
                 if alive && (stopped || timed_out) {
                     ending.kill();
@@ -243,7 +248,7 @@ async fn attend(
                     End::Itself(status)
                 };
                 ending.over = true;
-                return Ok((end, alive));
+                return Ok((end, alive || !pipes.are_closed()));
             }
         }
         let wake = match status {
@@ -264,6 +269,10 @@ async fn attend(
                 if stopped || timed_out {
                     ending.kill();
                 }
+            }
+            () = sleep_until(reap_at), if status.is_none() => {
+                drop(orphans());
+                reap_at = Instant::now() + REAPING;
             }
             () = sleep_until(wake) => {
                 if status.is_none() && !ending.escalate() {
@@ -289,16 +298,18 @@ enum Phase {
 }
 
 /// Ends a process group step by step.
-struct Ending {
+struct Ending<'a> {
     group: Option<Pid>,
     whole_group: bool,
+    /// What the command and all that it started is known by, and in which tick it began.
+    mark: Option<(&'a str, u64)>,
     grace: Duration,
     phase: Phase,
     /// Whether nothing is left to end.
     over: bool,
 }
 
-impl Drop for Ending {
+impl Drop for Ending<'_> {
     fn drop(&mut self) {
         if !self.over {
             self.kill();
@@ -306,7 +317,7 @@ impl Drop for Ending {
     }
 }
 
-impl Ending {
+impl Ending<'_> {
     fn follow(&mut self, stop: Stop, stopped: &mut bool) {
         match stop {
             Stop::No => return,
@@ -334,6 +345,7 @@ impl Ending {
 
     fn kill(&mut self) {
         self.signal(Signal::KILL);
+        kill_all(&self.escaped().0);
         self.phase = Phase::Killed;
     }
 
@@ -355,8 +367,29 @@ impl Ending {
         }
     }
 
-    fn group_is_alive(&self) -> bool {
-        self.whole_group && self.group.is_some_and(group_is_alive)
+    /// What lives of the command that has left its group, as far as its parents have ended; and whether there may be more.
+    fn escaped(&self) -> (Vec<Pid>, bool) {
+        match self.mark {
+            Some((mark, since)) if self.whole_group => marked_orphans(mark, since),
+            _ => (Vec::new(), false),
+        }
+    }
+
+    /// Whether anything lives that the command has started.
+    fn is_survived(&mut self) -> bool {
+        // Before the group is looked at, as those of it that have ended are waited for.
+        let (escaped, may_be_more) = self.escaped();
+        if self.phase == Phase::Killed {
+            kill_all(&escaped);
+        }
+        !escaped.is_empty() || may_be_more || self.whole_group && self.group.is_some_and(group_is_alive)
+    }
+}
+
+fn kill_all(processes: &[Pid]) {
+    for &id in processes {
+        // It may be gone already.
+        let _ = kill_process(id, Signal::KILL);
     }
 }
 
@@ -457,6 +490,7 @@ mod tests {
     use super::*;
     use crate::environment::{EnvironmentRules, VariablePattern};
     use crate::manifest::EnvironmentTable;
+    use crate::process::is_marked;
 
     #[derive(Default)]
     struct Seen {
@@ -579,9 +613,6 @@ mod tests {
 
     #[test]
     fn processes_that_outlive_the_command_are_told_of_and_the_remains_of_ended_ones_are_not() {
-        // From here on nobody waits for processes whose parent has ended, as in many a container.
-        #[cfg(target_os = "linux")]
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
         let mut seen = Seen::default();
         let done = run(&script("sleep 20 > /dev/null 2>&1 & echo done"), &mut seen).unwrap();
         assert_eq!((done.exit, done.left_behind), (Exit::Code(0), true));
@@ -589,6 +620,51 @@ mod tests {
         kill_process_group(group, Signal::KILL).unwrap();
         let done = run(&script("(sleep 0.1; echo late) & echo done"), &mut Seen::default()).unwrap();
         assert_eq!((texts(&done.log, Stream::Out).as_str(), done.left_behind), ("done\nlate\n", false));
+    }
+
+    #[test]
+    fn what_has_left_the_group_of_the_command_is_told_of_and_ended_where_that_is() {
+        crate::take_in_orphans();
+        let dir = tempfile::tempdir().unwrap();
+        let mark = |name: &str| format!("{}/{name}", dir.path().display());
+        let marked =
+            |name: &str, text: &str| Start { marks: Some(format!("outer {}", mark(name))), ..script(text) };
+        // It says when it has left, as it has closed everything by then.
+        let hidden = |then: &str| {
+            format!(
+                "mkfifo $D/left; setsid sh -c 'echo > $D/left; {then}' > /dev/null 2>&1 & read x < $D/left; rm $D/left"
+            )
+        };
+        let in_dir = |mut start: Start| {
+            start.environment.push(("D".into(), dir.path().into()));
+            start
+        };
+        let done = run(&in_dir(marked("one", &hidden("sleep 20"))), &mut Seen::default()).unwrap();
+        assert_eq!((done.exit, done.left_behind), (Exit::Code(0), true));
+        // One that ends in time has not been left, nor what another command has left, or an earlier one.
+        let done =
+            run(&in_dir(marked("two", &hidden("sleep 0.1; touch $D/end"))), &mut Seen::default()).unwrap();
+        assert!(!done.left_behind && dir.path().join("end").exists());
+        let then = ticks();
+        while ticks() == then {
+            std::thread::yield_now();
+        }
+        assert!(!run(&marked("one", ":"), &mut Seen::default()).unwrap().left_behind);
+        // What holds a pipe is told of without a mark.
+        let done = run(&script("setsid sleep 3 & exit 0"), &mut Seen::default()).unwrap();
+        assert!(done.left_behind);
+        let limit = Duration::from_millis(300);
+        let start =
+            Start { timeout: Some(limit), ..marked("three", &format!("{}; sleep 20", hidden("sleep 20"))) };
+        let done = run(&in_dir(start), &mut Seen::default()).unwrap();
+        assert_eq!((done.exit, done.left_behind), (Exit::TimedOut(limit), false));
+        assert!(!crate::process::ids().any(|id| is_marked(id, &mark("three"), 0)));
+        // What an outer command has started has its mark, too.
+        crate::process::ids()
+            .filter(|&id| is_marked(id, "outer", 0) && is_marked(id, &mark("one"), 0))
+            .for_each(|id| {
+                kill_process(Pid::from_raw(id as i32).unwrap(), Signal::KILL).unwrap();
+            });
     }
 
     #[test]

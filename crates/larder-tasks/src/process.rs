@@ -3,17 +3,21 @@
 //! A process that has ended and that nobody has waited for yet still answers to signals. In a container whose first
 //! process waits for nobody such remains stay for good: only `/proc` tells them from the living.
 //!
-//! What a command starts may leave its process group, and is then known by the command's **mark**, a variable that says
-//! which task is run and where.
+//! What a command starts may leave its process group, and is then known by two things. It has the command's **mark**, a
+//! variable that says which task is run and where. And once its parents have ended it is a child of this process, if that
+//! takes orphans in: nothing else has to be looked at when a command ends.
 //!
 //! On systems without `/proc` no process is found by its id, and a group is alive as long as it takes signals.
 
 use std::fs;
 
-use rustix::process::{Pid, test_kill_process_group};
+use rustix::process::{Pid, WaitOptions, getpgid, getpgrp, getpid, getsid, test_kill_process_group, waitpid};
 
 /// The variable whose value is a command's mark, with a space and the marks before it of what it runs under.
 pub(crate) const MARKS: &str = "LARDER_PLACE";
+
+/// How often it is looked at most for what came while others were looked at.
+const MAX_LOOKS: usize = 16;
 
 /// A living process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +75,41 @@ pub(crate) fn ticks() -> u64 {
     u64::try_from(ticks).unwrap_or(0)
 }
 
+/// The mark of a command among its marks.
+pub(crate) fn own_mark(marks: &str) -> Option<&str> {
+    marks.rsplit(' ').next()
+}
+
+/// Those of the [`orphans`] that have this mark and began in that tick or later; and whether there is one of which that is
+/// not known, as it is about to end or has no environment.
+pub(crate) fn marked_orphans(mark: &str, since: u64) -> (Vec<Pid>, bool) {
+    let (mut marked, mut is_unknown) = (Vec::new(), false);
+    let mut before = Vec::new();
+    for _ in 0..MAX_LOOKS {
+        let all = orphans();
+        let mut have_ended = false;
+        (marked, is_unknown) = (Vec::new(), false);
+        for &id in &all {
+            let number = id.as_raw_nonzero().get().unsigned_abs();
+            let has_none =
+                || fs::read(format!("/proc/{number}/environ")).map_or(true, |text| text.is_empty());
+            if is_marked(number, mark, since) {
+                marked.push(id);
+            } else if has_none() {
+                let lives = Process::find(number).is_some();
+                is_unknown |= lives;
+                have_ended |= !lives;
+            }
+        }
+        // What one that ended has left behind may have come after the look.
+        if !have_ended || all == before {
+            break;
+        }
+        before = all;
+    }
+    (marked, is_unknown)
+}
+
 /// Whether a process lives that has this mark and began in that tick or later. That of another user is not known.
 pub(crate) fn is_marked(id: u32, mark: &str, since: u64) -> bool {
     let is_mark = |variable: &[u8]| {
@@ -80,4 +119,68 @@ pub(crate) fn is_marked(id: u32, mark: &str, since: u64) -> bool {
     let environment = fs::read(format!("/proc/{id}/environ"));
     environment.is_ok_and(|variables| variables.split(|&byte| byte == 0).any(is_mark))
         && Process::find(id).is_some_and(|process| process.began >= since)
+}
+
+/// Makes this process the parent of whatever its commands leave behind, where the system can, so that a command is known
+/// to have left something that is in its process group no more.
+///
+/// Ended processes that were taken in are waited for from time to time while commands run. So that none is mistaken for
+/// one, whoever calls this starts no children that are in another session, or in a process group of others.
+pub fn take_in_orphans() {
+    // Where it cannot, a command that hides what it leaves behind is not found out.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_child_subreaper(Some(getpid()));
+}
+
+#[cfg(target_os = "linux")]
+fn takes_in_orphans() -> bool {
+    rustix::process::child_subreaper().is_ok_and(|set| set.is_some())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn takes_in_orphans() -> bool {
+    false
+}
+
+/// Children of this process that live and may have been taken in; those that have ended are waited for.
+pub(crate) fn orphans() -> Vec<Pid> {
+    if !takes_in_orphans() {
+        return Vec::new();
+    }
+    let (own_group, own_session) = (getpgrp(), getsid(None));
+    let mut children = taken_in();
+    for _ in 0..MAX_LOOKS {
+        let mut living = Vec::new();
+        let mut are_there = true;
+        for &id in &children {
+            match getpgid(Some(id)) {
+                Ok(group) if group == own_group => {}
+                // What this process has started itself leads a group in its session, and is waited for by who started it.
+                Ok(group) if group == id && getsid(Some(id)) == own_session => living.push(id),
+                Ok(_) if matches!(waitpid(Some(id), WaitOptions::NOHANG), Ok(None)) => living.push(id),
+                Ok(_) | Err(_) => are_there = false,
+            }
+        }
+        // What one that ends leaves behind comes after it, and a list that is shortened while it is read may lack some.
+        let now = if children.is_empty() { Vec::new() } else { taken_in() };
+        if are_there && now == children {
+            return living;
+        }
+        children = now;
+    }
+    children
+}
+
+/// The children of the thread that orphans come to, which is a process's first.
+fn taken_in() -> Vec<Pid> {
+    let own = getpid().as_raw_nonzero().get();
+    let pid = |id: u32| Pid::from_raw(i32::try_from(id).ok()?);
+    match fs::read_to_string(format!("/proc/self/task/{own}/children")) {
+        Ok(children) => children.split_whitespace().filter_map(|id| pid(id.parse().ok()?)).collect(),
+        // A kernel that lists no children.
+        Err(_) => {
+            let parent = |id| Process::find(id).map(|process| process.parent);
+            ids().filter(|&id| parent(id) == Some(own)).filter_map(pid).collect()
+        }
+    }
 }

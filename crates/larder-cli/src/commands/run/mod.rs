@@ -209,6 +209,7 @@ impl Session {
                 styled(WARNING, "warning:")
             ));
         }
+        larder_tasks::take_in_orphans();
         let environment = std::env::vars_os().collect();
         let tasks = Tasks::new(Arc::new(workspace), &opened.larder, opened.disk.clone(), environment)
             .context("the workspace's name cannot be used")?;
