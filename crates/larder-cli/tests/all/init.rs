@@ -14,34 +14,43 @@ fn a_makefile_a_justfile_and_a_crate_become_tasks_and_the_typed_name_wins() {
     lab.check(
         &["init", "--print"],
         expect![[r#"
-        [workspace]
+            [workspace]
 
-        [tasks.lint] # from justfile
-        command = "just lint"
-        description = "Lint all"
-        cache = true
+            [tasks.lint] # from justfile
+            command = "just lint"
+            description = "Lint all"
+            # Say which programs it runs, and it is kept:
+            # tools = ["cc"]
+            # cache = true
 
-        [tasks.dev] # from justfile
-        command = "just dev"
-        persistent = true
+            [tasks.dev] # from justfile
+            command = "just dev"
+            persistent = true
 
-        [tasks.all] # from Makefile
-        command = "make all"
-        # Say what it writes, and it is kept: outputs = ["dist"]
+            [tasks.all] # from Makefile
+            command = "make all"
+            # Say which programs it runs, and it is kept:
+            # tools = ["cc"]
+            # outputs = ["dist"]
 
-        [tasks.dist] # from Makefile
-        command = "make dist"
-        outputs = ["dist"]
+            [tasks.dist] # from Makefile
+            command = "make dist"
+            # Say which programs it runs, and it is kept:
+            # tools = ["cc"]
+            # outputs = ["dist"]
 
-        [tasks.test] # from Makefile
-        command = "make test"
-        description = "Run the tests"
-        cache = true
+            [tasks.test] # from Makefile
+            command = "make test"
+            description = "Run the tests"
+            # Say which programs it runs, and it is kept:
+            # tools = ["cc"]
+            # cache = true
 
-        [tasks.format] # from Cargo.toml
-        command = "cargo fmt --all --check"
-        cache = true
-    "#]],
+            [tasks.format] # from Cargo.toml
+            command = "cargo fmt --all --check"
+            tools = ["cargo -V", "rustfmt -V"]
+            cache = true
+        "#]],
     );
 }
 
@@ -58,28 +67,36 @@ fn scripts_that_all_members_have_become_a_template() {
     lab.check(
         &["init", "--print"],
         expect![[r##"
-        # larder.toml
-        [workspace]
-        members = ["packages/*"]
+            # larder.toml
+            [workspace]
+            members = ["packages/*"]
 
-        [workspace.tasks.build] # from package.json
-        command = "pnpm run build"
-        # Say what it writes, and it is kept: outputs = ["dist"]
+            [workspace.tasks.build] # from package.json
+            command = "pnpm run build"
+            depends_on = ["^build"]
+            # Say what it reads, also of other packages and of the root, and it is kept:
+            # inputs = ["src/**", "//package.json"]
+            # outputs = ["dist"]
 
-        [tasks.lint] # from package.json
-        command = "pnpm run lint"
-        cache = true
+            [tasks.lint] # from package.json
+            command = "pnpm run lint"
+            # Say what it reads, also of other packages and of the root, and it is kept:
+            # inputs = ["src/**", "//package.json"]
+            # cache = true
 
-        # packages/a/larder.toml
-        [tasks.test] # from package.json
-        command = "pnpm run test"
-        cache = true
+            # packages/a/larder.toml
+            [tasks.test] # from package.json
+            command = "pnpm run test"
+            depends_on = ["^build"]
+            # Say what it reads, also of other packages and of the root, and it is kept:
+            # inputs = ["src/**", "//package.json"]
+            # cache = true
 
-        # packages/b/larder.toml
-        [tasks."start:all"] # from package.json
-        command = "pnpm run start:all"
-        persistent = true
-    "##]],
+            # packages/b/larder.toml
+            [tasks."start:all"] # from package.json
+            command = "pnpm run start:all"
+            persistent = true
+        "##]],
     );
     lab.check(
         &["init"],
@@ -103,6 +120,73 @@ fn scripts_that_all_members_have_become_a_template() {
         expect![[r#"
         ! ok: the configuration is right
     "#]],
+    );
+}
+
+#[test]
+fn scripts_and_crates_are_kept_with_the_programs_that_run_them_where_versions_are_locked() {
+    let lab = Lab::new();
+    lab.write("project/package.json", r#"{"scripts": {"unit": "jest", "build": "tsc"}}"#);
+    lab.write("project/package-lock.json", "{}");
+    lab.write("project/Cargo.toml", "[package]\nname = \"x\"\n");
+    lab.write("project/.gitignore", "dist\n");
+    lab.check(
+        &["init", "--print"],
+        expect![[r#"
+        [workspace]
+
+        [tasks.build] # from package.json
+        command = "npm run build"
+        tools = ["node --version", "npm --version"]
+        outputs = ["dist"]
+
+        [tasks.unit] # from package.json
+        command = "npm run unit"
+        tools = ["node --version", "npm --version"]
+        cache = true
+
+        [tasks.test] # from Cargo.toml
+        command = "cargo test --workspace"
+        tools = ["rustc -vV", "cargo -V"]
+        cache = true
+
+        [tasks.lint] # from Cargo.toml
+        command = "cargo clippy --workspace --all-targets -- -D warnings"
+        tools = ["rustc -vV", "cargo -V", "cargo clippy -V"]
+        cache = true
+
+        [tasks.format] # from Cargo.toml
+        command = "cargo fmt --all --check"
+        tools = ["cargo -V", "rustfmt -V"]
+        cache = true
+    "#]],
+    );
+    lab.write("project/.gitignore", "Cargo.lock\npackage-lock.json\n");
+    lab.check(
+        &["init", "--print"],
+        expect![[r#"
+            [workspace]
+
+            [tasks.build] # from package.json
+            command = "npm run build"
+            # No lock file that git has tells which versions it uses, so it is not kept.
+
+            [tasks.unit] # from package.json
+            command = "npm run unit"
+            # No lock file that git has tells which versions it uses, so it is not kept.
+
+            [tasks.test] # from Cargo.toml
+            command = "cargo test --workspace"
+            # No lock file that git has tells which versions it uses, so it is not kept.
+
+            [tasks.lint] # from Cargo.toml
+            command = "cargo clippy --workspace --all-targets -- -D warnings"
+            # No lock file that git has tells which versions it uses, so it is not kept.
+
+            [tasks.format] # from Cargo.toml
+            command = "cargo fmt --all --check"
+            # No lock file that git has tells which versions it uses, so it is not kept.
+        "#]],
     );
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Draft, character, plain_name, read};
+use super::{Doubt, Draft, character, plain_name, read};
 use crate::failure::Failure;
 
 pub(super) fn drafts(root: &Path) -> Result<Vec<Draft>, Failure> {
@@ -51,6 +51,9 @@ fn recipes(text: &str, root: &Path) -> Vec<Draft> {
             command: format!("just {name}"),
             description,
             character: character(name, root),
+            depends_on: &[],
+            tools: Vec::new(),
+            doubt: Some(Doubt::Programs),
             from: "justfile",
         });
     }

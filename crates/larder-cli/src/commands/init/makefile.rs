@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Character, Draft, character, plain_name, read};
+use super::{Character, Doubt, Draft, character, plain_name, read};
 use crate::failure::Failure;
 
 pub(super) fn drafts(root: &Path) -> Result<Vec<Draft>, Failure> {
@@ -50,6 +50,9 @@ fn targets(text: &str, root: &Path) -> Vec<Draft> {
                 command: format!("make {name}"),
                 description: description.clone(),
                 character,
+                depends_on: &[],
+                tools: Vec::new(),
+                doubt: Some(Doubt::Programs),
                 from: "Makefile",
             });
         }

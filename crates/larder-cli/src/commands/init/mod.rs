@@ -1,7 +1,8 @@
 //! `larder init`: a first `larder.toml` from what a project already has.
 //!
 //! Invariant: what is written is right as it stands. A task is kept only where every file of its package may be
-//! taken for its input; where outputs would have to be guessed, the line is there as a comment.
+//! taken for its input and it is known which programs it runs; where something would have to be guessed, the line is there
+//! as a comment.
 
 mod cargo;
 mod justfile;
@@ -56,8 +57,25 @@ struct Draft {
     command: String,
     description: Option<String>,
     character: Character,
+    /// What runs before it.
+    depends_on: &'static [&'static str],
+    /// Programs whose identity counts, if it is kept.
+    tools: Vec<String>,
+    /// Why it is not kept as it stands.
+    doubt: Option<Doubt>,
     /// The file that it comes from.
     from: &'static str,
+}
+
+/// What somebody has to say before a task may be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// Which programs it runs.
+    Programs,
+    /// What it reads of other packages and of the root, or in the root of packages.
+    OtherPackages,
+    /// Which versions it uses of what others have written: no lock file that counts says so.
+    Versions,
 }
 
 /// One `larder.toml`.
@@ -90,12 +108,17 @@ fn character(name: &str, dir: &Path) -> Character {
         Character::Check
     } else if is(BUILDS) {
         // A directory that git ignores is one that something writes.
-        let ignored = fs::read_to_string(dir.join(".gitignore")).unwrap_or_default();
-        let written = |output: &&&str| ignored.lines().any(|line| line.trim().trim_matches('/') == **output);
+        let written = |output: &&&str| is_ignored(dir, output);
         Character::Build(OUTPUTS.iter().filter(written).map(|output| (*output).to_owned()).collect())
     } else {
         Character::Unknown
     }
+}
+
+/// Whether the `.gitignore` of a directory names something in it.
+fn is_ignored(dir: &Path, name: &str) -> bool {
+    let ignored = fs::read_to_string(dir.join(".gitignore")).unwrap_or_default();
+    ignored.lines().any(|line| line.trim().trim_matches('/') == name)
 }
 
 pub(crate) fn run(arguments: &Arguments, console: Console) -> Result<Code, Failure> {
@@ -148,6 +171,11 @@ fn plan(root: &Path) -> Result<Vec<Plan>, Failure> {
     let mut names = BTreeSet::new();
     tasks.retain(|task| names.insert(task.name.clone()));
     own.tasks = tasks;
+    if !own.members.is_empty() {
+        // A member reads others and what lies in the root, and a task of the root reads members.
+        let drafts = plans.iter_mut().flat_map(|plan| plan.templates.iter_mut().chain(&mut plan.tasks));
+        drafts.for_each(|draft| draft.doubt = Some(Doubt::OtherPackages));
+    }
     Ok(plans)
 }
 

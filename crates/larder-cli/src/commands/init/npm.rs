@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use serde::Deserialize;
 
-use super::{Draft, Plan, character, plain_name, read};
+use super::{Character, Doubt, Draft, Plan, character, is_ignored, plain_name, read};
 use crate::failure::Failure;
 
 #[derive(Debug, Default, Deserialize)]
@@ -27,7 +27,7 @@ enum Workspaces {
 /// all members have is a template.
 pub(super) fn plans(root: &Path) -> Result<Vec<Plan>, Failure> {
     let Some(json) = package_json(root)? else { return Ok(vec![Plan::default()]) };
-    let runner = runner(root);
+    let runner = Runner::of(root);
     let members = match json.workspaces {
         None => Vec::new(),
         Some(Workspaces::List(globs) | Workspaces::Table { packages: globs }) => globs,
@@ -43,18 +43,28 @@ pub(super) fn plans(root: &Path) -> Result<Vec<Plan>, Failure> {
         .first()
         .map(|(_, json)| json.scripts.keys().filter(everywhere).cloned().collect())
         .unwrap_or_default();
+    // What a member makes of its sources is what others read of it.
+    let are_built = common.iter().any(|script| script == "build");
+    let of_member = |scripts: &mut dyn Iterator<Item = &String>, dir: &Path| {
+        let mut drafts = drafts(scripts, &runner, &root.join(dir));
+        let reading = |draft: &&mut Draft| matches!(draft.character, Character::Check | Character::Build(_));
+        drafts
+            .iter_mut()
+            .filter(reading)
+            .filter(|_| are_built)
+            .for_each(|draft| draft.depends_on = &["^build"]);
+        drafts
+    };
+    let templates = packages.first().map(|(dir, _)| of_member(&mut common.iter(), dir));
     let mut plans = vec![Plan {
         dir: String::new(),
         members,
-        templates: packages
-            .first()
-            .map(|(dir, _)| drafts(&common, runner, &root.join(dir)))
-            .unwrap_or_default(),
-        tasks: drafts(json.scripts.keys(), runner, root),
+        templates: templates.unwrap_or_default(),
+        tasks: drafts(json.scripts.keys(), &runner, root),
     }];
     for (dir, json) in &packages {
-        let own = json.scripts.keys().filter(|script| !common.contains(script));
-        let tasks = drafts(own, runner, &root.join(dir));
+        let mut own = json.scripts.keys().filter(|script| !common.contains(script));
+        let tasks = of_member(&mut own, dir);
         if !tasks.is_empty() {
             let dir = dir.to_string_lossy().into_owned();
             plans.push(Plan { dir, members: Vec::new(), templates: Vec::new(), tasks });
@@ -70,14 +80,36 @@ fn package_json(dir: &Path) -> Result<Option<PackageJson>, Failure> {
     json.map(Some).map_err(|error| Failure::usage(anyhow!("{}: {error}", path.display())))
 }
 
-/// The program that runs scripts, by the lock file that is there.
-fn runner(root: &Path) -> &'static str {
-    let locks =
-        [("pnpm-lock.yaml", "pnpm"), ("yarn.lock", "yarn"), ("bun.lock", "bun"), ("bun.lockb", "bun")];
-    locks.into_iter().find(|(lock, _)| root.join(lock).is_file()).map_or("npm", |(_, runner)| runner)
+/// The program that runs scripts.
+struct Runner {
+    name: &'static str,
+    /// Whether a lock file that git has says which versions are used.
+    is_locked: bool,
 }
 
-fn drafts<'a>(scripts: impl IntoIterator<Item = &'a String>, runner: &str, dir: &Path) -> Vec<Draft> {
+impl Runner {
+    /// By the lock file that is there.
+    fn of(root: &Path) -> Self {
+        let locks = [
+            ("pnpm-lock.yaml", "pnpm"),
+            ("yarn.lock", "yarn"),
+            ("bun.lock", "bun"),
+            ("bun.lockb", "bun"),
+            ("package-lock.json", "npm"),
+        ];
+        match locks.into_iter().find(|(lock, _)| root.join(lock).is_file()) {
+            Some((lock, name)) => Self { name, is_locked: !is_ignored(root, lock) },
+            None => Self { name: "npm", is_locked: false },
+        }
+    }
+
+    fn tools(&self) -> Vec<String> {
+        let programs = if self.name == "bun" { vec!["bun"] } else { vec!["node", self.name] };
+        programs.into_iter().map(|program| format!("{program} --version")).collect()
+    }
+}
+
+fn drafts<'a>(scripts: impl IntoIterator<Item = &'a String>, runner: &Runner, dir: &Path) -> Vec<Draft> {
     // npm runs these by itself, before or after others.
     let hook = |name: &str| {
         ["pre", "post"].iter().any(|head| name.strip_prefix(head).is_some_and(|rest| !rest.is_empty()))
@@ -87,9 +119,12 @@ fn drafts<'a>(scripts: impl IntoIterator<Item = &'a String>, runner: &str, dir: 
     typed
         .map(|name| Draft {
             name: name.clone(),
-            command: format!("{runner} run {name}"),
+            command: format!("{} run {name}", runner.name),
             description: None,
             character: character(name, dir),
+            depends_on: &[],
+            tools: runner.tools(),
+            doubt: (!runner.is_locked).then_some(Doubt::Versions),
             from: "package.json",
         })
         .collect()

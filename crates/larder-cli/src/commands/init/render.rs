@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Character, Draft, Plan};
+use super::{Character, Doubt, Draft, Plan};
 
 pub(super) fn render(plan: &Plan) -> String {
     let mut text = String::new();
@@ -34,15 +34,40 @@ fn write_task(text: &mut String, table: &str, task: &Draft) -> std::fmt::Result 
     if let Some(description) = &task.description {
         writeln!(text, "description = {}", quoted(description))?;
     }
-    match &task.character {
-        // Without `inputs`, every file of the package that git does not ignore is one.
-        Character::Check => writeln!(text, "cache = true"),
-        Character::Build(outputs) if !outputs.is_empty() => writeln!(text, "outputs = {}", list(outputs)),
-        Character::Persistent => writeln!(text, "persistent = true"),
-        Character::Build(_) | Character::Unknown => {
-            writeln!(text, "# Say what it writes, and it is kept: outputs = [\"dist\"]")
-        }
+    if !task.depends_on.is_empty() {
+        let names: Vec<String> = task.depends_on.iter().map(|&name| name.to_owned()).collect();
+        writeln!(text, "depends_on = {}", list(&names))?;
     }
+    // Without `inputs`, every file of the package that git does not ignore is one.
+    let (is_known, keeping) = match &task.character {
+        Character::Check => (true, "cache = true".to_owned()),
+        Character::Build(outputs) if !outputs.is_empty() => (true, format!("outputs = {}", list(outputs))),
+        Character::Persistent => return writeln!(text, "persistent = true"),
+        Character::Build(_) | Character::Unknown => (false, "outputs = [\"dist\"]".to_owned()),
+    };
+    let (missing, line) = match task.doubt {
+        None => {
+            if !task.tools.is_empty() {
+                writeln!(text, "tools = {}", list(&task.tools))?;
+            }
+            return match is_known {
+                true => writeln!(text, "{keeping}"),
+                false => writeln!(text, "# Say what it writes, and it is kept: {keeping}"),
+            };
+        }
+        Some(Doubt::Programs) => ("which programs it runs", "tools = [\"cc\"]"),
+        Some(Doubt::OtherPackages) => {
+            let line = "inputs = [\"src/**\", \"//package.json\"]";
+            ("what it reads, also of other packages and of the root", line)
+        }
+        Some(Doubt::Versions) => {
+            return writeln!(
+                text,
+                "# No lock file that git has tells which versions it uses, so it is not kept."
+            );
+        }
+    };
+    writeln!(text, "# Say {missing}, and it is kept:\n# {line}\n# {keeping}")
 }
 
 fn list(items: &[String]) -> String {
