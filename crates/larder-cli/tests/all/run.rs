@@ -466,3 +466,23 @@ fn a_result_that_is_larger_than_the_budget_is_not_kept_and_the_run_says_so() {
         "{said}"
     );
 }
+
+#[test]
+fn no_more_commands_run_at_once_than_open_files_allow() {
+    let lab = Lab::new();
+    let task = |n| {
+        let command =
+            format!("command = \"sleep 0.5; echo {n} > o{n}\"\ninputs = []\noutputs = [\"o{n}\"]\n");
+        format!("[tasks.t{n}]\n{command}")
+    };
+    let names = (0..64).map(|n| format!("\"t{n}\"")).collect::<Vec<_>>().join(", ");
+    let tasks: String = (0..64).map(task).collect();
+    lab.write("project/larder.toml", &format!("{tasks}[tasks.all]\ndepends_on = [{names}]\n"));
+    let larder = lab.command(&["run", "all", "-j", "100"]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -S -n 256; exec \"$0\" \"$@\""]).arg(larder.get_program());
+    limited.args(larder.get_args()).env_clear().current_dir(lab.path("project"));
+    limited.envs(larder.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let done = limited.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}

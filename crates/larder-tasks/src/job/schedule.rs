@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use larder::config::processors;
 use parking_lot::Mutex;
+use rustix::process::{Resource, getrlimit};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -25,6 +26,12 @@ use crate::log::Log;
 const AT_ONCE: usize = 64;
 /// How many commands may run at once at most.
 const MOST_JOBS: usize = 4096;
+/// How many files a run has open beside those of its tasks, at most.
+const OPEN_FILES: usize = 96;
+/// How many files a task has open that is under way, which are leases, and how many a command besides: its pipes, what
+/// tells of its end, and what is opened to start it.
+const TASK_FILES: usize = 2;
+const COMMAND_FILES: usize = 4;
 /// What a task counts that never ran.
 const UNKNOWN_TIME: Duration = Duration::from_secs(1);
 
@@ -48,7 +55,8 @@ impl Tasks {
             0 | 1 => NonZeroUsize::MIN,
             _ => processors(),
         });
-        let jobs = jobs.get().min(MOST_JOBS);
+        let (at_once, most_jobs) = within(open_files());
+        let jobs = jobs.get().min(most_jobs);
         let audit = options.audit;
         let run = Arc::new(Run {
             jobs,
@@ -62,7 +70,7 @@ impl Tasks {
             writers: Mutex::default(),
         });
         self.inner.look_at_programs(graph.nodes().iter().map(|node| &**node.task())).await;
-        let mut schedule = Schedule::new(self, graph, Arc::clone(&run), &inner_stop);
+        let mut schedule = Schedule::new(self, graph, Arc::clone(&run), &inner_stop, at_once);
         schedule.all(stop.clone()).await;
         let ends = schedule.into_ends();
         let audits = match audit {
@@ -80,6 +88,20 @@ impl Tasks {
         let stopped = *stop.borrow() != Stop::No;
         Summary { ends, took: self.inner.clock.now().since(began), stopped, audits }
     }
+}
+
+/// How many files this process may have open. More would be had by asking, but not for this process alone: commands
+/// would have them, too, and there are some that close all that they may have or cannot count so far.
+fn open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
+}
+
+/// How many tasks may be under way, and how many commands may run, with so many open files.
+fn within(files: usize) -> (usize, usize) {
+    let at_once = AT_ONCE.min(files / 2 / TASK_FILES);
+    let jobs = MOST_JOBS.min(files.saturating_sub(OPEN_FILES) / (TASK_FILES + COMMAND_FILES));
+    (at_once.max(1), jobs.max(1))
 }
 
 /// What the commands of a run are told of its end: what came from outside, or that nothing else comes.
@@ -112,6 +134,8 @@ struct Schedule<'a> {
     graph: &'a Graph,
     run: Arc<Run>,
     stop: &'a InnerStop,
+    /// How many nodes may be busy, however few commands may run.
+    at_once: usize,
     /// Nodes that may begin, those with the longest chain behind them first.
     ready: BinaryHeap<(Duration, std::cmp::Reverse<usize>)>,
     priorities: Vec<Duration>,
@@ -126,7 +150,7 @@ struct Schedule<'a> {
 }
 
 impl<'a> Schedule<'a> {
-    fn new(tasks: &'a Tasks, graph: &'a Graph, run: Arc<Run>, stop: &'a InnerStop) -> Self {
+    fn new(tasks: &'a Tasks, graph: &'a Graph, run: Arc<Run>, stop: &'a InnerStop, at_once: usize) -> Self {
         let nodes = graph.nodes();
         let priorities = graph.priorities(|task| tasks.last_time(task).unwrap_or(UNKNOWN_TIME));
         let missing: Vec<usize> = nodes.iter().map(|node| node.needs().len()).collect();
@@ -142,6 +166,7 @@ impl<'a> Schedule<'a> {
             graph,
             run,
             stop,
+            at_once,
             priorities,
             missing,
         }
@@ -181,7 +206,7 @@ impl<'a> Schedule<'a> {
     }
 
     fn begin_ready(&mut self) {
-        let at_once = self.run.jobs.max(AT_ONCE) + self.persistent;
+        let at_once = self.run.jobs.max(self.at_once) + self.persistent;
         while !self.halting && self.busy.len() < at_once {
             let Some((_, std::cmp::Reverse(at))) = self.ready.pop() else { return };
             let node = &self.graph.nodes()[at];
@@ -267,5 +292,16 @@ impl<'a> Schedule<'a> {
 
     fn into_ends(self) -> Vec<Arc<TaskEnd>> {
         self.ends.into_iter().map(|end| end.expect("each node was run or skipped")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_open_files_allow_few_commands_and_always_one() {
+        assert_eq!([0, 64, 256, 1024].map(within), [(1, 1), (16, 1), (64, 26), (64, 154)]);
+        assert_eq!(within(usize::MAX), (AT_ONCE, MOST_JOBS));
     }
 }
