@@ -19,9 +19,7 @@ fn a_makefile_a_justfile_and_a_crate_become_tasks_and_the_typed_name_wins() {
             [tasks.lint] # from justfile
             command = "just lint"
             description = "Lint all"
-            # Say which programs it runs, and it is kept:
-            # tools = ["cc"]
-            # cache = true
+            cache = true
 
             [tasks.dev] # from justfile
             command = "just dev"
@@ -29,22 +27,18 @@ fn a_makefile_a_justfile_and_a_crate_become_tasks_and_the_typed_name_wins() {
 
             [tasks.all] # from Makefile
             command = "make all"
-            # Say which programs it runs, and it is kept:
-            # tools = ["cc"]
-            # outputs = ["dist"]
+            # Say what it writes, and it is kept: outputs = ["dist"]
 
             [tasks.dist] # from Makefile
             command = "make dist"
-            # Say which programs it runs, and it is kept:
-            # tools = ["cc"]
-            # outputs = ["dist"]
+            tools = ["cc"]
+            outputs = ["dist"]
 
             [tasks.test] # from Makefile
             command = "make test"
             description = "Run the tests"
-            # Say which programs it runs, and it is kept:
-            # tools = ["cc"]
-            # cache = true
+            tools = ["cc"]
+            cache = true
 
             [tasks.format] # from Cargo.toml
             command = "cargo fmt --all --check"

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Doubt, Draft, character, plain_name, read};
+use super::{Draft, character, plain_name, programs, read};
 use crate::failure::Failure;
 
 pub(super) fn drafts(root: &Path) -> Result<Vec<Draft>, Failure> {
@@ -52,8 +52,8 @@ fn recipes(text: &str, root: &Path) -> Vec<Draft> {
             description,
             character: character(name, root),
             depends_on: &[],
-            tools: Vec::new(),
-            doubt: Some(Doubt::Programs),
+            tools: programs::named(text, false),
+            doubt: None,
             from: "justfile",
         });
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Character, Doubt, Draft, character, plain_name, read};
+use super::{Character, Draft, character, plain_name, programs, read};
 use crate::failure::Failure;
 
 pub(super) fn drafts(root: &Path) -> Result<Vec<Draft>, Failure> {
@@ -51,8 +51,8 @@ fn targets(text: &str, root: &Path) -> Vec<Draft> {
                 description: description.clone(),
                 character,
                 depends_on: &[],
-                tools: Vec::new(),
-                doubt: Some(Doubt::Programs),
+                tools: programs::named(text, true),
+                doubt: None,
                 from: "Makefile",
             });
         }

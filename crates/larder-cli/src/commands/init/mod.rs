@@ -1,13 +1,14 @@
 //! `larder init`: a first `larder.toml` from what a project already has.
 //!
 //! Invariant: what is written is right as it stands. A task is kept only where every file of its package may be
-//! taken for its input and it is known which programs it runs; where something would have to be guessed, the line is there
-//! as a comment.
+//! taken for its input, with the programs that are seen to run; where something would have to be guessed, the line is
+//! there as a comment.
 
 mod cargo;
 mod justfile;
 mod makefile;
 mod npm;
+mod programs;
 mod render;
 
 use std::collections::BTreeSet;
@@ -70,8 +71,6 @@ struct Draft {
 /// What somebody has to say before a task may be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Doubt {
-    /// Which programs it runs.
-    Programs,
     /// What it reads of other packages and of the root, or in the root of packages.
     OtherPackages,
     /// Which versions it uses of what others have written: no lock file that counts says so.

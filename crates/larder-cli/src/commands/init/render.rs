@@ -47,15 +47,14 @@ fn write_task(text: &mut String, table: &str, task: &Draft) -> std::fmt::Result 
     };
     let (missing, line) = match task.doubt {
         None => {
+            if !is_known {
+                return writeln!(text, "# Say what it writes, and it is kept: {keeping}");
+            }
             if !task.tools.is_empty() {
                 writeln!(text, "tools = {}", list(&task.tools))?;
             }
-            return match is_known {
-                true => writeln!(text, "{keeping}"),
-                false => writeln!(text, "# Say what it writes, and it is kept: {keeping}"),
-            };
+            return writeln!(text, "{keeping}");
         }
-        Some(Doubt::Programs) => ("which programs it runs", "tools = [\"cc\"]"),
         Some(Doubt::OtherPackages) => {
             let line = "inputs = [\"src/**\", \"//package.json\"]";
             ("what it reads, also of other packages and of the root", line)
