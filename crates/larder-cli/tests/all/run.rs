@@ -247,7 +247,7 @@ fn why_names_the_file_that_is_another() {
         expect![[r#"
         web#build depends on what core#build makes, which would run first
 
-        Passed without being in it: HOME, PATH
+        Passed without being in it: HOME, PATH, LARDER_PLACE
     "#]],
     );
     lab.stdout(&["run", "build"]);
@@ -269,7 +269,7 @@ fn why_names_the_file_that_is_another() {
           upstream core#build  ef8d97e94089
           inputs               2 files
 
-        Passed without being in it: HOME, PATH
+        Passed without being in it: HOME, PATH, LARDER_PLACE
     "#]]);
     let json: serde_json::Value = serde_json::from_str(&lab.stdout(&["why", "web#build", "--json"])).unwrap();
     assert_eq!(json[0]["state"], "not-kept");

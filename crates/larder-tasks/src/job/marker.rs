@@ -91,6 +91,19 @@ impl Marker {
         }
     }
 
+    /// Removes those that are not set and that nobody has set for so long. Blocks.
+    pub(super) fn sweep(disk: &Disk, unused_for: Duration) {
+        let files = fs::read_dir(disk.directory().join(FOLDER)).into_iter().flatten().flatten();
+        for path in files.map(|file| file.path()) {
+            let changed = path.metadata().and_then(|metadata| metadata.modified());
+            let is_old = changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= unused_for));
+            if is_old && fs::read(&path).is_ok_and(|said| said.trim_ascii().is_empty()) {
+                // Should somebody set it this moment, a kill is not noticed.
+                let _ = fs::remove_file(&path);
+            }
+        }
+    }
+
     fn open(&self) -> io::Result<File> {
         File::options().read(true).write(true).create(true).truncate(false).open(&self.path)
     }

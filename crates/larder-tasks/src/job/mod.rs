@@ -196,6 +196,7 @@ impl Tasks {
     /// were. Blocks.
     pub fn forget_unused(&self, unused_for: Duration) -> Result<usize, TierError> {
         let Some(disk) = self.inner.disk.as_ref().filter(|disk| !disk.read_only()) else { return Ok(0) };
+        marker::Marker::sweep(disk, unused_for);
         crate::checkout::forget_unused(disk, self.inner.clock.wall(), unused_for)
     }
 

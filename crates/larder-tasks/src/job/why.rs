@@ -18,6 +18,7 @@ use crate::event::Unkept;
 use crate::graph::Graph;
 use crate::kept::{InputList, KeptResult};
 use crate::key::{Difference, Part, PartKind, TaskKey, compare};
+use crate::process::MARKS;
 use crate::task::Task;
 
 /// How many earlier results are looked at, the newest first, and how many more of those that the team has.
@@ -143,7 +144,7 @@ impl Tasks {
             reason,
             parts: key.map(|key| key.parts().to_vec()).unwrap_or_default(),
             left_out: left_out.map(|(word, _)| *word).collect(),
-            ambient: ambient.map(str::to_owned).collect(),
+            ambient: ambient.chain([MARKS]).map(str::to_owned).collect(),
             is_loose: task.environment.mode() == EnvironmentMode::Loose,
             nearest,
         }

@@ -163,7 +163,7 @@ fn why_names_the_file_variable_tool_or_setting_that_differs_from_the_nearest_res
     lab.run(&["a"]);
     let kept = why(&lab, "a", &[]);
     assert!(matches!(&kept.reason, Reason::Kept { producer, .. } if &**producer == "tester"));
-    assert!(kept.nearest.is_none() && kept.ambient == ["PATH"]);
+    assert!(kept.nearest.is_none() && kept.ambient == ["PATH", "LARDER_PLACE"]);
 
     lab.sh("echo changed > src/one; rm src/two; echo new > src/three");
     let changed = why(&lab, "a", &[]);

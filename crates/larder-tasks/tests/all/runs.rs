@@ -366,11 +366,13 @@ fn a_clone_in_which_nothing_ran_for_long_is_forgotten_and_what_is_kept_is_not() 
                 })
                 .collect::<Vec<_>>()
         };
+        let markers = || std::fs::read_dir(lab.cache().join("running")).unwrap().count();
         assert_eq!(tasks.forget_unused(Duration::from_secs(3600)).unwrap(), 0);
+        assert_eq!(markers(), 1);
         assert_eq!(remembered(), [(1, 1)]);
         let clone = tasks.disk().unwrap().meta_all("clones").unwrap().remove(0).0;
         assert_eq!(tasks.forget_unused(Duration::ZERO).unwrap(), 1);
-        assert_eq!(remembered(), []);
+        assert_eq!((remembered().len(), markers()), (0, 0));
         assert!(tasks.disk().unwrap().meta_all(&format!("outputs/{clone}")).unwrap().is_empty());
     });
     assert_eq!(lab.run(&["a"]).lines, "lab#a: hit, 1 right, 0 written, 0 removed\n");
