@@ -21,6 +21,7 @@ use larder::tier::disk::{Disk, DiskOptions};
 use larder::tier::stack::FarOptions;
 use tempfile::TempDir;
 use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 const FAR: FarOptions = FarOptions {
@@ -601,13 +602,11 @@ fn turns(node: &Node) -> Kind<String> {
     node.larder.kind(&Scope::new("lab").unwrap(), "turn", 1, options).unwrap()
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_another_machine_computes_is_waited_for_and_the_place_to_run_is_free_meanwhile() {
-    let team = Team::new();
-    let (a, b) = (team.node(), team.node());
+/// Begins to compute "x", which goes on when it is told to.
+async fn computing_until_told(kind: Kind<String>) -> (JoinHandle<Origin>, Arc<Notify>) {
     let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (kind, has_begun, may_go_on) = (turns(&a), Arc::clone(&begun), Arc::clone(&go_on));
-    let first = tokio::spawn(async move {
+    let (has_begun, may_go_on) = (Arc::clone(&begun), Arc::clone(&go_on));
+    let computing = tokio::spawn(async move {
         let compute = || async move {
             has_begun.notify_one();
             may_go_on.notified().await;
@@ -616,6 +615,14 @@ async fn what_another_machine_computes_is_waited_for_and_the_place_to_run_is_fre
         kind.get_or_compute(&kind.key("x").unwrap(), compute).await.unwrap().origin
     });
     begun.notified().await;
+    (computing, go_on)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_machine_computes_is_waited_for_and_the_place_to_run_is_free_meanwhile() {
+    let team = Team::new();
+    let (a, b) = (team.node(), team.node());
+    let (first, go_on) = computing_until_told(turns(&a)).await;
     let places = Arc::new(Semaphore::new(1));
     let (kind, its_places) = (turns(&b), Arc::clone(&places));
     let second = tokio::spawn(async move {
@@ -641,17 +648,7 @@ async fn the_team_is_not_asked_while_another_process_of_this_machine_is_waited_f
     let team = Team::new();
     let node = team.node();
     let beside = node.restarted(&team);
-    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (kind, has_begun, may_go_on) = (turns(&node), Arc::clone(&begun), Arc::clone(&go_on));
-    let first = tokio::spawn(async move {
-        let compute = || async move {
-            has_begun.notify_one();
-            may_go_on.notified().await;
-            Ok::<_, std::io::Error>(Computed::new("one".to_owned()))
-        };
-        kind.get_or_compute(&kind.key("x").unwrap(), compute).await.unwrap().origin
-    });
-    begun.notified().await;
+    let (first, go_on) = computing_until_told(turns(&node)).await;
     let kind = turns(&beside);
     let second = tokio::spawn(async move {
         let compute = || async { Ok::<_, std::io::Error>(Computed::new("two".to_owned())) };
