@@ -105,9 +105,14 @@ impl Flights {
     /// Revokes the right to store of each flight whose key `selector` could select. Callers from now on begin
     /// new flights; those who wait already get what they asked for.
     pub(super) fn revoke(&self, selector: &Selector) {
+        self.revoke_but(selector, |_| false);
+    }
+
+    /// The same, but for flights whose keys are spared.
+    pub(super) fn revoke_but(&self, selector: &Selector, is_spared: impl Fn(&Key) -> bool) {
         let mut overtaken = Vec::new();
         self.by_key.lock().retain(|key, flight| {
-            let covered = selector.matches_key(key);
+            let covered = selector.matches_key(key) && !is_spared(key);
             if covered {
                 overtaken.push(Arc::clone(flight));
             }

@@ -17,6 +17,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use super::Larder;
+use super::invalidate::{Met, fresh_mark};
 use crate::key::Selector;
 use crate::tier::stack::{Guarded, Waits};
 use crate::tier::{Epoch, Invalidations, TierError};
@@ -28,15 +29,6 @@ const PROMPT: Duration = Duration::from_millis(500);
 /// How often it is looked whether listening is possible where it is not.
 const LISTEN: Duration = Duration::from_millis(250);
 
-/// What memory may hold when the log is followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Memory {
-    /// Nothing of a kind that is shared: whoever asks for the first such answer follows the log before looking.
-    New,
-    /// Answers from before.
-    Old,
-}
-
 impl Larder {
     /// Follows the far tier's log for the first time in this process.
     pub(super) async fn follow_afar(&self) {
@@ -44,7 +36,7 @@ impl Larder {
             self.recall_afar().await;
             self.recall_owed().await;
             // One that does not answer now is asked again.
-            self.follow_and_settle(Waits::Caller, Memory::New).await;
+            self.follow_and_settle(Waits::Caller, Met::NeverOfTeam).await;
         };
         self.shared.followed_afar.get_or_init(follow).await;
     }
@@ -52,30 +44,34 @@ impl Larder {
     /// Removes what others invalidated in the far tier, and tells it what it could not be told before. A far tier that
     /// does not answer now is asked again from the same epoch on.
     pub(super) async fn catch_up_afar(&self, waits: Waits) {
-        self.follow_and_settle(waits, Memory::Old).await;
+        self.follow_and_settle(waits, Met::Before).await;
         self.note_told().await;
     }
 
-    async fn follow_and_settle(&self, waits: Waits, memory: Memory) {
+    async fn follow_and_settle(&self, waits: Waits, met: Met) {
         let Some(far) = &self.shared.far else { return };
         // First, as a tier that hangs is noticed there sooner than where much is to be removed.
-        if self.catch_up_with(waits, memory).await.is_ok() && far.settle(waits).await {
-            self.note_settled().await;
+        if self.catch_up_with(waits, met).await.is_ok() && far.settle(waits).await {
+            self.note_settled(met).await;
+        }
+        if met == Met::NeverOfTeam {
+            // What is removed here by now is not to be taken later for something that was under way then.
+            self.catch_up_nearby(met).await;
         }
     }
 
     /// Tells the far tier at the end of the process what it could not be told before, if it answers.
     pub(super) async fn settle_afar(&self, far: &Guarded) {
         if far.settle_at_last().await {
-            self.note_settled().await;
+            self.note_settled(Met::Before).await;
         }
         self.note_told().await;
     }
 
     /// Follows the log over what it was just told, which the next process on the same disk tier would take for another's.
-    async fn note_settled(&self) {
+    async fn note_settled(&self, met: Met) {
         // One that does not answer costs what was stored since.
-        let _ = self.catch_up_with(Waits::Nobody, Memory::Old).await;
+        let _ = self.catch_up_with(Waits::Nobody, met).await;
     }
 
     /// Removes what others invalidate as soon as the far tier tells of it by itself. It does not notice a connection
@@ -95,7 +91,7 @@ impl Larder {
         }
     }
 
-    async fn catch_up_with(&self, waits: Waits, memory: Memory) -> Result<(), TierError> {
+    async fn catch_up_with(&self, waits: Waits, met: Met) -> Result<(), TierError> {
         let Some(far) = &self.shared.far else { return Ok(()) };
         let turn = self.shared.following.lock();
         let _turn = match waits {
@@ -112,18 +108,22 @@ impl Larder {
         let log = far.tier().log();
         let seen = *self.shared.seen_afar.lock();
         let mut newest = None;
-        let forgets = seen.is_none() && memory == Memory::Old;
+        let forgets = seen.is_none() && met == Met::Before;
         for near in &self.shared.tiers {
             // A near tier that does not answer now is no use now.
             let Ok(known) = near.tier().followed(&log).await else { continue };
             let since = told(far, waits, known).await?;
             let mut is_done = true;
             for selector in all_if_unknown(since.selectors()) {
+                let mark = selector.mark().unwrap_or_else(fresh_mark);
+                let selector = selector.marked(mark);
                 // What it could not be told it owes, and answers nothing of it in this process.
                 is_done &= near.invalidate(&selector).await.is_ok();
-                if forgets {
-                    // Memory may hold by now what was read while the far tier did not answer.
-                    self.count_invalidated(&self.forget(&selector));
+                // Memory hears of it here, and what is begun after that is newer.
+                near.done_here(&selector);
+                if seen.is_none() {
+                    // It may hold by now what was read while the far tier did not answer.
+                    self.count_invalidated(&self.forget_met(met, &selector));
                 }
             }
             if is_done
@@ -141,7 +141,7 @@ impl Larder {
                 // Where nothing was followed before, nothing is known of what memory holds by now.
                 let selectors = if forgets { None } else { since.selectors() };
                 for selector in all_if_unknown(selectors) {
-                    self.count_invalidated(&self.forget(&selector));
+                    self.count_invalidated(&self.forget_met(met, &selector));
                 }
                 since.epoch
             }

@@ -183,12 +183,12 @@ impl Larder {
     /// at each tier's epoch when there was nothing. A process that lives long calls it as often as it wants to hear
     /// of others; between calls its memory may still hold what they removed.
     pub async fn catch_up(&self) {
-        self.catch_up_nearby().await;
+        self.catch_up_nearby(Met::Before).await;
         self.catch_up_afar(Waits::Nobody).await;
     }
 
     /// The same for the near tiers.
-    pub(super) async fn catch_up_nearby(&self) {
+    pub(super) async fn catch_up_nearby(&self, met: Met) {
         for (nth, guarded) in self.shared.tiers.iter().enumerate() {
             let seen = self.shared.followed.get().and_then(|followed| followed.lock()[nth]);
             let since = match seen {
@@ -203,7 +203,7 @@ impl Larder {
                 self.recall_owed().await;
             }
             for selector in &selectors {
-                self.count_invalidated(&self.forget(selector));
+                self.count_invalidated(&self.forget_met(met, selector));
             }
             self.follow().await.lock()[nth] = Some(since.epoch);
         }
@@ -237,11 +237,22 @@ impl Larder {
 
     /// Takes from computations under way the right to store, and from memory what it holds.
     pub(super) fn forget(&self, selector: &Selector) -> Vec<Key> {
-        self.shared.generation.forgetting(|| self.forget_selected(selector))
+        self.forget_met(Met::Before, selector)
     }
 
-    fn forget_selected(&self, selector: &Selector) -> Vec<Key> {
-        self.shared.flights.revoke(selector);
+    /// The same for what can have met what was invalidated.
+    pub(super) fn forget_met(&self, met: Met, selector: &Selector) -> Vec<Key> {
+        self.shared.generation.forgetting(|| self.forget_selected(met, selector))
+    }
+
+    fn forget_selected(&self, met: Met, selector: &Selector) -> Vec<Key> {
+        match met {
+            Met::Before => self.shared.flights.revoke(selector),
+            Met::NeverOfTeam => {
+                let team = self.shared.team_kinds.read().clone();
+                self.shared.flights.revoke_but(selector, |key| team.contains(key.kind()));
+            }
+        }
         self.shared.taken.forget(selector);
         let sessions = self.shared.sessions.lock().clone();
         sessions.iter().filter_map(Weak::upgrade).for_each(|session| session.forget(selector));
@@ -275,8 +286,18 @@ impl Larder {
     }
 }
 
+/// What of this process can have met what an invalidation removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Met {
+    /// Nothing of a kind that is shared: whoever asks for the first such answer follows the far tier's log before
+    /// looking anywhere, and is at that now.
+    NeverOfTeam,
+    /// Whatever is under way or in memory.
+    Before,
+}
+
 /// A mark that no other invalidation has.
-fn fresh_mark() -> u64 {
+pub(super) fn fresh_mark() -> u64 {
     // Seeded by the system, and another one each time.
     RandomState::new().build_hasher().finish()
 }

@@ -161,6 +161,9 @@ impl<T: Value> Kind<T> {
         let series = larder.stats().series(scope, &name);
         let groups = larder.groups(scope, &name);
         let max_age = larder.limits_of(&name).max_age;
+        if options.reach == Reach::Team && larder.shared.far.is_some() {
+            larder.shared.team_kinds.write().insert(name.clone());
+        }
         let (larder, scope) = (larder.clone(), scope.clone());
         Self { larder, scope, name, options, series, groups, max_age, value: PhantomData }
     }

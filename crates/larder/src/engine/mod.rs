@@ -57,13 +57,13 @@ mod waits;
 mod warm;
 
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::OnceCell;
 
 pub use afar::Afar;
@@ -252,6 +252,8 @@ struct Shared {
     generation: ground::Generation,
     groups: Mutex<GroupNumbers>,
     kinds: BTreeMap<String, KindLimits>,
+    /// The kinds whose answers a far tier may have.
+    team_kinds: RwLock<BTreeSet<KindName>>,
     scopes: BTreeMap<String, u64>,
     level: Level,
 }
@@ -301,6 +303,7 @@ impl Larder {
                 generation: ground::Generation::default(),
                 groups: Mutex::default(),
                 kinds: options.kinds,
+                team_kinds: RwLock::default(),
                 scopes: options.scopes,
                 level: options.level,
                 clock,

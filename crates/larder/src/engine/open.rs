@@ -9,13 +9,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::invalidate::Met;
 use super::{KindLimits, Larder, LarderOptions};
 use crate::clock::Clock;
 use crate::config::{Amount, Machine, Mode, Settings, SharedSettings};
 use crate::entry::compress::Level;
 use crate::key::{KindName, Scope};
 use crate::stats::{self, Place, Report, Snapshot, Stats, StatsOptions, StoredError, TierUsage};
-use crate::tier::disk::{Disk, DiskOptions, Noted, ScopeLimits};
+use crate::tier::disk::{Collected, Disk, DiskOptions, Noted, Reclaimed, ScopeLimits};
 use crate::tier::memory::{Config, Limits};
 use crate::tier::stack::{FarOptions, Waits};
 use crate::tier::{Brief, Tier, TierError};
@@ -207,7 +208,7 @@ impl Opened {
             tokio::select! {
                 _ = seconds.tick() => {}
                 _ = follows.tick() => {
-                    self.larder.catch_up_nearby().await;
+                    self.larder.catch_up_nearby(Met::Before).await;
                     if self.larder.shares() {
                         self.larder.catch_up_afar(Waits::Nobody).await;
                     }

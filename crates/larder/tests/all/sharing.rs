@@ -2,6 +2,7 @@
 //!
 //! The shared tier is a disk tier in a place of its own that misbehaves on demand.
 
+mod following;
 mod owing;
 
 use std::num::NonZeroU64;

@@ -1,0 +1,83 @@
+//! What an invalidation from elsewhere covers, and what it does not.
+
+use std::sync::Arc;
+
+use larder::engine::{Computed, Kept, Origin};
+use larder::key::Selector;
+use larder::stats::Place;
+use tokio::sync::Notify;
+
+use super::{Node, SHARED, Team, is};
+
+/// Asks for something that is computed for so long that the process looks meanwhile at what others invalidated.
+async fn ask_slowly(node: &Node, id: &str, value: &str) -> (Origin, Kept) {
+    let (larder, value) = (node.larder.clone(), value.to_owned());
+    let compute = || async move {
+        larder.catch_up().await;
+        Ok::<_, std::io::Error>(Computed::new(value))
+    };
+    let answer = node.words.get_or_compute(&node.words.key(id).unwrap(), compute).await.unwrap();
+    (answer.origin, answer.kept)
+}
+
+/// A team, and a machine of it that has an answer which another machine has invalidated since.
+async fn invalidated() -> (Team, Node) {
+    let team = Team::new();
+    let (a, b) = (team.node(), team.node());
+    a.ask("x", "one").await;
+    a.larder.close().await;
+    assert_eq!(b.ask("x", "two").await, is("one", SHARED));
+    b.larder.close().await;
+    a.larder.invalidate(&Selector::all()).await;
+    (team, b)
+}
+
+#[tokio::test]
+async fn what_was_invalidated_before_a_process_looked_for_the_first_time_is_computed_and_kept() {
+    let (team, b) = invalidated().await;
+    let (first, second) = (b.restarted(&team), b.restarted(&team));
+    // It has looked at what is near, before the first one removes from there what the team's log tells.
+    assert!(second.private.get(&second.private.key("p").unwrap()).await.is_none());
+    for (node, id) in [(&first, "x"), (&second, "y")] {
+        assert_eq!(ask_slowly(node, id, "new").await, (Origin::Computed, Kept::Yes), "{id}");
+        node.larder.close().await;
+    }
+    assert_eq!(b.restarted(&team).ask("x", "newer").await, is("new", Origin::Kept(Place::Disk)));
+}
+
+#[tokio::test]
+async fn what_is_asked_for_after_an_invalidation_was_heard_of_is_computed_and_kept() {
+    let (team, b) = invalidated().await;
+    let b = b.restarted(&team);
+    ask_slowly(&b, "x", "new").await;
+    team.node().larder.invalidate(&Selector::all()).await;
+    b.larder.catch_up().await;
+    assert_eq!(ask_slowly(&b, "x", "newer").await, (Origin::Computed, Kept::Yes));
+}
+
+#[tokio::test]
+async fn the_first_look_into_the_log_overtakes_what_is_under_way_and_in_memory_of_kinds_that_are_not_shared()
+{
+    let (team, b) = invalidated().await;
+    let b = b.restarted(&team);
+    let (begun, goes_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let keys = ["p", "q"].map(|id| b.private.key(id).unwrap());
+    b.private.put(&keys[0], "old".to_owned(), std::time::Duration::ZERO).await;
+    let (private, key) = (b.private.clone(), keys[1].clone());
+    let signals = (Arc::clone(&begun), Arc::clone(&goes_on));
+    let slow = tokio::spawn(async move {
+        let compute = || async move {
+            signals.0.notify_one();
+            signals.1.notified().await;
+            Ok::<_, std::io::Error>(Computed::new("old".to_owned()))
+        };
+        private.get_or_compute(&key, compute).await.unwrap().kept
+    });
+    begun.notified().await;
+    assert_eq!(b.ask("x", "new").await, is("new", Origin::Computed));
+    goes_on.notify_one();
+    assert_ne!(slow.await.unwrap(), Kept::Yes);
+    for key in &keys {
+        assert!(b.private.get(key).await.is_none(), "{key}");
+    }
+}
