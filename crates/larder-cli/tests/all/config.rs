@@ -21,6 +21,7 @@ fn each_layer_is_found_where_it_belongs_and_named_as_the_origin() {
         disk.entries      10     LARDER_DISK_ENTRIES
         disk.max_age      1 d    [lab]/project/larder.toml:5:16
         disk.min_free     5%     default
+        disk.reserved     1 GiB  default
         disk.compression  1      default
         disk.policy       lru    --set disk.policy
     "#]],

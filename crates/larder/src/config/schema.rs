@@ -205,6 +205,14 @@ pub static SETTINGS: &[Setting] = &[
         |s| s.disk.min_free.to_string()
     ),
     plain!(
+        "disk.reserved",
+        Text,
+        "a size or a share of the file system",
+        "how much is kept on disk however little of the file system is free",
+        |s, given| given.text.parse().map(|reserved| s.disk.reserved = reserved),
+        |s| s.disk.reserved.to_string()
+    ),
+    plain!(
         "disk.compression",
         Number,
         "0 to 19",

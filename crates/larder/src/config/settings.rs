@@ -83,6 +83,8 @@ pub struct DiskSettings {
     pub max_age: Option<Duration>,
     /// How much of the file system is left free.
     pub min_free: Amount,
+    /// How much is kept however little of the file system is free.
+    pub reserved: Amount,
     /// The zstd level, 1 to 19; 0 does not compress.
     pub compression: u8,
     /// Who leaves first.
@@ -238,6 +240,7 @@ impl Settings {
                 entries: None,
                 max_age: None,
                 min_free: Amount::Share(500),
+                reserved: Amount::Bytes(ByteSize::gib(1)),
                 compression: 1,
                 policy: PolicyName::Cost,
             },

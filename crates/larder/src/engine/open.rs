@@ -160,8 +160,17 @@ impl Opened {
 
     /// Collects the disk tier on a blocking thread, if that is due. That it fails is no failure of whoever asks.
     async fn collect_behind(&self) {
-        if let Err(error) = self.collect_aside_if_due(true).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the disk tier is not collected");
+        match self.collect_aside_if_due(true).await {
+            Ok(Some(Collected::Done(Reclaimed { tight: true, evicted, .. }))) => {
+                tracing::warn!(
+                    evicted,
+                    "entries left the disk tier: less of the disk is free than disk.min_free"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the disk tier is not collected");
+            }
         }
     }
 

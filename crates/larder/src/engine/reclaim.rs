@@ -135,6 +135,7 @@ impl Reclaimer {
             max_entries: disk.entries,
             max_age: disk.max_age,
             min_free_bytes: Some(disk.min_free.of(whole).0),
+            reserved_bytes: disk.reserved.of(whole).0,
             scopes: self.scope_limits.lock().clone(),
             eviction: match disk.policy {
                 PolicyName::Lru => Eviction::LeastRecentlyUsed,

@@ -29,6 +29,7 @@ pub(super) struct Shown {
     bytes: u64,
     held_bytes: u64,
     leftovers: u64,
+    tight: bool,
 }
 
 /// Another process is at it.
@@ -47,6 +48,7 @@ impl From<&Reclaimed> for Shown {
             bytes: reclaimed.bytes,
             held_bytes: reclaimed.held_bytes,
             leftovers: reclaimed.leftovers,
+            tight: reclaimed.tight,
         }
     }
 }

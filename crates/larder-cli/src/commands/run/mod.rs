@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::arguments::Global;
 use crate::configuration::{self, Assigned};
-use crate::console::{BAD, Console, NAME, WARNING, rounded, styled};
+use crate::console::{BAD, Console, NAME, WARNING, counted, rounded, styled};
 use crate::failure::{Code, Failure};
 use crate::progress::{Output, Progress};
 use crate::signals::Signals;
@@ -282,6 +282,14 @@ impl Session {
     /// Tells what keeping the cache to its limits came to. That it failed is no failure of the run.
     fn told_of(&self, collected: Result<Option<Collected>, TierError>) {
         match collected {
+            Ok(Some(Collected::Done(reclaimed))) if reclaimed.tight => {
+                let evicted = counted(reclaimed.evicted, "result has", "results have");
+                self.console.note(format_args!(
+                    "{} {evicted} left the cache, as less of the disk is free than disk.min_free = {}",
+                    styled(WARNING, "warning:"),
+                    self.settings.disk.min_free
+                ));
+            }
             Ok(Some(Collected::Done(reclaimed))) if self.console.verbose && reclaimed.bytes > 0 => {
                 let size = rounded(ByteSize(reclaimed.bytes));
                 self.console.note(format_args!("removed {size} from the cache, to keep to its limits"));

@@ -71,23 +71,24 @@ impl Limits {
 }
 
 impl Disk {
-    /// Whether there is more than `limits` allow, or less of the disk is free. Blocks, briefly; near a limit of
-    /// bytes or entries, and where scopes have limits, for as long as it takes to read all of the index's entries.
+    /// Whether there is more than `limits` allow, or less of the disk is free and something here may leave for that.
+    /// Blocks, briefly; near a limit of bytes or entries, and where scopes have limits, for as long as it takes to
+    /// read all of the index's entries.
     pub fn exceeds(&self, limits: &Limits) -> Result<bool, TierError> {
-        let limit = limits.amount();
+        let short = match limits.min_free_bytes {
+            Some(floor) => self.free_bytes()? < floor,
+            None => false,
+        };
+        let mut limit = limits.amount();
+        if short {
+            limit.bytes = limit.bytes.min(limits.reserved_bytes);
+        }
         let exceeds = self.read(|connection, _| {
             let surely_within =
                 Amount::of_entries_at_most(connection)?.with_blobs(connection)?.is_within(limit);
             Ok(!surely_within && !Amount::of_entries(connection)?.with_blobs(connection)?.is_within(limit))
         })?;
-        if exceeds {
-            return Ok(true);
-        }
-        let short = match limits.min_free_bytes {
-            Some(floor) => self.free_bytes()? < floor,
-            None => false,
-        };
-        Ok(short || self.exceeds_scopes(limits)?)
+        Ok(exceeds || self.exceeds_scopes(limits)?)
     }
 
     /// How much may still be written to the file system.

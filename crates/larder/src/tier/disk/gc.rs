@@ -53,6 +53,9 @@ pub struct Limits {
     pub max_age: Option<Duration>,
     /// How much of the disk stays free.
     pub min_free_bytes: Option<u64>,
+    /// How much stays here however little of the disk is free: what others fill the disk with is not made up for by
+    /// losing everything.
+    pub reserved_bytes: u64,
     /// Limits of single scopes, which are met first and at nobody else's cost.
     pub scopes: BTreeMap<Scope, ScopeLimits>,
     /// Which entries leave first.
@@ -69,6 +72,7 @@ impl Default for Limits {
             max_entries: None,
             max_age: None,
             min_free_bytes: None,
+            reserved_bytes: 0,
             scopes: BTreeMap::new(),
             eviction: Eviction::default(),
             grace: Duration::from_secs(600),
@@ -93,6 +97,8 @@ pub struct Reclaimed {
     pub held_bytes: u64,
     /// Files that dead processes left: temporary files, leases, old quarantine.
     pub leftovers: u64,
+    /// Whether less of the disk was free than is to stay free, and something left for that.
+    pub tight: bool,
 }
 
 /// How a gc went.
@@ -254,6 +260,8 @@ impl Run<'_> {
         // Before anything leaves for it, the sum is made sure of.
         self.disk.write_to_remove(Sync::Later, Totals::recount)?;
         let Some(goal) = self.goal()? else { return Ok(()) };
+        let more_than_reserved = self.named(self.entries()?)?.bytes > self.limits.reserved_bytes;
+        self.reclaimed.tight = self.short()? > 0 && more_than_reserved;
         loop {
             // What others store meanwhile counts from the next time on.
             let mut entries = self.entries()?;
@@ -293,13 +301,18 @@ impl Run<'_> {
         if let Some(limit) = self.limits.max_entries.filter(|&limit| named.entries > limit) {
             goal.entries = (limit as f64 * LOW_WATER) as u64;
         }
-        if let Some(floor) = self.limits.min_free_bytes {
-            let short = floor.saturating_sub(self.disk.free_bytes()? + self.reclaimed.held_bytes);
-            if short > 0 {
-                goal.bytes = goal.bytes.min(named.bytes.saturating_sub(short));
-            }
+        let short = self.short()?;
+        if short > 0 {
+            let left = named.bytes.saturating_sub(short).max(self.limits.reserved_bytes);
+            goal.bytes = goal.bytes.min(left);
         }
         Ok((!named.is_within(goal)).then_some(goal))
+    }
+
+    /// How many bytes too few of the disk are free, once what is held is gone.
+    fn short(&self) -> Result<u64, TierError> {
+        let Some(floor) = self.limits.min_free_bytes else { return Ok(0) };
+        Ok(floor.saturating_sub(self.disk.free_bytes()? + self.reclaimed.held_bytes))
     }
 
     /// The entries that leave next, in order: no more than the goal needs if no blob is shared, nor than are picked

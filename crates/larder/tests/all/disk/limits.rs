@@ -34,6 +34,8 @@ fn a_limit_is_exceeded_from_one_byte_or_entry_too_many_on() {
     assert_eq!(judged(&disk), exactly);
     assert!(!disk.exceeds(&Limits { min_free_bytes: Some(1), ..Limits::default() }).unwrap());
     assert!(disk.exceeds(&Limits { min_free_bytes: Some(u64::MAX), ..Limits::default() }).unwrap());
+    let kept = Limits { min_free_bytes: Some(u64::MAX), reserved_bytes: 1 << 30, ..Limits::default() };
+    assert!(!disk.exceeds(&kept).unwrap());
     disk.blocking_invalidate(&Selector::all()).unwrap();
     assert!(!disk.exceeds(&Limits { max_entries: Some(0), ..Limits::default() }).unwrap());
 }

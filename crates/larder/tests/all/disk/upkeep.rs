@@ -235,6 +235,20 @@ fn a_free_disk_floor_that_cannot_be_met_empties_the_tier_and_is_no_error() {
 }
 
 #[test]
+fn what_is_reserved_stays_however_little_of_the_disk_is_free() {
+    let lab = Lab::new();
+    let disk = four(&lab);
+    let mut limits =
+        Limits { min_free_bytes: Some(u64::MAX), reserved_bytes: 1_000_000, ..Limits::default() };
+    assert_eq!(collect(&disk, &limits), Reclaimed::default());
+    limits.reserved_bytes = 25_000;
+    let reclaimed = collect(&disk, &limits);
+    assert_eq!((reclaimed.evicted, reclaimed.tight, names(&disk).as_str()), (2, true, "a c"));
+    limits.max_bytes = Some(15_000);
+    assert_eq!((collect(&disk, &limits).evicted, names(&disk).as_str()), (1, "a"), "a budget counts anyway");
+}
+
+#[test]
 fn usage_counts_what_is_there_by_scope_and_kind() {
     let lab = Lab::new();
     let disk = four(&lab);
