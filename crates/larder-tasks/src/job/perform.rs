@@ -607,7 +607,8 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// Inputs that were written to between two looks, also if with the same content: what a command read between two
-/// writes is not known.
+/// writes is not known. Whoever writes may set the time of that as it was before, so the time that nobody can set counts
+/// as well, though modes and further names of a file move it, too.
 pub(super) fn touched(before: &Snapshot, after: &Snapshot) -> Vec<PathBuf> {
     let changes = after.changes_since(before);
     let mut paths: Vec<PathBuf> = [changes.added, changes.removed, changes.modified].concat();
@@ -615,8 +616,8 @@ pub(super) fn touched(before: &Snapshot, after: &Snapshot) -> Vec<PathBuf> {
     let rewritten = |(is, was): &(Entry<'_>, Entry<'_>)| {
         let has_content = matches!(is.kind, EntryKind::File(_) | EntryKind::LinkedFile(_));
         has_content
-            && (is.stat.modified, is.stat.inode, is.stat.device)
-                != (was.stat.modified, was.stat.inode, was.stat.device)
+            && (is.stat.modified, is.stat.changed, is.stat.inode, is.stat.device)
+                != (was.stat.modified, was.stat.changed, was.stat.inode, was.stat.device)
     };
     let mut more: Vec<PathBuf> = Vec::new();
     if paths.is_empty() {

@@ -58,6 +58,14 @@ fn an_input_that_was_other_in_between_leaves_nothing_kept() {
         lab.write("src/a", "one");
     });
     assert_eq!(run.lines, "lab#build: ran, not kept: input src/a changed while it ran\n");
+    let path = lab.root().join("src/a");
+    let run = run_meanwhile(&lab, || {
+        let modified = path.metadata().unwrap().modified().unwrap();
+        lab.write("src/a", "two");
+        lab.write("src/a", "one");
+        std::fs::File::options().append(true).open(&path).unwrap().set_modified(modified).unwrap();
+    });
+    assert_eq!(run.lines, "lab#build: ran, not kept: input src/a changed while it ran\n");
     let run = run_meanwhile(&lab, || {
         lab.write("src/b", "");
         lab.write("src/c", "");
