@@ -88,6 +88,13 @@ fn each_query_of_the_dashboard_has_data_where_there_is_traffic() {
         ended.store(true, Ordering::Relaxed);
     });
     assert_eq!(waiting, [""; 0], "{}", server.scrape());
+    let variables = dashboard["templating"]["list"].as_array().unwrap().iter();
+    let queries: Vec<_> = variables
+        .filter(|variable| variable["type"] == "query")
+        .map(|variable| variable["query"].as_str().unwrap())
+        .collect();
+    assert_eq!(queries.len(), 1);
+    assert_eq!(prometheus.choices(queries[0]), [server.metrics.to_string().as_str()]);
 }
 
 #[test]

@@ -54,11 +54,24 @@ impl Prometheus {
 
     /// What a query returns now.
     pub(super) fn query(&self, query: &str) -> Vec<serde_json::Value> {
-        let query: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let answer = get(self.address, &format!("/api/v1/query?query={query}")).unwrap();
-        let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let data = self.data(&format!("query?query={}", escaped(query)));
+        data["result"].as_array().unwrap().clone()
+    }
+
+    /// What Grafana takes the choices of a variable from, whose query is `label_values(SELECTOR, LABEL)`.
+    pub(super) fn choices(&self, query: &str) -> Vec<serde_json::Value> {
+        let parts = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
+        let (selector, label) = parts.and_then(|parts| parts.rsplit_once(", ")).unwrap();
+        let data = self.data(&format!("label/{label}/values?match[]={}", escaped(selector)));
+        data.as_array().unwrap().clone()
+    }
+
+    /// What it answers, where that is no error.
+    fn data(&self, asked: &str) -> serde_json::Value {
+        let answer = get(self.address, &format!("/api/v1/{asked}")).unwrap();
+        let mut answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(answer["status"], "success", "{answer}");
-        answer["data"]["result"].as_array().unwrap().clone()
+        answer["data"].take()
     }
 
     /// The names of alerts that fire now.
@@ -105,6 +118,10 @@ fn spawn(directory: &TempDir, address: SocketAddr) -> Option<Child> {
         assert!(Instant::now() < until, "prometheus does not answer");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+fn escaped(query: &str) -> String {
+    query.bytes().map(|byte| format!("%{byte:02x}")).collect()
 }
 
 /// A file that is shipped for operators.
