@@ -1,7 +1,10 @@
 //! `cargo xtask test`: everything that has to hold, from an empty machine with a Rust toolchain.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -26,20 +29,34 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
     Ok(report.close())
 }
 
-/// Runs `cargo test` and adds up what it counted.
+/// How long may pass without a word from any test: much longer than one takes.
+const SILENCE: Duration = Duration::from_secs(15 * 60);
+
+/// Runs `cargo test` and adds up what it counted. A test that does not end ends all of it, and is a failure.
 fn cargo_test(workspace: &Workspace, arguments: &[&str], report: &mut Report) -> Result<()> {
-    let mut child = workspace
-        .command("cargo")
-        .args(["test", "--locked"])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start cargo")?;
+    let cargo = |more: &[&str]| {
+        let mut cargo = workspace.command("cargo");
+        cargo.args(["test", "--locked"]).args(arguments).args(more).stdin(Stdio::null());
+        cargo
+    };
+    // Compiling says nothing for long. What does not compile is told below.
+    cargo(&["--no-run"]).status().context("cannot start cargo")?;
+    let mut child = cargo(&[]).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let stdout = child.stdout.take().context("the child's stdout is piped")?;
+    let (sender, lines) = channel();
+    thread::spawn(move || BufReader::new(stdout).lines().try_for_each(|line| sender.send(line)));
     let before = report.failures();
-    for line in BufReader::new(stdout).lines() {
-        let line = line.context("cannot read what cargo test prints")?;
+    loop {
+        let line = match lines.recv_timeout(SILENCE) {
+            Ok(line) => line.context("cannot read what cargo test prints")?,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                let finding = format!("no test has ended for {} minutes", SILENCE.as_secs() / 60);
+                report.check("cargo test", &[finding]);
+                kill_with_children(workspace, &child)?;
+                break;
+            }
+        };
         println!("{line}");
         if let Some(totals) = Totals::parse(&line) {
             report.add(totals);
@@ -50,5 +67,16 @@ fn cargo_test(workspace: &Workspace, arguments: &[&str], report: &mut Report) ->
     if !status.success() && report.failures() == before {
         report.check("cargo test", &[format!("cargo test ended with {status}")]);
     }
+    Ok(())
+}
+
+/// Kills a program and those that it has started.
+fn kill_with_children(workspace: &Workspace, child: &Child) -> Result<()> {
+    let script = "kill -KILL $(cat /proc/$0/task/$0/children) $0";
+    workspace
+        .command("sh")
+        .args(["-c", script, &child.id().to_string()])
+        .status()
+        .context("cannot start sh")?;
     Ok(())
 }

@@ -5,10 +5,21 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use expect_test::Expect;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tempfile::TempDir;
+
+/// How long is waited for what has to come.
+pub(crate) const BOUND: Duration = Duration::from_secs(60);
+
+/// Does what waits for another program, and panics if that does not come.
+pub(crate) fn within_bound<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(work()));
+    done.recv_timeout(BOUND).unwrap_or_else(|error| panic!("{what}: {error}"))
+}
 
 /// Directories of one test. Nothing of the machine's environment gets through but `PATH`.
 pub(crate) struct Lab {

@@ -1,12 +1,12 @@
 //! `larder run`, `larder exec` and `larder why` on small workspaces, for what the user sees of them.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use expect_test::expect;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, within_bound};
 
 /// `core`, and `web` that depends on it; both copy their source.
 fn workspace() -> Lab {
@@ -374,7 +374,7 @@ fn an_interrupt_ends_commands_says_what_ran_and_keeps_nothing() {
         "[tasks.wait]\ncommand = \"echo half > out; echo > started; exec sleep 1000\"\ninputs = []\noutputs = [\"out\"]\n",
     );
     let child = lab.command(&["run", "wait"]).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    fs::File::open(&fifo).unwrap().read_to_end(&mut Vec::new()).unwrap();
+    within_bound("the command begins", move || fs::read(fifo).unwrap());
     let id = child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();

@@ -4,12 +4,8 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
 
-use crate::lab::Lab;
-
-/// How long is waited for what has to come.
-const BOUND: Duration = Duration::from_secs(60);
+use crate::lab::{BOUND, Lab, within_bound};
 
 /// A `larder` that stays.
 struct Staying {
@@ -138,8 +134,15 @@ fn an_edit_during_a_run_is_followed_by_another() {
     );
     lab.write("project/in", "1\n");
     let staying = Staying::start(&lab, &["run", "build", "-w"]);
-    let started = || fs::File::open(&fifos[0]).unwrap().read_to_end(&mut Vec::new()).unwrap();
-    let go = || fs::write(&fifos[1], "").unwrap();
+    let [begins, goes_on] = fifos;
+    let started = || {
+        let begins = begins.clone();
+        within_bound("a command begins", move || fs::read(begins).unwrap());
+    };
+    let go = || {
+        let goes_on = goes_on.clone();
+        within_bound("the command reads", move || fs::write(goes_on, "").unwrap());
+    };
     started();
     lab.write("project/in", "2\n");
     go();
