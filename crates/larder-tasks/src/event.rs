@@ -184,8 +184,8 @@ pub enum Unkept {
     /// An output is also an input.
     #[error("output {} is also an input", .0.display())]
     OutputIsInput(PathBuf),
-    /// Something lay among the outputs that this run did not make: a run in a fresh clone would not leave it.
-    #[error("{} was there before, and this run did not write it{}: remove it, or leave it out of the outputs", path.display(), more(*others))]
+    /// Something lay among the outputs that no run has made: a run in a fresh clone would not have it.
+    #[error("{} was there before, and no run of this task made it so{}: `--clean` removes it first; or leave it out of the outputs", path.display(), more(*others))]
     LeftOver {
         /// The first, from the root.
         path: PathBuf,
@@ -218,6 +218,9 @@ pub enum Unkept {
     /// What a task before it left behind is not known.
     #[error("the outputs of `{0}` are not known")]
     Upstream(String),
+    /// Among the outputs of a task before it lies something else than its result has.
+    #[error("outputs of `{0}` are not as it made them: something else lies there, too, or they were changed since")]
+    UpstreamOther(String),
     /// What a task before it left behind was written to meanwhile.
     #[error("outputs of `{0}` changed while it ran")]
     UpstreamChanged(String),

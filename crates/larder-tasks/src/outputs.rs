@@ -99,6 +99,16 @@ impl Outputs {
         })
     }
 
+    /// Whether it is a directory above a path that is taken out of the outputs.
+    fn is_above_what_is_taken_out(&self, entry: &Entry<'_>) -> bool {
+        let mut outputs = self.task.outputs.iter().map(|output| &output.value);
+        entry.kind == EntryKind::Directory
+            && outputs.any(|output| {
+                let path = Path::new(output.base().as_str());
+                output.is_negated() && output.glob().is_none() && path.starts_with(entry.path)
+            })
+    }
+
     /// Whether each output is declared whole.
     pub(crate) fn are_all_whole(&self) -> bool {
         self.selecting().iter().all(|(_, whole)| *whole)
@@ -262,19 +272,22 @@ impl Known {
         Some(Self { found, snapshot: Some(Arc::clone(before)), unfinished: self.unfinished })
     }
 
-    /// What was there before a command, which left it as it was, and that no earlier run has made so: a run in a fresh
-    /// clone would not leave it.
-    pub(crate) fn left_over(&self, before: &Snapshot, after: &Snapshot) -> Vec<PathBuf> {
+    /// Files and links that lie here before a command starts and that no earlier run has made so. What becomes of them in
+    /// a fresh clone, which has none, cannot be told from what the command does to them: it may read them, add to them or
+    /// take them away.
+    pub(crate) fn foreign(&self, before: &Snapshot) -> Vec<PathBuf> {
+        let is_foreign = |entry: &Entry<'_>| entry.kind != EntryKind::Directory && !self.is_own(entry);
+        before.entries().filter(is_foreign).map(|entry| entry.path.to_owned()).collect()
+    }
+
+    /// Directories that were there before a command, and that no earlier run has made: a run in a fresh clone would not
+    /// leave them, unless something was made in them.
+    pub(crate) fn foreign_directories(&self, before: &Snapshot, after: &Snapshot) -> Vec<PathBuf> {
+        let is_directory = |entry: &Entry<'_>| entry.kind == EntryKind::Directory;
         let is_left = |entry: &Entry<'_>| {
-            let same = |was: Entry<'_>| {
-                let stat = |entry: &Entry<'_>| (entry.stat.modified, entry.stat.inode, entry.stat.device);
-                let is_directory = entry.kind == EntryKind::Directory;
-                was.kind == entry.kind && (is_directory || stat(&was) == stat(entry))
-            };
-            before.get(entry.path).is_some_and(same) && !self.is_own(entry)
+            is_directory(entry) && before.get(entry.path).as_ref().is_some_and(is_directory) && !self.is_own(entry)
         };
         let (left, made): (Vec<Entry<'_>>, Vec<Entry<'_>>) = after.entries().partition(is_left);
-        // A directory has to be there for what was made in it.
         let above: HashSet<&Path> = made.iter().flat_map(|entry| entry.path.ancestors()).collect();
         left.iter().map(|entry| entry.path).filter(|path| !above.contains(path)).map(Path::to_owned).collect()
     }
@@ -291,9 +304,11 @@ impl Known {
 
     /// Removes files and links that an earlier run made and nobody has touched since, and directories that are
     /// empty without them: what a run does not make anew is not among its outputs. Of an unfinished run nothing is
-    /// worth keeping. Returns what cannot be removed. Blocks.
-    pub(crate) fn clean(&self, root: &Path, now: &Snapshot) -> Vec<PathBuf> {
-        Removal::of(root, now.entries().filter(|entry| self.is_own(entry)).collect()).stuck
+    /// worth keeping. A directory stays in which a place is taken out of the outputs: another task may be about to write
+    /// there. Returns what cannot be removed. Blocks.
+    pub(crate) fn clean(&self, outputs: &Outputs, now: &Snapshot) -> Vec<PathBuf> {
+        let goes = |entry: &Entry<'_>| self.is_own(entry) && !outputs.is_above_what_is_taken_out(entry);
+        Removal::of(outputs.root(), now.entries().filter(goes).collect()).stuck
     }
 }
 
@@ -338,6 +353,12 @@ impl Removal {
         let spared = (!self.spared.is_empty()).then_some(Note::SparedUnfinished(self.spared));
         removed.into_iter().chain(stuck).chain(spared)
     }
+}
+
+/// Removes all that lies among the outputs, whoever made it, but for directories that hold something else. Returns what
+/// cannot be removed. Blocks.
+pub(crate) fn clear(root: &Path, now: &Snapshot) -> Vec<PathBuf> {
+    Removal::of(root, now.entries().collect()).stuck
 }
 
 /// Removes what is new against `before`, and what is different and runs have made: the leavings of a command that did not

@@ -218,6 +218,26 @@ fn the_cache_can_be_forced_or_left_out() {
 }
 
 #[test]
+fn what_a_run_without_the_cache_has_made_is_taken_away_by_the_next_one() {
+    let lab = Lab::new();
+    lab.write(
+        "project/larder.toml",
+        "[tasks.a]\ncommand = \"cat in >> log\"\ninputs = [\"in\"]\noutputs = [\"log\"]\n",
+    );
+    for (input, flags) in [("1", "--cache=off"), ("2", "--cache=off"), ("3", "-q"), ("4", "--cache=off")] {
+        lab.write("project/in", input);
+        assert!(lab.run(&["run", "a", flags]).status.success());
+        assert_eq!(fs::read_to_string(lab.path("project/log")).unwrap(), input);
+    }
+    lab.write("project/in", "5").write("project/log", "mine");
+    let ran = |flag| String::from_utf8(lab.run(&["run", "a", flag]).stderr).unwrap();
+    assert!(ran("-v").contains("`--clean` removes it first"), "{}", ran("-v"));
+    let clean = ran("--clean");
+    assert!(!clean.contains("not kept"), "{clean}");
+    assert_eq!(fs::read_to_string(lab.path("project/log")).unwrap(), "5");
+}
+
+#[test]
 fn a_cache_that_does_not_open_is_told_and_done_without() {
     let lab = workspace();
     lab.write("project/file", "");

@@ -63,7 +63,7 @@ impl Inner {
         let mut beside = Beside::default();
         for (name, left) in prepared.upstream.iter() {
             let Some(digest) = part(keyed, PartKind::Upstream, name) else { continue };
-            let changed = || Unkept::UpstreamChanged(name.to_string());
+            let changed = || Unkept::UpstreamOther(name.to_string());
             let set = self.outputs_of(&left.task).map_err(|_| changed())?;
             let seen = match &left.seen {
                 Some(seen) => Arc::clone(seen),

@@ -69,6 +69,8 @@ pub struct RunOptions {
     pub grace: Duration,
     /// Which hits are run again afterwards, to see whether they come out the same.
     pub audit: Option<AuditSample>,
+    /// Whether all that lies among the outputs of a task goes before its command starts, whoever made it.
+    pub clean: bool,
 }
 
 /// A sample of hits.
@@ -89,6 +91,7 @@ impl RunOptions {
             keep_going: false,
             grace: Duration::from_secs(5),
             audit: None,
+            clean: false,
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::event::{Event, NotRun, Note, Unkept};
 use crate::execute::{Execution, Exit, Start, Stop, Tap, execute};
 use crate::kept::{InputLine, InputList, KeptLog, KeptOutput, KeptResult, OutputForm};
 use crate::log::{Log, Stream};
-use crate::outputs::{Known, Outputs, discard_since};
+use crate::outputs::{self, Known, Outputs, discard_since};
 use crate::plain;
 use crate::task::{Command, Task};
 
@@ -88,6 +88,11 @@ impl Run {
             }
         }
         found
+    }
+
+    /// Which task of those whose outputs are globs has written a file in this run.
+    fn writer(&self, path: &Path) -> Option<String> {
+        self.writers.lock().get(path.as_os_str().as_bytes()).map(|task| task.id.to_string())
     }
 
     /// Ends once the run is stopped.
@@ -247,9 +252,12 @@ impl Inner {
         let brief = if execution.took <= BRIEFLY { prepared.brief } else { Brief::Aside };
         let conclude = move || inner.conclude(&ready, room, alone, execution, listed, (writes, brief));
         let (mut performed, notes) = self.at(brief, conclude).await;
-        if let Ok((kept, _)) = &performed.result
-            && let Some((path, other)) = run.other_writer(task, &kept.outputs)
-        {
+        let other_writer = match &performed.result {
+            Ok((kept, _)) => run.other_writer(task, &kept.outputs),
+            Err(Unkept::LeftOver { path, .. }) => run.writer(path).map(|other| (path.clone(), other)),
+            Err(_) => None,
+        };
+        if let Some((path, other)) = other_writer {
             performed.result = Err(Unkept::TwoWriters { path, other });
         }
         for note in notes {
@@ -266,11 +274,12 @@ impl Inner {
         prepared: &Arc<Prepared>,
         run: &Arc<Run>,
     ) -> Result<Option<(Alone, Room)>, NotRun> {
+        let clear = run.options.clean;
         // Mostly nobody has to be waited for, and one hand does both.
         let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
         let at_once = move || {
             let alone = inner.try_alone(&ready.task)?;
-            Some(inner.make_room(&ready, false).map(|room| (alone, room)))
+            Some(inner.make_room(&ready, clear, false).map(|room| (alone, room)))
         };
         if let Some(done) = self.at(prepared.brief, at_once).await {
             return Ok(done);
@@ -284,7 +293,7 @@ impl Inner {
             return Err(NotRun::Stopped);
         }
         let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
-        let room = self.blocking(move || inner.make_room(&ready, true)).await;
+        let room = self.blocking(move || inner.make_room(&ready, clear, true)).await;
         Ok(room.map(|room| (alone, room)))
     }
 
@@ -382,9 +391,9 @@ impl Inner {
         now.is_ok_and(|now| now.fingerprint() == keyed.inputs.fingerprint())
     }
 
-    /// Ends what an earlier run left running, and takes away what earlier runs made. `None` if the inputs are not
-    /// those of the key any more. Blocks.
-    fn make_room(&self, prepared: &Prepared, waited: bool) -> Option<Room> {
+    /// Ends what an earlier run left running, and takes away what earlier runs made, or all that lies among the outputs if
+    /// that is to be `clear`. `None` if the inputs are not those of the key any more. Blocks.
+    fn make_room(&self, prepared: &Prepared, clear: bool, waited: bool) -> Option<Room> {
         let (mut memory, left) = self.mark(prepared, waited);
         if !self.may_decide(prepared) && !self.inputs_stand(prepared) {
             if !left.unfinished {
@@ -405,13 +414,25 @@ impl Inner {
                 return Some(Room { memory, known, before: None, left, beside, unclean });
             }
         };
-        let mut stuck = Vec::new();
-        if (prepared.task.clean || known.unfinished) && known.snapshot.is_some() {
-            stuck = known.clean(self.workspace.root(), &before);
+        let root = self.workspace.root();
+        let stuck = if clear {
+            Some(outputs::clear(root, &before))
+        } else {
+            let cleans = (prepared.task.clean || known.unfinished) && known.snapshot.is_some();
+            cleans.then(|| known.clean(outputs, &before))
+        };
+        if stuck.is_some() {
             before = self.scan(&outputs.files, Some(&before)).ok()?.snapshot;
         }
         self.remember_found(prepared, &mut memory, &before, |_| true);
-        let unclean = (!stuck.is_empty()).then_some(Unkept::Stuck(stuck));
+        let stuck = stuck.filter(|stuck| !stuck.is_empty()).map(Unkept::Stuck);
+        let unclean = stuck.or_else(|| {
+            let foreign = known.foreign(&before);
+            let inputs = prepared.keyed.as_ref().ok().map(|keyed| &keyed.inputs);
+            let is_input = |path: &&PathBuf| inputs.is_some_and(|inputs| inputs.get(path).is_some());
+            let input = foreign.iter().find(is_input).cloned();
+            input.map(Unkept::OutputIsInput).or_else(|| left_over(&foreign))
+        });
         Some(Room { memory, known, before: Some(before), left, beside, unclean })
     }
 
@@ -469,10 +490,8 @@ impl Inner {
             acceptable(prepared, keyed, &execution)?;
             unclean.map_or(Ok(()), Err)?;
             if let (Some(seen), Some(before)) = (&seen, &before) {
-                let left = known.left_over(before, &seen.snapshot);
-                if let Some(path) = left.first() {
-                    return Err(Unkept::LeftOver { path: path.clone(), others: left.len() - 1 });
-                }
+                let left = left_over(&known.foreign_directories(before, &seen.snapshot));
+                left.map_or(Ok(()), Err)?;
             }
             // The inputs are looked at again while the outputs are put into blobs, where that is another's work.
             let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
@@ -596,6 +615,12 @@ fn acceptable(prepared: &Prepared, keyed: &Keyed, execution: &Execution) -> Resu
     }
     let behind = prepared.outputs.iter().find_map(Outputs::first_behind_link);
     behind.map_or(Ok(()), |(output, link)| Err(Unkept::BehindLink { output, link }))
+}
+
+/// Why nothing is kept where something was there before that no run has made, if there is anything.
+fn left_over(paths: &[PathBuf]) -> Option<Unkept> {
+    let (path, others) = paths.split_first()?;
+    Some(Unkept::LeftOver { path: path.clone(), others: others.len() })
 }
 
 fn exists(root: &Path, path: &crate::path::RelPath) -> bool {

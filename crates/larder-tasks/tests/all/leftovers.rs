@@ -44,8 +44,8 @@ const KEPT: &str = "lab#build: ran, kept\n";
 
 fn unkept(path: &str) -> String {
     format!(
-        "lab#build: ran, not kept: {path} was there before, and this run did not write it: remove it, or leave it out \
-         of the outputs\n"
+        "lab#build: ran, not kept: {path} was there before, and no run of this task made it so: `--clean` removes it \
+         first; or leave it out of the outputs\n"
     )
 }
 
@@ -59,11 +59,35 @@ fn what_nobody_is_known_to_have_made_is_not_kept_and_is_named() {
     assert_eq!(run(&lab, "v2"), unkept("d/empty"));
     lab.sh("rm -r d; mkdir d");
     assert_eq!(run(&lab, "v3"), KEPT, "a directory in which something is made has to be there");
-    // What was there and is written anew is made by this run, whoever made it first.
+    // What was there and is written to may be in what is written, or may have been read.
     lab.write("d/v4", "before");
-    assert_eq!(run(&lab, "v4"), KEPT);
+    assert_eq!(run(&lab, "v4"), unkept("d/v4"));
     assert_eq!(there(&lab, "d"), "v4");
+    let clean = RunOptions { clean: true, ..RunOptions::default() };
+    assert_eq!(lab.run_with(&["build"], &[], &clean).lines, KEPT);
+    assert!(run(&twin(&lab), "v4").contains("hit"));
 }
+
+#[test]
+fn what_a_command_builds_on_and_no_run_has_made_is_not_kept() {
+    let tasks =
+        "[tasks.build]\ncommand = 'cat in >> log; rm -f old'\ninputs = ['in']\noutputs = ['log', '*old']\n";
+    let lab = Lab::of(&[("larder.toml", tasks), ("in", "v1")]);
+    assert_eq!(run(&lab, "v1"), KEPT);
+    // Edited, and taken away by the command: a fresh clone has neither.
+    lab.sh("echo more >> log");
+    assert_eq!(run(&lab, "v2"), unkept("log"));
+    assert_eq!(run(&lab, "v3"), KEPT);
+    assert_eq!(lab.read("log"), "v3");
+    lab.sh("touch old");
+    assert_eq!(run(&lab, "v4"), unkept("old"));
+    assert_eq!(run(&lab, "v5"), KEPT);
+    assert_eq!(lab.read("log"), "v5");
+    // Moved to another place, nothing is known of it there.
+    let moved = Lab::of(&[("larder.toml", tasks), ("in", "v6"), ("log", "v5")]);
+    assert_eq!(run(&moved, "v6"), unkept("log"));
+}
+
 
 #[test]
 fn what_another_task_made_in_the_same_place_is_not_kept() {
@@ -227,4 +251,37 @@ fn what_a_result_that_proves_damaged_has_put_back_is_in_nobodys_way() {
     let run = clone.run(&["build"]);
     assert!(run.lines.starts_with("lab#build: ran, "), "{} {:?}", run.lines, run.notes);
     assert_eq!((there(&clone, "d"), clone.read("d/one")), ("one two".into(), "one\n".into()));
+}
+
+#[test]
+fn a_directory_in_which_another_task_has_its_place_stays() {
+    let lab = Lab::of(&[
+        (
+            "larder.toml",
+            "[tasks.build]\ncommand = 'ls -d dist; mkdir -p dist; cp in dist/a'\ninputs = ['in']\n\
+             outputs = ['dist', '!dist/sub']\n",
+        ),
+        ("in", "v1"),
+    ]);
+    let said = |version| {
+        lab.write("in", version);
+        let run = lab.run(&["build"]);
+        assert_eq!(run.lines, KEPT);
+        run.live
+    };
+    assert!(!said("v1").contains("dist\n"));
+    assert_eq!(said("v2"), "dist\n", "it may be about to write there");
+}
+
+#[test]
+fn what_lies_beside_a_result_that_others_build_on_is_the_reason_why_theirs_is_not_kept() {
+    let tasks = "[tasks.build]\ncommand = 'cp $(cat d/*) out'\ninputs = ['in']\noutputs = ['out']\ndepends_on = ['before']\n\
+                 [tasks.before]\ncommand = 'mkdir -p d; echo in > d/name'\ninputs = []\noutputs = ['d']\n";
+    let lab = Lab::of(&[("larder.toml", tasks), ("in", "v1")]);
+    lab.run(&["before"]);
+    let clone = twin(&lab);
+    clone.write("d/mine", "");
+    let lines = clone.run(&["build"]).lines;
+    let reason = "not kept: outputs of `//#before` are not as it made them: something else lies there, too, or they were changed since\n";
+    assert!(lines.ends_with(reason), "{lines}");
 }

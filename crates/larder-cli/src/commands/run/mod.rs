@@ -90,6 +90,9 @@ pub(crate) struct CacheUse {
     /// What of the cache is used: off, read, write or read-write; otherwise the setting `mode`
     #[arg(long, value_name = "MODE")]
     cache: Option<String>,
+    /// Remove all that lies among the outputs of a task before its command starts, whoever made it
+    #[arg(long)]
+    clean: bool,
 }
 
 /// How tasks are run.
@@ -164,6 +167,7 @@ pub(crate) struct Session {
     pub(crate) tasks: Tasks,
     opened: Opened,
     settings: Settings,
+    clean: bool,
     console: Console,
     pub(crate) runtime: Runtime,
 }
@@ -199,8 +203,10 @@ impl Session {
         if uses.force {
             settings.mode = if settings.mode.writes() { Mode::Write } else { Mode::Off };
         }
-        let shared = store::shared(&settings)?;
-        let opened = store::engine(&settings, &machine, brief, shared);
+        let shared = store::shared(&settings)?.filter(|_| settings.mode != Mode::Off);
+        // What a run has made is known to the next one also where nothing of the cache is used.
+        let mode = if settings.mode == Mode::Off { Mode::Read } else { settings.mode };
+        let opened = store::engine(&Settings { mode, ..settings.clone() }, &machine, brief, shared);
         if let Some(problem) = &opened.problem {
             let dir = settings.dir.display();
             let problem = anyhow_chain(problem);
@@ -213,7 +219,7 @@ impl Session {
         let environment = std::env::vars_os().collect();
         let tasks = Tasks::new(Arc::new(workspace), &opened.larder, opened.disk.clone(), environment)
             .context("the workspace's name cannot be used")?;
-        Ok(Self { tasks, opened, settings, console, runtime })
+        Ok(Self { tasks, opened, settings, clean: uses.clean, console, runtime })
     }
 
     /// As long as the process: giving back what it holds takes longer than ending.
@@ -256,6 +262,7 @@ impl Session {
             jobs: self.settings.jobs,
             mode: self.settings.mode,
             keep_going: how.keep_going,
+            clean: self.clean,
             audit: how.audit_hits.map(|percent| AuditSample { percent, seed: seed() }),
             ..RunOptions::new()
         };
