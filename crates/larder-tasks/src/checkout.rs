@@ -111,7 +111,7 @@ fn decode_outputs(bytes: &[u8]) -> Option<Known> {
     }
     let stored: StoredOutputs<'_> = postcard::from_bytes(bytes).ok()?;
     let found = stored.found.into_iter().map(|path| Path::new(OsStr::from_bytes(path)).to_owned()).collect();
-    Some(Known { snapshot: snapshot(stored.outputs), found, unfinished: false })
+    Some(Known { snapshot: snapshot(stored.outputs), found, unfinished: None })
 }
 
 fn snapshot(stored: Option<&[u8]>) -> Option<Arc<Snapshot>> {

@@ -235,15 +235,21 @@ pub(crate) struct Known {
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     /// Paths that were there before the first run that could have made them: perhaps somebody's work.
     pub(crate) found: BTreeSet<PathBuf>,
-    /// Whether something was written there since, by a larder that was killed before it could say what.
-    pub(crate) unfinished: bool,
+    /// Until when a larder may have had something written there that was killed before it could say what, in nanoseconds
+    /// since 1970. What changed later is somebody's.
+    pub(crate) unfinished: Option<i64>,
 }
 
 impl Known {
-    /// Whether a run, or a restoration, made what lies at a path.
-    pub(crate) fn has_made(&self, path: &Path) -> bool {
-        let knows = |known: &Arc<Snapshot>| self.unfinished || known.get(path).is_some();
-        self.snapshot.as_ref().is_some_and(knows) && !self.found.contains(path)
+    /// Whether a run, or a restoration, made what lies at a path, as far as that is not older than the runs.
+    pub(crate) fn has_made(&self, entry: &Entry<'_>) -> bool {
+        let knows = |known: &Arc<Snapshot>| self.is_unfinished(entry) || known.get(entry.path).is_some();
+        self.snapshot.as_ref().is_some_and(knows) && !self.found.contains(entry.path)
+    }
+
+    /// Whether an unfinished run may have written it.
+    fn is_unfinished(&self, entry: &Entry<'_>) -> bool {
+        self.unfinished.is_some_and(|until| entry.stat.changed <= until)
     }
 
     /// Whether what lies at a path is what a run made there, or what an unfinished one may have.
@@ -252,7 +258,7 @@ impl Known {
             let made = self.snapshot.as_ref().and_then(|known| known.get(entry.path));
             made.is_some_and(|made| made.kind == entry.kind)
         };
-        self.has_made(entry.path) && (self.unfinished || as_made())
+        self.has_made(entry) && (self.is_unfinished(entry) || as_made())
     }
 
     /// What is to be known before something is written here, if that is more than is known by now: that what nobody has
@@ -295,11 +301,12 @@ impl Known {
     /// What is known once a run or restoration has turned `before` into `after`. Where nobody looked before,
     /// anything may have been there.
     pub(crate) fn after(&self, before: Option<&Snapshot>, after: &Arc<Snapshot>) -> Self {
-        let was_there = |path: &Path| before.is_none_or(|before| before.get(path).is_some());
-        let found = after.entries().map(|entry| entry.path);
-        let found = found.filter(|path| was_there(path) && !self.has_made(path));
-        let found = found.map(Path::to_owned).collect();
-        Self { found, snapshot: Some(Arc::clone(after)), unfinished: false }
+        let is_found = |entry: &Entry<'_>| match before {
+            Some(before) => before.get(entry.path).is_some_and(|was| !self.has_made(&was)),
+            None => !self.has_made(entry),
+        };
+        let found = after.entries().filter(is_found).map(|entry| entry.path.to_owned()).collect();
+        Self { found, snapshot: Some(Arc::clone(after)), unfinished: None }
     }
 
     /// Removes files and links that an earlier run made and nobody has touched since, and directories that are
@@ -365,8 +372,8 @@ pub(crate) fn clear(root: &Path, now: &Snapshot) -> Vec<PathBuf> {
 /// come to its end. A directory that was there stays, and so does what somebody may have written to meanwhile. Blocks.
 pub(crate) fn discard_since(root: &Path, known: &Known, before: &Snapshot, after: &Snapshot) -> Removal {
     let changes = after.changes_since(before);
-    let (made, spared): (Vec<_>, Vec<_>) =
-        changes.modified.into_iter().partition(|path| known.has_made(path));
+    let is_made = |path: &PathBuf| before.get(path).is_some_and(|was| known.has_made(&was));
+    let (made, spared): (Vec<_>, Vec<_>) = changes.modified.into_iter().partition(is_made);
     let mut paths = [changes.added, made].concat();
     paths.sort();
     let stays = |entry: &Entry<'_>| {

@@ -10,16 +10,22 @@
 //! What it says is written over what it said, always at the same length. Cutting a file before it is written to
 //! has some file systems (ext4) put it on the disk when it is closed, and wait there the next time that it is cut.
 //!
+//! While a command runs, its larder touches the marker several times a second: what changed among the outputs much later
+//! than that was written by somebody else, and is not taken away with what is unfinished.
+//!
 //! Processes are known from `/proc`; on systems without it nothing is ever taken for a command that was left.
 
+use std::convert::Infallible;
 use std::fs::{self, File};
+use std::future::pending;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use larder::key::Key;
 use larder::tier::disk::Disk;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::Inner;
@@ -32,6 +38,8 @@ const FOLDER: &str = "running";
 const SET: &str = "set";
 /// How long a marker is, whatever it says: spaces fill the rest, and are all there is in one that is not set.
 const BYTES: usize = 96;
+/// How often a marker is touched while a command runs.
+const BEAT: Duration = Duration::from_millis(250);
 /// How long a command that was left may take to vanish once it was killed.
 const VANISHING: Duration = Duration::from_secs(2);
 
@@ -46,8 +54,8 @@ pub(super) struct Marker {
 /// What a larder that was killed has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Left {
-    /// Whether outputs may be unfinished.
-    pub(super) unfinished: bool,
+    /// Until when outputs may have been written that are unfinished, in nanoseconds since 1970; `None` if none are.
+    pub(super) unfinished: Option<i64>,
     /// Whether a command was still running, and has been ended.
     pub(super) ended: bool,
 }
@@ -70,6 +78,9 @@ impl Marker {
             opened => opened,
         };
         let Ok(file) = opened else { return Left::default() };
+        let touched = file.metadata().map_or(i64::MAX, |metadata| {
+            metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
+        });
         let mut said = [b' '; BYTES];
         // What cannot be read says nothing.
         let _ = file.read_at(&mut said, 0);
@@ -78,10 +89,18 @@ impl Marker {
             Left::default()
         } else {
             let ended = noted(said).is_some_and(|since| end_marked(&self.mark, since));
-            Left { unfinished: true, ended }
+            Left { unfinished: Some(touched.saturating_add(2 * BEAT.as_nanos() as i64)), ended }
         };
         let _ = write(&file, &format!("{SET} {} {}", ticks(), boot()));
         left
+    }
+
+    /// Says that who set it is still there. Blocks, very briefly.
+    fn touch(&self) {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let now = Timestamps { last_access: now, last_modification: now };
+        // Failing that, more passes for somebody else's.
+        let _ = utimensat(CWD, &self.path, &now, AtFlags::empty());
     }
 
     /// Ends it. Blocks.
@@ -110,6 +129,15 @@ impl Marker {
 }
 
 impl Inner {
+    /// Touches a task's marker for as long as it is polled.
+    pub(super) async fn beat(&self, task: &Task) -> Infallible {
+        let Some(marker) = self.marker(task) else { return pending().await };
+        loop {
+            tokio::time::sleep(BEAT).await;
+            marker.touch();
+        }
+    }
+
     /// The marks of a task's command in this clone.
     pub(super) fn marks(&self, task: &Task) -> String {
         let outer = self.environment.iter().find(|(name, _)| name == MARKS);

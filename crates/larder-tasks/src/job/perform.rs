@@ -238,7 +238,10 @@ impl Inner {
         let writes = run.options.mode.writes();
         let masks = [prepared.environment.mask(), prepared.environment.mask()];
         let mut live = Live { run, at, inner: self, prepared, listing: None };
-        let executed = execute(&start, masks, run.stop.clone(), &mut live).await;
+        let executed = tokio::select! {
+            executed = execute(&start, masks, run.stop.clone(), &mut live) => executed,
+            never = self.beat(task) => match never {},
+        };
         let execution = executed.map_err(|error| {
             self.clear(task);
             could_not_start(&start, &error)
@@ -353,7 +356,7 @@ impl Inner {
         let known = memory.outputs.snapshot.as_ref().zip(prepared.outputs.as_ref());
         // Of what was not among its outputs nothing was known when it was written to.
         let is_of_these = known.is_some_and(|(known, outputs)| known.is_of(&outputs.files));
-        memory.outputs.unfinished = left.unfinished && is_of_these;
+        memory.outputs.unfinished = left.unfinished.filter(|_| is_of_these);
         (memory, left)
     }
 
@@ -396,7 +399,7 @@ impl Inner {
     fn make_room(&self, prepared: &Prepared, clear: bool, waited: bool) -> Option<Room> {
         let (mut memory, left) = self.mark(prepared, waited);
         if !self.may_decide(prepared) && !self.inputs_stand(prepared) {
-            if !left.unfinished {
+            if left.unfinished.is_none() {
                 self.clear(&prepared.task);
             }
             return None;
@@ -418,7 +421,7 @@ impl Inner {
         let stuck = if clear {
             Some(outputs::clear(root, &before))
         } else {
-            let cleans = (prepared.task.clean || known.unfinished) && known.snapshot.is_some();
+            let cleans = (prepared.task.clean || known.unfinished.is_some()) && known.snapshot.is_some();
             cleans.then(|| known.clean(outputs, &before))
         };
         if stuck.is_some() {

@@ -210,6 +210,31 @@ fn a_killed_run_is_no_reason_to_take_away_what_was_there_before_it() {
 }
 
 #[test]
+fn what_somebody_writes_after_a_kill_is_not_taken_away_with_what_is_unfinished() {
+    let lab = Lab::of(&[
+        (
+            "larder.toml",
+            "[tasks.build]\ncommand = '[ -e go ] || { touch d/half; echo $$ > began; exec sleep 100; }; cp in d/$(cat in)'\n\
+             inputs = ['in']\noutputs = ['d']\n",
+        ),
+        ("in", "v1"),
+        ("d/.keep", ""),
+    ]);
+    lab.sh("rm d/.keep");
+    lab.leave_an_orphan("build");
+    // What is touched within moments of a kill may be the command's.
+    lab.write("d/mine", "");
+    let until = std::time::SystemTime::now() + Duration::from_secs(2);
+    let path = lab.path("d/mine");
+    while std::fs::metadata(&path).unwrap().modified().unwrap() < until {
+        lab.write("d/mine", "mine");
+    }
+    lab.write("go", "");
+    assert_eq!(run(&lab, "v2"), unkept("d/mine"));
+    assert_eq!(there(&lab, "d"), "mine v2");
+}
+
+#[test]
 fn a_result_that_comes_after_a_wait_is_of_the_inputs_that_are_there_then() {
     let lab = Lab::of(&[
         (
