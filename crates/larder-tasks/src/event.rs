@@ -219,7 +219,9 @@ pub enum Unkept {
     #[error("the outputs of `{0}` are not known")]
     Upstream(String),
     /// Among the outputs of a task before it lies something else than its result has.
-    #[error("outputs of `{0}` are not as it made them: something else lies there, too, or they were changed since")]
+    #[error(
+        "outputs of `{0}` are not as it made them: something else lies there, too, or they were changed since"
+    )]
     UpstreamOther(String),
     /// What a task before it left behind was written to meanwhile.
     #[error("outputs of `{0}` changed while it ran")]

@@ -291,7 +291,9 @@ impl Known {
     pub(crate) fn foreign_directories(&self, before: &Snapshot, after: &Snapshot) -> Vec<PathBuf> {
         let is_directory = |entry: &Entry<'_>| entry.kind == EntryKind::Directory;
         let is_left = |entry: &Entry<'_>| {
-            is_directory(entry) && before.get(entry.path).as_ref().is_some_and(is_directory) && !self.is_own(entry)
+            is_directory(entry)
+                && before.get(entry.path).as_ref().is_some_and(is_directory)
+                && !self.is_own(entry)
         };
         let (left, made): (Vec<Entry<'_>>, Vec<Entry<'_>>) = after.entries().partition(is_left);
         let above: HashSet<&Path> = made.iter().flat_map(|entry| entry.path.ancestors()).collect();

@@ -192,7 +192,7 @@ fn remove_extra(
     let entries: Vec<Entry<'_>> = now.entries().filter(|entry| !wanted.contains(entry.path)).collect();
     let mut removed = 0;
     for entry in entries.iter().rev() {
-        let goes = outputs.is_declared_whole(entry.path) || known.has_made(&entry);
+        let goes = outputs.is_declared_whole(entry.path) || known.has_made(entry);
         if !goes || known.found.contains(entry.path) {
             continue;
         }

@@ -110,10 +110,10 @@ fn entries_are_listed_in_the_order_that_is_asked_for() {
         let listed = lab.stdout(&[&["cache", "list"], arguments].concat());
         listed.lines().map(|line| line.rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(names(&["--sort", "size"]), ["large", "small"]);
-    assert_eq!(names(&["--sort", "key"]), ["large", "small"]);
+    assert_eq!(names(&["--sort", "size"]), ["large", "small  red"]);
+    assert_eq!(names(&["--sort", "key"]), ["large", "small  red"]);
     assert_eq!(names(&["--sort", "key", "-n", "1"]), ["large"]);
-    assert_eq!(names(&["tag:red"]), ["small"]);
+    assert_eq!(names(&["tag:red"]), ["small  red"]);
     let json = lab.stdout(&["cache", "list", "tag:red", "--json"]);
     for field in ["\"key\": \"notes/text@1/small\"", "\"tags\": [\n      \"red\"", "\"created\": 1"] {
         assert!(json.contains(field), "{json}");

@@ -472,6 +472,23 @@ fn those_who_want_quiet_still_hear_of_failures() {
 }
 
 #[test]
+fn a_task_that_declares_nothing_is_told_why_it_runs_each_time() {
+    let lab = Lab::new();
+    lab.write(
+        "project/larder.toml",
+        "[tasks.a]\ncommand = \"true\"\n[tasks.b]\ncommand = \"true\"\ncache = false\n",
+    );
+    lab.check(
+        &["run", "a", "b", "-j1"],
+        expect![[r#"
+        ! project#a ran in [time], not kept: neither inputs nor outputs are declared; write `cache = true` to keep it all the same
+        ! project#b ran in [time]
+        ! 2 tasks: 2 ran in [time]
+    "#]],
+    );
+}
+
+#[test]
 fn a_result_that_is_larger_than_the_budget_is_not_kept_and_the_run_says_so() {
     let lab = Lab::new();
     lab.write(

@@ -88,7 +88,6 @@ fn what_a_command_builds_on_and_no_run_has_made_is_not_kept() {
     assert_eq!(run(&moved, "v6"), unkept("log"));
 }
 
-
 #[test]
 fn what_another_task_made_in_the_same_place_is_not_kept() {
     let lab = lab();

@@ -62,6 +62,9 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     let verb = if arguments.dry_run { "would remove" } else { "removed" };
     let entries = counted(outcome.removed.len() as u64, "entry", "entries");
     console.note(format_args!("{} {entries}, {}", styled(GOOD, verb), rounded(ByteSize(outcome.bytes))));
+    if outcome.removed.is_empty() {
+        console.note(format_args!("nothing here is selected so; `larder cache list` shows keys and tags"));
+    }
     Ok(Code::Done)
 }
 

@@ -99,7 +99,8 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         let cost = brief(entry.record.cost);
         let used = ago(now.since(entry.used));
         let about = styled(FAINT, format!("{size:>9}  {cost:>8}  used {used}"));
-        writeln!(out, "{about}  {}", styled(NAME, &entry.key))?;
+        let tags: String = entry.record.tags.iter().map(|tag| format!("  {tag}")).collect();
+        writeln!(out, "{about}  {}{tags}", styled(NAME, &entry.key))?;
     }
     if listed.len() == arguments.limit {
         console.note(format_args!("the first {}; --limit shows more", arguments.limit));

@@ -3,6 +3,7 @@
 use larder::stats::Place;
 use larder_tasks::Exit;
 use larder_tasks::event::{How, NotRun, TaskEnd, Unkept};
+use larder_tasks::task::WhyNever;
 
 use crate::console::{BAD, FAINT, GOOD, WARNING, brief, counted, styled};
 
@@ -69,7 +70,12 @@ pub(super) fn status(end: &TaskEnd, verbose: bool) -> Option<String> {
         }
         (How::Ran { .. }, Verdict::Failed) => styled(BAD, format!("failed: {exit} after {after}")),
         (How::Ran { unkept }, _) => {
-            let reason = unkept.as_ref().filter(|why| verbose || !matches!(why, Unkept::Never(_)));
+            // What is never kept by its own definition is not news, unless the definition says nothing of it.
+            let is_news = |why: &&Unkept| match why {
+                Unkept::Never(why) => verbose || *why == WhyNever::NothingDeclared,
+                _ => true,
+            };
+            let reason = unkept.as_ref().filter(is_news);
             let reason = reason.map(|why| format!(", {}", styled(WARNING, format!("not kept: {why}"))));
             format!("ran in {after}{}", reason.unwrap_or_default())
         }
