@@ -400,7 +400,7 @@ fn an_interrupt_ends_commands_says_what_ran_and_keeps_nothing() {
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{stderr}");
-    assert!(stderr.contains("project#wait ran"), "{stderr}");
+    assert!(stderr.contains("running: project#wait"), "{stderr}");
     assert!(!lab.path("project/out").exists());
     lab.check(
         &["run", "wait", "--dry-run"],
@@ -434,7 +434,7 @@ fn interrupts_end_an_audit_and_the_run_and_what_was_kept_is_there_again() {
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{stderr}");
-    assert!(stderr.contains("killing what runs; project#wait ran") && !stderr.contains("audit:"), "{stderr}");
+    assert!(stderr.contains("killing what runs; running: project#wait") && !stderr.contains("audit:"), "{stderr}");
     assert_eq!(fs::read_to_string(lab.path("project/out")).unwrap(), "whole\n");
 }
 

@@ -304,7 +304,7 @@ pub static SETTINGS: &[Setting] = &[
         "shared_ca",
         Text,
         "a path or \"none\"",
-        "a file with the certificates of whom the shared tier's is trusted from; none is whom this machine trusts",
+        "a file with the issuers' certificates that the shared tier's has to come from; none is those that this machine trusts",
         |s, given| optional_path("shared_ca", given).map(|path| s.shared.ca = path),
         |s| optional_path_text(s.shared.ca.as_ref())
     ),
