@@ -261,6 +261,14 @@ impl Known {
         self.has_made(entry) && (self.is_unfinished(entry) || as_made())
     }
 
+    /// Whether what lies at a path is what a run made there, or has become of it.
+    fn is_of_own(&self, entry: &Entry<'_>) -> bool {
+        let is_directory = |entry: &Entry<'_>| entry.kind == EntryKind::Directory;
+        let made = self.snapshot.as_ref().and_then(|known| known.get(entry.path));
+        let is_alike = made.is_some_and(|made| is_directory(&made) == is_directory(entry));
+        self.has_made(entry) && (self.is_unfinished(entry) || is_alike)
+    }
+
     /// What is to be known before something is written here, if that is more than is known by now: that what nobody has
     /// made, and what `stays` says of, was found.
     pub(crate) fn with_found(
@@ -311,12 +319,12 @@ impl Known {
         Self { found, snapshot: Some(Arc::clone(after)), unfinished: None }
     }
 
-    /// Removes files and links that an earlier run made and nobody has touched since, and directories that are
-    /// empty without them: what a run does not make anew is not among its outputs. Of an unfinished run nothing is
+    /// Removes files and links where an earlier run made some, as it made them or edited since, and directories that are
+    /// empty without them: what a run does not make anew is not among its outputs, and a hit puts back what was edited, too. Of an unfinished run nothing is
     /// worth keeping. A directory stays in which a place is taken out of the outputs: another task may be about to write
     /// there. Returns what cannot be removed. Blocks.
     pub(crate) fn clean(&self, outputs: &Outputs, now: &Snapshot) -> Vec<PathBuf> {
-        let goes = |entry: &Entry<'_>| self.is_own(entry) && !outputs.is_above_what_is_taken_out(entry);
+        let goes = |entry: &Entry<'_>| self.is_of_own(entry) && !outputs.is_above_what_is_taken_out(entry);
         Removal::of(outputs.root(), now.entries().filter(goes).collect()).stuck
     }
 }

@@ -222,19 +222,20 @@ fn what_a_run_without_the_cache_has_made_is_taken_away_by_the_next_one() {
     let lab = Lab::new();
     lab.write(
         "project/larder.toml",
-        "[tasks.a]\ncommand = \"cat in >> log\"\ninputs = [\"in\"]\noutputs = [\"log\"]\n",
+        "[tasks.a]\ncommand = \"cat in >> log\"\ninputs = [\"in\"]\noutputs = [\"*log\"]\n",
     );
     for (input, flags) in [("1", "--cache=off"), ("2", "--cache=off"), ("3", "-q"), ("4", "--cache=off")] {
         lab.write("project/in", input);
         assert!(lab.run(&["run", "a", flags]).status.success());
         assert_eq!(fs::read_to_string(lab.path("project/log")).unwrap(), input);
     }
-    lab.write("project/in", "5").write("project/log", "mine");
+    lab.write("project/in", "5").write("project/mylog", "mine");
     let ran = |flag| String::from_utf8(lab.run(&["run", "a", flag]).stderr).unwrap();
     assert!(ran("-v").contains("`--clean` removes it first"), "{}", ran("-v"));
     let clean = ran("--clean");
     assert!(!clean.contains("not kept"), "{clean}");
     assert_eq!(fs::read_to_string(lab.path("project/log")).unwrap(), "5");
+    assert!(!lab.path("project/mylog").exists());
 }
 
 #[test]
@@ -434,7 +435,10 @@ fn interrupts_end_an_audit_and_the_run_and_what_was_kept_is_there_again() {
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{stderr}");
-    assert!(stderr.contains("killing what runs; running: project#wait") && !stderr.contains("audit:"), "{stderr}");
+    assert!(
+        stderr.contains("killing what runs; running: project#wait") && !stderr.contains("audit:"),
+        "{stderr}"
+    );
     assert_eq!(fs::read_to_string(lab.path("project/out")).unwrap(), "whole\n");
 }
 

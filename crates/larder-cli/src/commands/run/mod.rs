@@ -402,8 +402,11 @@ impl Show {
 
     fn stopping(&mut self, stop: Stop) {
         let running = self.progress.running();
-        let running =
-            if running.is_empty() { "nothing was running".to_owned() } else { format!("running: {}", running.join(", ")) };
+        let running = if running.is_empty() {
+            "nothing was running".to_owned()
+        } else {
+            format!("running: {}", running.join(", "))
+        };
         let what =
             if stop == Stop::AtOnce { "killing what runs" } else { "stopping; once more kills what runs" };
         self.progress.note(&format!("{} {what}; {running}", styled(WARNING, "interrupted:")));
