@@ -238,8 +238,9 @@ fn described(task: &Task, rules: &Rules, umask: u32) -> Vec<Part> {
         // What lay there before is part of what comes of it.
         outputs += " not cleaned";
     }
-    if !task.outputs.is_empty() && !USUAL_UMASKS.contains(&umask) {
-        // Whether a mode is meant, or is what the umask leaves of it, cannot be told: nobody else gets such files.
+    if !USUAL_UMASKS.contains(&umask) {
+        // Whether a mode is meant, or is what the umask leaves of it, cannot be told: nobody else gets such files. And
+        // what a command says of modes is true for nobody else.
         outputs += &format!(" umask {umask:03o}");
     }
     let mut parts = vec![

@@ -309,8 +309,20 @@ impl Lab {
 
     /// Runs a task in a process of its own, which may be killed.
     pub(crate) fn start_as_another(&self, name: &str) -> std::process::Child {
+        self.start_under("umask", name)
+    }
+
+    /// Runs a task in a process of its own, which has another umask.
+    pub(crate) fn run_under_umask(&self, umask: &str, name: &str) {
+        let done = self.start_under(&format!("umask {umask}"), name).wait().unwrap();
+        assert!(done.success(), "{umask}");
+    }
+
+    fn start_under(&self, setting: &str, name: &str) -> std::process::Child {
         // Its variables tell that test that it is to be the larder.
-        std::process::Command::new(std::env::current_exe().unwrap())
+        std::process::Command::new("sh")
+            .args(["-c", &format!("{setting}; exec \"$0\" \"$@\"")])
+            .arg(std::env::current_exe().unwrap())
             .args(["--exact", "equality::the_larder_that_is_killed", "--nocapture"])
             .env("LARDER_LAB", self.dir.path())
             .env("LARDER_LAB_TASK", name)

@@ -252,3 +252,20 @@ fn a_file_that_many_tasks_make_is_stored_once() {
         "{before:?} {after:?}"
     );
 }
+
+#[test]
+fn what_is_made_under_an_unusual_umask_is_nobody_elses() {
+    let check = |outputs: &str| {
+        let lab = Lab::new();
+        let command = "umask >> RAN; umask > out";
+        lab.manifest("larder.toml", &format!("[tasks.a]\ncommand = '{command}'\ninputs = []\n{outputs}\n"));
+        for (umask, ran) in
+            [("022", "0022"), ("002", ""), ("077", "0077"), ("027", "0027"), ("022", ""), ("077", "")]
+        {
+            lab.run_under_umask(umask, "a");
+            assert_eq!(lab.ran(), ran, "{umask} {outputs}");
+        }
+    };
+    check("outputs = ['out']");
+    check("");
+}
