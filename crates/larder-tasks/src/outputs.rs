@@ -14,7 +14,7 @@ use larder::tier::disk::{BlobError, Disk};
 
 use crate::event::Note;
 use crate::kept::{KeptMode, KeptOutput, OutputForm};
-use crate::path::{Matcher, RelPath};
+use crate::path::Matcher;
 use crate::task::Task;
 use crate::unlocked::Unlocked;
 use crate::workspace::Workspace;
@@ -91,12 +91,8 @@ impl Outputs {
     }
 
     fn has(&self, path: &Path, counts: impl Fn(bool) -> bool) -> bool {
-        path.ancestors().any(|above| {
-            // What is not UTF-8 can only lie in something that is.
-            let above = above.to_str().and_then(|above| RelPath::root().join(above).ok());
-            let covers = |(one, whole): &(Matcher, bool), path: &RelPath| counts(*whole) && one.matches(path);
-            above.is_some_and(|above| self.selecting().iter().any(|one| covers(one, &above)))
-        })
+        let covers = |(one, whole): &(Matcher, bool), path: &Path| counts(*whole) && one.matches_path(path);
+        path.ancestors().any(|above| self.selecting().iter().any(|one| covers(one, above)))
     }
 
     /// Whether it is a directory above a path that is taken out of the outputs.

@@ -216,13 +216,13 @@ pub struct Matcher {
 impl Matcher {
     /// Whether the pattern covers `path`; whether it takes away is the caller's to know.
     pub fn matches(&self, path: &RelPath) -> bool {
-        if !path.is_in(&self.base) {
-            return false;
-        }
-        match &self.glob {
-            None => true,
-            Some(glob) => glob.is_match(path.as_str()[self.base.as_str().len()..].trim_start_matches('/')),
-        }
+        self.matches_path(Path::new(path.as_str()))
+    }
+
+    /// The same of a path below the root that need not be UTF-8. It is normalised.
+    pub(crate) fn matches_path(&self, path: &Path) -> bool {
+        let Ok(rest) = path.strip_prefix(self.base.as_str()) else { return false };
+        self.glob.as_ref().is_none_or(|glob| glob.is_match(rest))
     }
 }
 

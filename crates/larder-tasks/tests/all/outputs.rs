@@ -254,6 +254,29 @@ fn a_file_that_many_tasks_make_is_stored_once() {
 }
 
 #[test]
+fn what_a_glob_of_outputs_selects_comes_back_whatever_its_name() {
+    use std::os::unix::ffi::OsStrExt as _;
+    for (outputs, whole) in
+        [("['dist/*']", false), ("['**/*.bin']", false), ("['dist/?.bin', 'x']", false), ("['dist']", true)]
+    {
+        let command = "mkdir -p dist; printf odd > dist/$(printf '\\377').bin; touch x";
+        let text = format!("[tasks.a]\ncommand = \"\"\"{command}\"\"\"\ninputs = []\noutputs = {outputs}\n");
+        let lab = Lab::of(&[("larder.toml", &text.replace('\\', "\\\\"))]);
+        assert_eq!(lab.run(&["a"]).lines, "lab#a: ran, kept\n", "{outputs}");
+        lab.sh("rm -r dist x");
+        let run = lab.run(&["a"]);
+        assert!(run.lines.starts_with("lab#a: hit"), "{outputs}: {} {:?}", run.lines, run.notes);
+        let odd = lab.path("dist").join(std::ffi::OsStr::from_bytes(b"\xff.bin"));
+        assert_eq!(std::fs::read(&odd).unwrap(), b"odd");
+        // What is too much goes where the whole is declared.
+        let more = odd.with_file_name(std::ffi::OsStr::from_bytes(b"\xfe.bin"));
+        std::fs::write(&more, "").unwrap();
+        lab.run(&["a"]);
+        assert_eq!(more.exists(), !whole, "{outputs}");
+    }
+}
+
+#[test]
 fn what_is_made_under_an_unusual_umask_is_nobody_elses() {
     let check = |outputs: &str| {
         let lab = Lab::new();
