@@ -34,7 +34,7 @@ pub enum Command {
 /// Which files a task reads.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Inputs {
-    /// Nothing is declared, and nothing is kept.
+    /// Neither inputs nor outputs are declared, and nothing is kept.
     Undeclared,
     /// Every file of the package that git does not ignore, minus outputs and packages inside.
     Package,
@@ -173,9 +173,13 @@ impl Task {
             let fault = Fault::Empty(id.task.to_string());
             problems.push(Problem::at(&definition.place, fault).hint("give it a `command`"));
         }
+        // A template may give some to a task of which a package has no command: nobody makes them.
+        let outputs = outputs.filter(|_| definition.command.is_some()).unwrap_or_default();
         let inputs = match (declared, &keeping) {
             (Some(declared), _) => Inputs::Declared(declared),
             (None, Keeping::Keep(_)) => Inputs::Package,
+            // Nothing is kept, but it tells when to run again.
+            (None, Keeping::Never(_)) if !outputs.is_empty() => Inputs::Package,
             (None, Keeping::Never(_)) => Inputs::Undeclared,
         };
         if problems.len() > before || definition.broken {
@@ -192,8 +196,7 @@ impl Task {
             inputs,
             extra_inputs,
             ignored_inputs,
-            // A template may give some to a task of which a package has no command: nobody makes them.
-            outputs: outputs.filter(|_| definition.command.is_some()).unwrap_or_default(),
+            outputs,
             environment: match &definition.environment {
                 None => Arc::clone(around.shared_environment),
                 own => Arc::new(EnvironmentRules::new(around.workspace_environment, own.as_ref())),

@@ -291,11 +291,8 @@ fn a_task_is_kept_only_if_something_says_what_it_depends_on() {
     check("command = 'x'\ninputs = []", None, "Declared([])");
     check("command = 'x'\ncache = { salt = '1' }", None, "Package");
     check("command = 'x'\ninputs = ['a']\ncache = false", Some(WhyNever::SwitchedOff), "Declared");
-    check(
-        "command = 'x'\noutputs = ['a']\ncache = { mode = 'off' }",
-        Some(WhyNever::SwitchedOff),
-        "Undeclared",
-    );
+    check("command = 'x'\noutputs = ['a']\ncache = { mode = 'off' }", Some(WhyNever::SwitchedOff), "Package");
+    check("command = 'x'\ncache = false", Some(WhyNever::SwitchedOff), "Undeclared");
     check("command = 'x'\ninputs = ['a']\npersistent = true", Some(WhyNever::Persistent), "Declared");
     check("command = 'x'\ninputs = ['a']\ninteractive = true", Some(WhyNever::Interactive), "Declared");
     check("depends_on = ['b']\n[tasks.b]\ncommand = 'x'", Some(WhyNever::NoCommand), "Undeclared");

@@ -5,6 +5,7 @@
 mod definitions;
 mod equality;
 mod graphs;
+mod inputs;
 mod lab;
 mod large;
 mod leftovers;
