@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use larder::clock::Timestamp;
-use larder::source::{FileSet, GitIgnores, Ignore, SourceError};
+use larder::source::{FileSet, FileSetBuilder, GitIgnores, Ignore, SourceError};
 
 use crate::path::{Pattern, RelPath};
 use crate::place::Located;
@@ -44,20 +44,18 @@ impl InputRules {
     /// The input files of a task, all paths from the workspace's root.
     pub(crate) fn of(&self, workspace: &Workspace, task: &Task) -> Result<FileSet, SourceError> {
         let mut patterns: Vec<String> = Vec::new();
-        let mut excludes: Vec<String> = self.cache.iter().cloned().collect();
-        let mut set = FileSet::inputs(workspace.root()).umask(self.umask);
+        let mut set = FileSet::inputs(workspace.root()).umask(self.umask).excludes(self.cache.clone());
         match &task.inputs {
             Inputs::Undeclared => {}
             Inputs::Declared(declared) => patterns.extend(declared.iter().map(signed)),
             Inputs::Package => {
                 patterns.push(everything_in(&task.package));
-                excludes.extend(foreign(workspace, task));
+                set = foreign(workspace, task).fold(set, FileSetBuilder::excludes);
                 set = set.ignore(Ignore::Git(self.ignores.clone()));
             }
         }
         patterns.extend(task.extra_inputs.iter().map(signed));
-        excludes.extend(task.ignored_inputs.iter().map(|pattern| pattern.value.to_glob()));
-        set.patterns(patterns).excludes(excludes).build()
+        set.patterns(patterns).excludes(task.ignored_inputs.iter().map(signed)).build()
     }
 }
 
@@ -73,18 +71,14 @@ fn everything_in(directory: &RelPath) -> String {
     }
 }
 
-/// What lies in a package's directory and is not its source: outputs, its own and those of packages inside it,
-/// and those packages themselves.
-fn foreign(workspace: &Workspace, task: &Task) -> Vec<String> {
+/// What lies in a package's directory and is not its source: the packages inside it, and the outputs of each of its tasks.
+fn foreign<'a>(workspace: &'a Workspace, task: &Task) -> impl Iterator<Item = Vec<String>> + 'a {
     let package = &workspace.packages()[workspace.package_of(&task.package)];
     let inside = workspace.packages().iter().map(crate::workspace::Package::dir);
     let inside = inside.filter(|dir| *dir != package.dir() && dir.is_in(package.dir()));
-    let written = package.tasks().values().flat_map(|task| &task.outputs);
-    let written = written.filter(|output| !output.value.is_negated());
-    inside
-        .map(|dir| globset::escape(dir.as_str()))
-        .chain(written.map(|output| output.value.to_glob()))
-        .collect()
+    let inside = inside.map(|dir| globset::escape(dir.as_str())).collect();
+    let written = package.tasks().values().map(|task| task.outputs.iter().map(signed).collect());
+    std::iter::once(inside).chain(written)
 }
 
 /// The programs that tools resolve to, as a set from the root of the file system, so that their contents are read

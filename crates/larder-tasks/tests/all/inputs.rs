@@ -6,6 +6,57 @@ use larder::source::WatchedFiles;
 
 use crate::lab::Lab;
 
+/// Runs a task twice, which gives its result back, and once more after an edit, which must not. `task` is what stands in
+/// its table.
+fn check_reads(lab: &Lab, task: &str, edit: impl Fn()) {
+    lab.write("larder.toml", task);
+    assert_eq!(lab.run(&["a"]).lines, "lab#a: ran, kept\n", "{task}");
+    assert!(lab.run(&["a"]).lines.starts_with("lab#a: hit"), "{task}");
+    edit();
+    assert_eq!(lab.run(&["a"]).lines, "lab#a: ran, kept\n", "{task}");
+}
+
+#[test]
+fn without_inputs_a_file_that_is_taken_out_of_outputs_counts() {
+    let copies =
+        "[tasks.a]\ncommand = 'mkdir -p lib; cat src/a.js > lib/a.js'\noutputs = ['**/*.js', '!src/**']\n";
+    let edited = |task: &str, path: &str| {
+        let lab = Lab::of(&[("src/a.js", "1"), ("dist/keep.txt", "1")]);
+        check_reads(&lab, task, || lab.write(path, "2"));
+    };
+    edited(copies, "src/a.js");
+    // For other tasks of the package as well.
+    let reads = "[tasks.a]\ncommand = 'cat src/a.js'\ncache = true\n[tasks.b]\ncommand = 'true'\n";
+    edited(&format!("{reads}outputs = ['**/*.js', '!src/**']\n"), "src/a.js");
+    let beside =
+        "[tasks.a]\ncommand = 'cat dist/keep.txt > dist/made'\noutputs = ['dist', '!dist/keep.txt']\n";
+    edited(beside, "dist/keep.txt");
+}
+
+#[test]
+fn without_inputs_what_a_task_takes_out_of_its_outputs_and_another_makes_does_not_count() {
+    let lab = Lab::of(&[(
+        "larder.toml",
+        "[tasks.a]\ncommand = 'mkdir -p dist; echo a > dist/a'\noutputs = ['dist', '!dist/b']\n\
+         [tasks.b]\ncommand = 'mkdir -p dist; echo b > dist/b'\noutputs = ['dist/b']\n",
+    )]);
+    lab.run(&["a"]);
+    lab.run(&["b"]);
+    assert!(lab.run(&["a"]).lines.starts_with("lab#a: hit"));
+    lab.write("dist/b", "other");
+    assert!(lab.run(&["a"]).lines.starts_with("lab#a: hit"));
+}
+
+#[test]
+fn an_input_that_is_taken_back_from_those_that_do_not_count_counts() {
+    let lab = Lab::of(&[("README.md", "1"), ("NOTES.md", "1")]);
+    let ignoring = "cache = { ignore_inputs = ['*.md', '!README.md'] }\n";
+    let task = format!("[tasks.a]\ncommand = 'cat README.md'\ninputs = ['*']\n{ignoring}");
+    check_reads(&lab, &task, || lab.write("README.md", "2"));
+    lab.write("NOTES.md", "2");
+    assert!(lab.run(&["a"]).lines.starts_with("lab#a: hit"));
+}
+
 #[test]
 fn without_inputs_the_package_is_watched_where_outputs_are_declared_kept_or_not() {
     let touched = |task: &str| {

@@ -19,7 +19,7 @@ use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, openat};
 use rustix::io::Errno;
 
 use super::index::Index;
-use super::pattern::{Covers, Reading, Rules, State};
+use super::pattern::{Covers, Meaning, Reading, Rules, State};
 use super::previous::nanos;
 use super::{SourceError, Stat};
 use crate::clock::Timestamp;
@@ -299,14 +299,15 @@ fn parse(text: &[u8]) -> Rules {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let (ignores, line) = line.strip_prefix('!').map_or((true, line), |line| (false, line));
+        let (means, line) =
+            line.strip_prefix('!').map_or((Meaning::Selects, line), |line| (Meaning::TakesBack, line));
         let anchored = line.strip_suffix('/').unwrap_or(line).contains('/');
         let line = line.strip_prefix('/').unwrap_or(line);
         if line.split('/').any(|part| part == ".") {
             continue;
         }
         let text = if anchored { line.to_owned() } else { format!("**/{line}") };
-        let reading = Reading { selects: ignores, braces: false, covers: Covers::Never };
+        let reading = Reading { means, braces: false, covers: Covers::Never };
         // As for git, a rule that is not well formed matches nothing.
         let _ = rules.add(&text, 0, reading);
     }

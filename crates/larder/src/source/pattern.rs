@@ -86,11 +86,21 @@ fn stars_match(pieces: &[Box<[u8]>], name: &[u8]) -> bool {
     true
 }
 
+/// What a pattern's match means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// The name is selected.
+    Selects,
+    /// What earlier patterns selected is taken back.
+    TakesBack,
+    /// The patterns from the one of this index on, as they were added, do not count for it: those before them decide.
+    Spares(usize),
+}
+
 /// How a pattern's text is to be read and what its match means.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reading {
-    /// Whether a match selects; otherwise it takes back what earlier patterns selected.
-    pub(super) selects: bool,
+    pub(super) means: Meaning,
     /// Whether `{a,b}` means either.
     pub(super) braces: bool,
     /// Whether a directory whose name completes the pattern counts with everything below it.
@@ -113,7 +123,7 @@ struct Pattern {
     components: Vec<Component>,
     /// Index of the text that it came from; several patterns come from one text with braces.
     origin: usize,
-    selects: bool,
+    means: Meaning,
     directory_only: bool,
     covers: bool,
 }
@@ -154,6 +164,11 @@ impl Rules {
     /// Rules without patterns, in which only a literal component can match the name `guarded`.
     pub(super) fn new(guarded: Option<&'static [u8]>) -> Self {
         Self { patterns: Vec::new(), guarded, guarded_is_spelled: false }
+    }
+
+    /// How many patterns there are; the next one that is added has this index.
+    pub(super) fn len(&self) -> usize {
+        self.patterns.len()
     }
 
     /// Whether there is no pattern.
@@ -223,7 +238,7 @@ impl Rules {
 
     /// Notes that `pattern` has come to component `next`. Returns whether earlier patterns no longer matter.
     fn land(&self, state: &mut State, pattern: u32, next: u32) -> bool {
-        let Pattern { components, covers, directory_only, .. } = &self.patterns[pattern as usize];
+        let Pattern { components, covers, directory_only, means, .. } = &self.patterns[pattern as usize];
         let next = match components.get(next as usize) {
             _ if next == COVERED => COVERED,
             Some(Component::AnyDepth) if next as usize + 1 == components.len() => COVERED,
@@ -235,7 +250,16 @@ impl Rules {
         if !state.0.contains(&position) {
             state.0.push(position);
         }
-        next == COVERED && !self.guarded_is_spelled && (*covers || !directory_only)
+        next == COVERED
+            && !self.guarded_is_spelled
+            && (*covers || !directory_only)
+            && !matches!(means, Meaning::Spares(_))
+            && !state.0.iter().any(|later| self.may_spare(later.pattern, pattern))
+    }
+
+    /// Whether where `later` matches, `pattern` may not count.
+    fn may_spare(&self, later: u32, pattern: u32) -> bool {
+        matches!(self.patterns[later as usize].means, Meaning::Spares(from) if from <= pattern as usize)
     }
 
     fn matches(&self, component: &Component, name: &[u8]) -> bool {
@@ -245,8 +269,12 @@ impl Rules {
     /// What the last pattern that matches `name` in a directory with `state` says; `None` if none matches.
     pub(super) fn verdict(&self, state: &State, name: &[u8], is_directory: bool) -> Option<Verdict> {
         let guarded = self.guarded == Some(name);
+        let mut spared_from = usize::MAX;
         for &Position { pattern, next } in &state.0 {
-            let Pattern { components, origin, selects, directory_only, covers } =
+            if pattern as usize >= spared_from {
+                continue;
+            }
+            let Pattern { components, origin, means, directory_only, covers } =
                 &self.patterns[pattern as usize];
             let complete = if next == COVERED {
                 !guarded && (is_directory || !directory_only || *covers)
@@ -259,8 +287,10 @@ impl Rules {
                     && next + 1 == components.len()
                     && self.matches(&components[next], name)
             };
-            if complete {
-                return Some(Verdict { origin: *origin, selects: *selects });
+            match means {
+                _ if !complete => {}
+                Meaning::Spares(from) => spared_from = *from,
+                means => return Some(Verdict { origin: *origin, selects: *means == Meaning::Selects }),
             }
         }
         None
@@ -268,7 +298,7 @@ impl Rules {
 
     /// Whether anything in a directory with `state`, or below it, can be selected.
     pub(super) fn can_select(&self, state: &State) -> bool {
-        state.0.iter().any(|position| self.patterns[position.pattern as usize].selects)
+        state.0.iter().any(|position| self.patterns[position.pattern as usize].means == Meaning::Selects)
     }
 
     /// The only names in a directory with `state` that can be selected or lead to what can be; `None` if that
@@ -276,8 +306,8 @@ impl Rules {
     pub(super) fn only_names(&self, state: &State) -> Option<Vec<&[u8]>> {
         let mut names = Vec::new();
         for &Position { pattern, next } in &state.0 {
-            let Pattern { components, selects, .. } = &self.patterns[pattern as usize];
-            if !selects {
+            let Pattern { components, means, .. } = &self.patterns[pattern as usize];
+            if *means != Meaning::Selects {
                 continue;
             }
             match components.get(next as usize) {
@@ -382,7 +412,7 @@ fn parse(text: &str, origin: usize, reading: Reading) -> Result<Pattern, Pattern
         Covers::IfNamed => directory_only || matches!(components.last(), Some(Component::Name(_))),
         Covers::Always => true,
     };
-    Ok(Pattern { components, origin, selects: reading.selects, directory_only, covers })
+    Ok(Pattern { components, origin, means: reading.means, directory_only, covers })
 }
 
 fn parse_component(part: &str, braces: bool) -> Result<Component, PatternError> {

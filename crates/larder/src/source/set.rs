@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::pattern::{Covers, Reading, Rules};
+use super::pattern::{Covers, Meaning, Reading, Rules};
 use super::{GitIgnores, SourceError};
 use crate::key::{Algorithm, Digest, Hasher};
 
@@ -64,7 +64,8 @@ pub struct FileSetBuilder {
     root: PathBuf,
     role: Role,
     patterns: Vec<String>,
-    excludes: Vec<String>,
+    /// Lists in each of which `!` takes back.
+    excludes: Vec<Vec<String>>,
     ignore: Ignore,
     umask: u32,
 }
@@ -110,11 +111,13 @@ impl FileSetBuilder {
         self
     }
 
-    /// Adds patterns whose matches never belong to the set, whatever other patterns say; without `!`. A
-    /// directory that one matches is left out with everything below it.
+    /// Adds patterns whose matches do not belong to the set, whatever its own patterns say. A directory that one
+    /// matches is left out with everything below it. One that starts with `!` takes back what those before it in the
+    /// same list leave out, which then belongs to the set if it did without them: what a set of outputs with these
+    /// patterns has is left out.
     #[must_use]
     pub fn excludes<T: Into<String>>(mut self, patterns: impl IntoIterator<Item = T>) -> Self {
-        self.excludes.extend(patterns.into_iter().map(Into::into));
+        self.excludes.push(patterns.into_iter().map(Into::into).collect());
         self
     }
 
@@ -145,25 +148,32 @@ impl FileSetBuilder {
         let mut includes = Vec::with_capacity(patterns.len());
         for (origin, text) in patterns.into_iter().enumerate() {
             let taken_back = text.strip_prefix('!');
-            let reading = Reading { selects: taken_back.is_none(), braces: true, covers };
+            let means = if taken_back.is_none() { Meaning::Selects } else { Meaning::TakesBack };
+            let reading = Reading { means, braces: true, covers };
             let added = rules.add(taken_back.unwrap_or(&text), origin, reading);
             added.map_err(|source| SourceError::Pattern { pattern: text.clone(), source })?;
             includes.push(taken_back.is_none().then_some(text));
         }
-        for (text, origin) in excludes.into_iter().zip(includes.len()..) {
-            let reading = Reading { selects: false, braces: true, covers: Covers::Always };
-            let added = rules.add(&text, origin, reading);
-            added.map_err(|source| SourceError::Pattern { pattern: text, source })?;
+        let origin = includes.len();
+        for list in excludes {
+            let from = rules.len();
+            for text in list {
+                let spared = text.strip_prefix('!');
+                let means = if spared.is_some() { Meaning::Spares(from) } else { Meaning::TakesBack };
+                let reading = Reading { means, braces: true, covers: Covers::Always };
+                let added = rules.add(spared.unwrap_or(&text), origin, reading);
+                added.map_err(|source| SourceError::Pattern { pattern: text, source })?;
+            }
         }
         Ok(FileSet { root, rules, includes, role, ignore, umask, choice })
     }
 }
 
-fn choice(role: Role, patterns: &[String], excludes: &[String], ignore: &Ignore) -> Digest {
+fn choice(role: Role, patterns: &[String], excludes: &[Vec<String>], ignore: &Ignore) -> Digest {
     let mut hasher = Hasher::new(Algorithm::Blake3);
-    hasher.update(b"larder choice of files 1\n");
+    hasher.update(b"larder choice of files 2\n");
     hasher.update(&[role as u8, u8::from(matches!(ignore, Ignore::Git(_)))]);
-    for texts in [patterns, excludes] {
+    for texts in std::iter::once(patterns).chain(excludes.iter().map(Vec::as_slice)) {
         hasher.update(&(texts.len() as u64).to_le_bytes());
         for text in texts {
             hasher.update(&(text.len() as u64).to_le_bytes());

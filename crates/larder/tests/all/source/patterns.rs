@@ -2,6 +2,7 @@
 
 use expect_test::expect;
 use larder::source::PatternError;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -104,6 +105,71 @@ fn excludes_win_over_every_pattern() {
     let mut lab = Lab::of(|root| FileSet::inputs(root).patterns(["**"]).excludes(["dist", "*.log", "tmp-*"]));
     lab.file("dist/x", "").file("a.log", "").file("b/a.log", "").file("tmp-1/x", "").file("src/a", "");
     check(&mut lab, expect!["+b/a.log +src/a read 2"]);
+}
+
+#[test]
+fn what_one_list_of_excludes_takes_back_another_leaves_out_all_the_same() {
+    let mut lab = Lab::of(|root| {
+        let set = FileSet::inputs(root).patterns(["a/**", "b/x"]);
+        set.excludes(["a/dist", "!a/dist/kept", "!b"])
+            .excludes(["**/*.js", "!a/src/**"])
+            .excludes(["a/src/gen"])
+    });
+    for path in [
+        "a/dist/x",
+        "a/dist/kept/x",
+        "a/dist/kept/x.js",
+        "a/x.js",
+        "a/src/x.js",
+        "a/src/gen/x.js",
+        "b/x",
+        "b/y",
+    ] {
+        lab.file(path, "");
+    }
+    check(&mut lab, expect!["+a/dist/kept/x +a/src/x.js +b/x read 3"]);
+}
+
+fn arb_patterns() -> impl Strategy<Value = Vec<String>> {
+    let part = prop::sample::select(vec!["a", "b", "*", "a*", "**", "{a,b}", "[ab]"]);
+    let path = prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"));
+    let signed =
+        (prop::bool::ANY, path).prop_map(|(not, path)| format!("{}{path}", if not { "!" } else { "" }));
+    prop::collection::vec(signed, 0..5)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn excludes_leave_out_what_outputs_with_their_patterns_have(
+        files in prop::collection::vec(prop::collection::vec(prop::sample::select(vec!["a", "b", "ab"]), 1..4), 1..12),
+        lists in prop::collection::vec(arb_patterns(), 1..3),
+    ) {
+        let mut lab = Lab::inputs(&["**"]);
+        for file in &files {
+            let path = lab.path(file.join("/"));
+            // What is a file in one path may be a directory in another.
+            if fs::create_dir_all(path.parent().unwrap()).is_ok() && !path.exists() {
+                fs::write(&path, "").unwrap();
+            }
+        }
+        let files = |lab: &mut Lab, set: FileSetBuilder| {
+            lab.set = set.build().unwrap();
+            let entries = lab.scan().snapshot;
+            let files = entries.entries().filter(|entry| entry.kind != EntryKind::Directory);
+            files.map(|entry| entry.path.to_owned()).collect::<std::collections::BTreeSet<_>>()
+        };
+        let root = lab.directory.path().to_owned();
+        let mut expected = files(&mut lab, FileSet::inputs(&root).patterns(["**"]));
+        for list in &lists {
+            let outputs = files(&mut lab, FileSet::outputs(&root).patterns(list.clone()));
+            expected.retain(|path| !outputs.contains(path));
+        }
+        let set = FileSet::inputs(&root).patterns(["**"]);
+        let left = files(&mut lab, lists.iter().cloned().fold(set, FileSetBuilder::excludes));
+        prop_assert_eq!(left, expected, "{:?}", lists);
+    }
 }
 
 #[test]
