@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use larder::clock::Timestamp;
+use larder::glob;
 use larder::source::{FileSet, FileSetBuilder, GitIgnores, Ignore, SourceError};
 
 use crate::path::{Pattern, RelPath};
@@ -25,7 +26,7 @@ impl InputRules {
     pub(crate) fn new(umask: u32, root: &Path, cache: Option<&Path>) -> Self {
         let inside = |cache: &Path| {
             let (root, cache) = (root.canonicalize().ok()?, cache.canonicalize().ok()?);
-            Some(globset::escape(cache.strip_prefix(root).ok()?.to_str()?))
+            Some(glob::escape(cache.strip_prefix(root).ok()?.to_str()?))
         };
         let cache = cache.and_then(inside).filter(|cache| !cache.is_empty());
         Self { ignores: GitIgnores::new(), umask, cache }
@@ -67,7 +68,7 @@ fn signed(pattern: &Located<Pattern>) -> String {
 fn everything_in(directory: &RelPath) -> String {
     match directory.as_str() {
         "" => "**".to_owned(),
-        path => format!("{}/**", globset::escape(path)),
+        path => format!("{}/**", glob::escape(path)),
     }
 }
 
@@ -76,7 +77,7 @@ fn foreign<'a>(workspace: &'a Workspace, task: &Task) -> impl Iterator<Item = Ve
     let package = &workspace.packages()[workspace.package_of(&task.package)];
     let inside = workspace.packages().iter().map(crate::workspace::Package::dir);
     let inside = inside.filter(|dir| *dir != package.dir() && dir.is_in(package.dir()));
-    let inside = inside.map(|dir| globset::escape(dir.as_str())).collect();
+    let inside = inside.map(|dir| glob::escape(dir.as_str())).collect();
     let written = package.tasks().values().map(|task| task.outputs.iter().map(signed).collect());
     std::iter::once(inside).chain(written)
 }
@@ -84,6 +85,6 @@ fn foreign<'a>(workspace: &'a Workspace, task: &Task) -> impl Iterator<Item = Ve
 /// The programs that tools resolve to, as a set from the root of the file system, so that their contents are read
 /// only when they have changed.
 pub(crate) fn programs<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<FileSet, SourceError> {
-    let globs = paths.filter_map(|path| Some(globset::escape(path.to_str()?.trim_start_matches('/'))));
+    let globs = paths.filter_map(|path| Some(glob::escape(path.to_str()?.trim_start_matches('/'))));
     FileSet::inputs("/").patterns(globs.collect::<Vec<_>>()).build()
 }

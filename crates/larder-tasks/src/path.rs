@@ -190,7 +190,7 @@ impl Pattern {
 
     /// As one glob from the root, the base escaped.
     pub fn to_glob(&self) -> String {
-        let base = globset::escape(self.base.as_str());
+        let base = glob::escape(self.base.as_str());
         match (base.is_empty(), self.glob.is_empty()) {
             (_, true) => base,
             (true, false) => self.glob.to_string(),

@@ -33,6 +33,19 @@ pub fn of_names(text: &str) -> Result<Glob, GlobError> {
     read(text, &GlobBuilder::new(text))
 }
 
+/// The glob that matches this path and nothing else. It does not begin with the `!` that turns lists of globs around.
+pub fn escape(path: &str) -> String {
+    let mut glob = String::with_capacity(path.len());
+    for character in path.chars() {
+        let is_special = matches!(character, '?' | '*' | '[' | ']' | '{' | '}' | '\\');
+        if is_special || (character == '!' && glob.is_empty()) {
+            glob.push('\\');
+        }
+        glob.push(character);
+    }
+    glob
+}
+
 fn read(text: &str, builder: &GlobBuilder<'_>) -> Result<Glob, GlobError> {
     check_bounds(text)?;
     builder.build().map_err(|error| GlobError::Syntax(error.kind().clone()))
@@ -62,6 +75,17 @@ pub(crate) fn check_bounds(text: &str) -> Result<(), GlobError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_escaped_path_matches_that_path_only() {
+        for path in ["!a", "a!/[b]", "{a,b}", "a*", "?", "a\\b", "\\!", "plain/a.rs"] {
+            let glob = escape(path);
+            assert!(!glob.starts_with('!'), "{glob}");
+            let glob = of_paths(&glob).unwrap().compile_matcher();
+            assert!(glob.is_match(path) && !glob.is_match("a") && !glob.is_match("ab"), "{path}");
+        }
+        assert_eq!(escape("plain/a.rs"), "plain/a.rs");
+    }
 
     #[test]
     fn what_is_within_bounds_compiles_whatever_it_is() {

@@ -48,6 +48,19 @@ fn without_inputs_what_a_task_takes_out_of_its_outputs_and_another_makes_does_no
 }
 
 #[test]
+fn a_package_in_a_directory_with_any_name_has_inputs() {
+    for directory in ["!a", "a\\b", "{a,b}", "[a]"] {
+        let lab = Lab::of(&[("larder.toml", "[workspace]\nmembers = ['*']\n")]);
+        let task = "[package]\nname = 'p'\n[tasks.a]\ncommand = 'cat in'\ncache = true\n";
+        lab.write(&format!("{directory}/larder.toml"), task);
+        for text in ["1", "2"] {
+            lab.write(&format!("{directory}/in"), text);
+            assert_eq!(lab.run(&["p#a"]).lines, "p#a: ran, kept\n", "{directory}");
+        }
+    }
+}
+
+#[test]
 fn an_input_that_is_taken_back_from_those_that_do_not_count_counts() {
     let lab = Lab::of(&[("README.md", "1"), ("NOTES.md", "1")]);
     let ignoring = "cache = { ignore_inputs = ['*.md', '!README.md'] }\n";
