@@ -18,8 +18,9 @@ use parking_lot::Mutex;
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, openat};
 use rustix::io::Errno;
 
+use super::gitpattern::GitRule;
 use super::index::Index;
-use super::pattern::{Covers, Meaning, Reading, Rules, State};
+use super::pattern::{Meaning, Rules, State};
 use super::previous::nanos;
 use super::{SourceError, Stat};
 use crate::clock::Timestamp;
@@ -292,33 +293,23 @@ fn parse(text: &[u8]) -> Rules {
     let mut rules = Rules::new(None);
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     for line in text.split(|&byte| byte == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // Names that are not UTF-8 cannot be spelled here; git would compare bytes.
-        let Ok(line) = std::str::from_utf8(line) else { continue };
-        let line = trim_end(line);
-        if line.is_empty() || line.starts_with('#') {
+        let line = trim_end(line.strip_suffix(b"\r").unwrap_or(line));
+        if line.is_empty() || line.starts_with(b"#") {
             continue;
         }
         let (means, line) =
-            line.strip_prefix('!').map_or((Meaning::Selects, line), |line| (Meaning::TakesBack, line));
-        let anchored = line.strip_suffix('/').unwrap_or(line).contains('/');
-        let line = line.strip_prefix('/').unwrap_or(line);
-        if line.split('/').any(|part| part == ".") {
-            continue;
-        }
-        let text = if anchored { line.to_owned() } else { format!("**/{line}") };
-        let reading = Reading { means, braces: false, covers: Covers::Never };
-        // As for git, a rule that is not well formed matches nothing.
-        let _ = rules.add(&text, 0, reading);
+            line.strip_prefix(b"!").map_or((Meaning::Selects, line), |line| (Meaning::TakesBack, line));
+        rules.add_git(GitRule::read(line), means);
     }
     rules
 }
 
 /// Without the spaces at the end, except for one that a backslash quotes.
-fn trim_end(line: &str) -> &str {
-    let trimmed = line.trim_end_matches(' ');
-    let backslashes = trimmed.len() - trimmed.trim_end_matches('\\').len();
-    if backslashes % 2 == 1 && trimmed.len() < line.len() { &line[..=trimmed.len()] } else { trimmed }
+fn trim_end(line: &[u8]) -> &[u8] {
+    let without = |last: u8, text: &[u8]| text.iter().rposition(|&byte| byte != last).map_or(0, |at| at + 1);
+    let trimmed = without(b' ', line);
+    let backslashes = trimmed - without(b'\\', &line[..trimmed]);
+    if backslashes % 2 == 1 && trimmed < line.len() { &line[..=trimmed] } else { &line[..trimmed] }
 }
 
 /// The directory that holds the index of the work tree whose root has this `.git`, and the one that holds

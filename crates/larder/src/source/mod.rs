@@ -14,6 +14,7 @@
 
 mod error;
 mod format;
+mod gitpattern;
 mod ignore;
 mod index;
 mod look;

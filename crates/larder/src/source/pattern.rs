@@ -17,6 +17,7 @@ use std::path::Path;
 
 use globset::GlobMatcher;
 
+use super::gitpattern::{GitRule, Wild};
 use crate::glob::{self, GlobError};
 
 /// A pattern cannot be used.
@@ -47,23 +48,35 @@ const MAX_ALTERNATIVES: usize = 256;
 
 /// One component of a pattern.
 #[derive(Debug)]
-enum Component {
+pub(super) enum Component {
     /// Exactly this name.
     Name(Box<[u8]>),
     /// Pieces with `*` between them: `["", ".rs"]` is `*.rs`. At least two.
     Stars(Box<[Box<[u8]>]>),
     /// Anything else.
     Glob(Box<GlobMatcher>),
+    /// Anything else in a rule of git's.
+    Wild(Wild),
     /// `**`: any number of directories. Never twice in a row.
     AnyDepth,
 }
 
 impl Component {
+    /// A name of these parts, with any bytes between each and the next.
+    pub(super) fn of_parts(parts: Vec<Vec<u8>>) -> Self {
+        let mut parts: Vec<Box<[u8]>> = parts.into_iter().map(Into::into).collect();
+        match parts.len() {
+            1 => Self::Name(parts.remove(0)),
+            _ => Self::Stars(parts.into()),
+        }
+    }
+
     fn matches(&self, name: &[u8]) -> bool {
         match self {
             Self::Name(own) => **own == *name,
             Self::Stars(pieces) => stars_match(pieces, name),
             Self::Glob(glob) => glob.is_match(Path::new(OsStr::from_bytes(name))),
+            Self::Wild(wild) => wild.matches(name),
             Self::AnyDepth => true,
         }
     }
@@ -101,8 +114,6 @@ pub(super) enum Meaning {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reading {
     pub(super) means: Meaning,
-    /// Whether `{a,b}` means either.
-    pub(super) braces: bool,
     /// Whether a directory whose name completes the pattern counts with everything below it.
     pub(super) covers: Covers,
 }
@@ -110,8 +121,6 @@ pub(super) struct Reading {
 /// Whether a directory whose name completes a pattern counts with everything below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Covers {
-    /// Never.
-    Never,
     /// If the last component has no wildcard, or a slash follows: `src`, `packages/*/dist`, `gen-*/`.
     IfNamed,
     /// Always.
@@ -180,11 +189,7 @@ impl Rules {
     pub(super) fn add(&mut self, text: &str, origin: usize, reading: Reading) -> Result<(), PatternError> {
         glob::check_bounds(text)?;
         let mut texts = Vec::new();
-        if reading.braces {
-            expand(text, &mut texts)?;
-        } else {
-            texts.push(text.to_owned());
-        }
+        expand(text, &mut texts)?;
         for text in texts {
             let pattern = parse(&text, origin, reading)?;
             self.guarded_is_spelled |= self.guarded.is_some_and(|guarded| {
@@ -196,6 +201,13 @@ impl Rules {
             self.patterns.push(pattern);
         }
         Ok(())
+    }
+
+    /// Adds a rule of git's, behind all others.
+    pub(super) fn add_git(&mut self, GitRule { alternatives, directory_only }: GitRule, means: Meaning) {
+        for components in alternatives {
+            self.patterns.push(Pattern { components, origin: 0, means, directory_only, covers: false });
+        }
     }
 
     /// The state in the directory that the patterns are anchored at.
@@ -400,7 +412,7 @@ fn parse(text: &str, origin: usize, reading: Reading) -> Result<Pattern, Pattern
             ".." => return Err(PatternError::Outside),
             "**" if matches!(components.last(), Some(Component::AnyDepth)) => {}
             "**" => components.push(Component::AnyDepth),
-            _ => components.push(parse_component(part, reading.braces)?),
+            _ => components.push(parse_component(part)?),
         }
     }
     if components.is_empty() {
@@ -408,14 +420,13 @@ fn parse(text: &str, origin: usize, reading: Reading) -> Result<Pattern, Pattern
     }
     let directory_only = text.ends_with('/');
     let covers = match reading.covers {
-        Covers::Never => false,
         Covers::IfNamed => directory_only || matches!(components.last(), Some(Component::Name(_))),
         Covers::Always => true,
     };
     Ok(Pattern { components, origin, means: reading.means, directory_only, covers })
 }
 
-fn parse_component(part: &str, braces: bool) -> Result<Component, PatternError> {
+fn parse_component(part: &str) -> Result<Component, PatternError> {
     let mut pieces = vec![Vec::new()];
     let mut bytes = part.bytes();
     let mut plain = true;
@@ -431,13 +442,7 @@ fn parse_component(part: &str, braces: bool) -> Result<Component, PatternError> 
         }
     }
     if !plain {
-        // Where braces are ordinary characters, globset has to be told so.
-        let part = if braces { part.to_owned() } else { part.replace('{', "[{]").replace('}', "[}]") };
-        return Ok(Component::Glob(Box::new(glob::of_paths(&part)?.compile_matcher())));
+        return Ok(Component::Glob(Box::new(glob::of_paths(part)?.compile_matcher())));
     }
-    let mut pieces: Vec<Box<[u8]>> = pieces.into_iter().map(Into::into).collect();
-    Ok(match pieces.len() {
-        1 => Component::Name(pieces.remove(0)),
-        _ => Component::Stars(pieces.into()),
-    })
+    Ok(Component::of_parts(pieces))
 }

@@ -149,7 +149,7 @@ impl FileSetBuilder {
         for (origin, text) in patterns.into_iter().enumerate() {
             let taken_back = text.strip_prefix('!');
             let means = if taken_back.is_none() { Meaning::Selects } else { Meaning::TakesBack };
-            let reading = Reading { means, braces: true, covers };
+            let reading = Reading { means, covers };
             let added = rules.add(taken_back.unwrap_or(&text), origin, reading);
             added.map_err(|source| SourceError::Pattern { pattern: text.clone(), source })?;
             includes.push(taken_back.is_none().then_some(text));
@@ -160,7 +160,7 @@ impl FileSetBuilder {
             for text in list {
                 let spared = text.strip_prefix('!');
                 let means = if spared.is_some() { Meaning::Spares(from) } else { Meaning::TakesBack };
-                let reading = Reading { means, braces: true, covers: Covers::Always };
+                let reading = Reading { means, covers: Covers::Always };
                 let added = rules.add(spared.unwrap_or(&text), origin, reading);
                 added.map_err(|source| SourceError::Pattern { pattern: text, source })?;
             }

@@ -281,9 +281,144 @@ fn what_was_read_of_git_counts_until_it_is_forgotten() {
     check(&mut lab, expect!["+a.log read 1"]);
 }
 
+/// What of these files git lists, and what belongs to the set, where these are the rules.
+fn check_rules(rules: &[u8], files: &[&[u8]]) {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut lab = lab(&["**"]);
+    let root = lab.directory.path().to_owned();
+    git(&root, &["init", "--quiet"]);
+    lab.file(".git/info/exclude", rules);
+    for file in files {
+        lab.file(OsStr::from_bytes(file), "");
+    }
+    let listing = git(&root, &["ls-files", "-z", "--others", "--exclude-standard"]);
+    let mut expected: Vec<_> =
+        listing.split_inclusive(|&byte| byte == 0).map(|path| &path[..path.len() - 1]).collect();
+    expected.sort_unstable();
+    let snapshot = lab.scan().snapshot;
+    let selected: Vec<_> = snapshot.entries().map(|entry| entry.path.as_os_str().as_bytes()).collect();
+    assert_eq!(selected, expected, "{}", rules.escape_ascii());
+}
+
+const ODD_FILES: &[&[u8]] = &[
+    b"a",
+    b"a1",
+    b"7",
+    b"ab",
+    b"a]",
+    b"]",
+    b"-",
+    b"[",
+    b"a b",
+    b"a ",
+    b"x/7",
+    b"x/a",
+    b"da/x",
+    b"dx",
+    b"d/1/2/x",
+    b"d1/2/3",
+    b"a\\",
+    b"na\xe9",
+    b"na\xc3\xa9",
+    b"{a,b}",
+    b"\x0b",
+    b"!",
+    b"#",
+    b"^",
+    b":",
+];
+const ODD_RULES: &[&[u8]] = &[
+    b"/",
+    b"//",
+    b"!/",
+    b"x//7",
+    b"x//",
+    b"//a",
+    b"./a",
+    b"x/../a",
+    b"[[:alpha:]]",
+    b"[[:alpha:]]*",
+    b"[^[:alpha:]]",
+    b"[[:digit:]x]",
+    b"[[:digit:]-x]",
+    b"[[:nothing:]]",
+    b"[[:alpha:]",
+    b"[[:alpha]",
+    b"[[:al]pha:]]",
+    b"[\\]]",
+    b"[]]",
+    b"[!]]",
+    b"[]-a]",
+    b"[-a]",
+    b"[a-]",
+    b"[a-\\c]",
+    b"[z-a]",
+    b"[a",
+    b"a[",
+    b"[",
+    b"[]",
+    b"[!a-z]",
+    b"[--0]",
+    b"[x/y]/7",
+    b"[[:space:][:cntrl:]]",
+    b"[[:punct:]]",
+    b"[[:blank:]]",
+    b"a[[:blank:]]?",
+    b"d**/x",
+    b"/d**",
+    b"/d**/",
+    b"d**/2/**",
+    b"d*/**/x",
+    b"d?**/x",
+    b"x/***",
+    b"***/x",
+    b"**x",
+    b"na\xe9",
+    b"na?",
+    b"na??",
+    b"a\\ ",
+    b"a\\  ",
+    b"a ",
+    b"a\\",
+    b"a\\\\",
+    b"\\!",
+    b"\\#",
+    b"{a,b}",
+    b"x\\/7",
+    b"?",
+    b"??",
+    b"[\xe9]",
+    b"*[\xe8-\xea]",
+];
+
+#[test]
+fn odd_rules_mean_what_they_mean_to_git() {
+    for line in ODD_RULES {
+        check_rules(line, ODD_FILES);
+        let taken_back = [b"*\n!x/\n!d*/\n!".as_slice(), line, b"\n"].concat();
+        check_rules(&taken_back, ODD_FILES);
+    }
+}
+
 fn arb_rule() -> impl Strategy<Value = String> {
     let part = prop::sample::select(vec![
-        "a", "b", "ab", "*", "a*", "*b", "**", "?", "[ab]", "[!a]", "{a,b}", "\\a",
+        "a",
+        "b",
+        "ab",
+        "*",
+        "a*",
+        "*b",
+        "**",
+        "?",
+        "[ab]",
+        "[!a]",
+        "{a,b}",
+        "\\a",
+        "a**",
+        "***",
+        "[[:alpha:]]",
+        "?[b]*",
+        "",
     ]);
     let path = prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"));
     let around = ("!?", prop::bool::ANY, prop::bool::ANY);
