@@ -71,6 +71,60 @@ fn an_input_that_is_taken_back_from_those_that_do_not_count_counts() {
 }
 
 #[test]
+fn what_is_read_through_a_link_to_a_directory_above_counts() {
+    for (inputs, read) in [
+        ("inputs = ['root/shared.txt']", "root/shared.txt"),
+        ("inputs = ['root/*.txt']", "root/shared.txt"),
+        ("inputs = ['src/**']", "src/up/beside.txt"),
+        ("cache = true", "root/shared.txt"),
+        ("cache = true", "src/up/beside.txt"),
+        ("inputs = ['out/lab/shared.txt']", "out/lab/shared.txt"),
+    ] {
+        let lab = Lab::of(&[
+            ("larder.toml", "[workspace]\nmembers = ['p/*']\n"),
+            ("shared.txt", "1"),
+            ("p/a/beside.txt", "1"),
+        ]);
+        lab.write("p/a/larder.toml", &format!("[tasks.t]\ncommand = 'cat {read}'\n{inputs}\n"));
+        let is_out = inputs.contains("out");
+        let out = if is_out { "ln -s ../../.. p/a/out" } else { "true" };
+        lab.sh(&format!("mkdir p/a/src; ln -s ../.. p/a/root; ln -s .. p/a/src/up; {out}"));
+        let run = |expected: &str| {
+            let run = lab.run(&["a#t"]);
+            assert!(run.lines.starts_with(expected), "{inputs} {read}: {} {:?}", run.lines, run.notes);
+            assert_eq!(run.notes, [""; 0], "{inputs} {read}");
+        };
+        run("a#t: ran, kept");
+        run("a#t: hit");
+        lab.write(if read.ends_with("shared.txt") { "shared.txt" } else { "p/a/beside.txt" }, "2");
+        run("a#t: ran, kept");
+    }
+}
+
+#[test]
+fn a_task_is_not_kept_whose_globs_lead_through_a_link_to_above_the_workspace() {
+    for (inputs, is_kept) in [
+        ("inputs = ['src/**']", false),
+        ("cache = true", false),
+        ("inputs = ['src/*']", true),
+        ("inputs = ['src/**', '!src/out']", true),
+        ("inputs = ['src/**', '!src/out/**']", true),
+        ("cache = { ignore_inputs = ['src/out'] }\noutputs = ['o']", true),
+    ] {
+        let task = format!("[tasks.a]\ncommand = 'touch o'\n{inputs}\n");
+        let lab = Lab::of(&[("src/a", "1"), ("larder.toml", &task)]);
+        lab.sh("ln -s ../.. src/out");
+        let lines = lab.run(&["a"]).lines;
+        let refused = format!("link {}/src/out leads to a directory above", lab.root().display());
+        assert_eq!(
+            (lines.contains(&refused), lines.ends_with("kept\n")),
+            (!is_kept, is_kept),
+            "{inputs}: {lines}"
+        );
+    }
+}
+
+#[test]
 fn without_inputs_the_package_is_watched_where_outputs_are_declared_kept_or_not() {
     let touched = |task: &str| {
         let lab = Lab::of(&[("larder.toml", task), ("src", "1")]);

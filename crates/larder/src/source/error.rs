@@ -35,6 +35,15 @@ pub enum SourceError {
         /// What it is.
         what: SpecialFile,
     },
+    /// A link leads to a directory above the root of the set, and patterns select what is in it at any depth. To follow it
+    /// would be to go through all of that, and in circles.
+    #[error("link {} leads to a directory above {}, all of which globs would choose: leave the link out", path.display(), root.display())]
+    LeadsOut {
+        /// The link.
+        path: PathBuf,
+        /// Root of the set.
+        root: PathBuf,
+    },
     /// A file changed during each of several attempts to read it.
     #[error("{} kept changing while it was read", path.display())]
     Unstable {
@@ -58,9 +67,10 @@ impl SourceError {
     /// The path that the error is about.
     pub(super) fn path(&self) -> Option<&PathBuf> {
         match self {
-            Self::Unreadable { path, .. } | Self::Special { path, .. } | Self::Unstable { path } => {
-                Some(path)
-            }
+            Self::Unreadable { path, .. }
+            | Self::Special { path, .. }
+            | Self::LeadsOut { path, .. }
+            | Self::Unstable { path } => Some(path),
             Self::Pattern { .. } | Self::TooMany { .. } | Self::Stopped => None,
         }
     }

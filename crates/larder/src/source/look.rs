@@ -16,7 +16,7 @@ use super::read::{Content, Reader, open_file};
 use super::set::{Ignore, Role};
 use super::snapshot::{Form, Row, Span, Visit};
 use super::stat::{Stamp, special};
-use super::walk::{Directory, Open, Unit, Walk};
+use super::walk::{Directory, Open, Unit, Walk, Way};
 use super::{Counts, SourceError, Stat};
 use crate::key::Digest;
 
@@ -178,7 +178,7 @@ impl<'w> Worker<'w> {
     fn note_origin(&self, open: &Open) {
         if self.walk.has_unselected() {
             let name = &self.path[open.path.len()..];
-            let verdict = self.walk.set.rules.verdict(&open.state, name, false);
+            let verdict = self.walk.set.rules.verdict(open.state(), name, false);
             if let Some(verdict) = verdict.filter(|verdict| verdict.selects) {
                 self.walk.note_selected(verdict.origin);
             }
@@ -203,7 +203,7 @@ impl<'w> Worker<'w> {
 
     /// The pattern that selects the present path, if one does and nothing ignores it.
     fn selecting(&self, open: &Open, name: &CStr, is_directory: bool) -> Option<usize> {
-        let verdict = self.walk.set.rules.verdict(&open.state, name.to_bytes(), is_directory)?;
+        let verdict = self.walk.set.rules.verdict(open.state(), name.to_bytes(), is_directory)?;
         (verdict.selects && !open.layers.ignores(&self.path, name.to_bytes(), is_directory))
             .then_some(verdict.origin)
     }
@@ -262,7 +262,7 @@ impl<'w> Worker<'w> {
 
     /// Leaves a directory to be looked into, if anything below it can be selected.
     fn descend(&mut self, open: &Arc<Open>, name: &CStr, through_link: bool, stat: Option<Stat>) {
-        let state = self.walk.set.rules.enter(&open.state, name.to_bytes());
+        let state = self.walk.set.rules.enter(open.state(), name.to_bytes());
         if self.walk.set.rules.can_select(&state) {
             let parent = Arc::clone(open);
             let directory = Directory { parent, name: name.to_owned(), state, through_link, stat };
@@ -274,7 +274,7 @@ impl<'w> Worker<'w> {
         let Walk { set, previous, .. } = self.walk;
         let selected = self.selects(open, name, false);
         let follow = set.role == Role::Inputs && !open.layers.ignores(&self.path, name.to_bytes(), false);
-        let leads_on = follow && set.rules.can_select(&set.rules.enter(&open.state, name.to_bytes()));
+        let leads_on = follow && set.rules.can_select(&set.rules.enter(open.state(), name.to_bytes()));
         let as_directory = if follow { self.selecting(open, name, true) } else { None };
         if !selected && !leads_on && as_directory.is_none() {
             return;
@@ -335,11 +335,21 @@ impl<'w> Worker<'w> {
                     Presence::Gone => Form::LinkToNothing,
                 }
             }
-            FileType::Directory if self.walk.is_above(open, &stat) => Form::LinkToAncestor,
-            FileType::Directory if open.links() == MAX_LINKS => Form::LinkToNothing,
             FileType::Directory => {
-                self.descend(open, name, true, None);
-                Form::LinkToDirectory
+                let below = self.walk.set.rules.enter(open.state(), name.to_bytes());
+                match self.walk.way(open, &stat, &below) {
+                    Way::Back => Form::LinkToAncestor,
+                    _ if open.links() == MAX_LINKS => Form::LinkToNothing,
+                    Way::On => {
+                        self.descend(open, name, true, None);
+                        Form::LinkToDirectory
+                    }
+                    Way::Out => {
+                        let (path, root) = (self.walk.set.path_of(&self.path), self.walk.set.root.clone());
+                        self.walk.fail(SourceError::LeadsOut { path, root });
+                        return None;
+                    }
+                }
             }
             _ => Form::LinkToSpecial,
         })

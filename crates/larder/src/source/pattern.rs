@@ -313,6 +313,33 @@ impl Rules {
         state.0.iter().any(|position| self.patterns[position.pattern as usize].means == Meaning::Selects)
     }
 
+    /// Whether what can be selected below a directory with `state` lies in a known number of levels.
+    pub(super) fn is_bounded(&self, state: &State) -> bool {
+        let goes_on = |position: &Position| {
+            let Pattern { components, means, .. } = &self.patterns[position.pattern as usize];
+            let left = components.get(position.next as usize..);
+            let is_deep = left.is_none_or(|left| left.iter().any(|part| matches!(part, Component::AnyDepth)));
+            *means == Meaning::Selects && is_deep
+        };
+        !state.0.iter().any(goes_on)
+    }
+
+    /// Whether each name that could be selected in a directory with state `other`, or below it, is selected with `state`,
+    /// unless it is taken away there.
+    pub(super) fn selects_all_of(&self, state: &State, other: &State) -> bool {
+        let pattern = |position: &Position| &self.patterns[position.pattern as usize];
+        let selects = |position: &&Position| pattern(position).means == Meaning::Selects;
+        let ends =
+            |position: &&Position| position.next == COVERED && pattern(position).means == Meaning::TakesBack;
+        // Where everything is taken back, what stands before that does not count.
+        let counts = || state.0.iter().take_while(|position| !ends(position)).filter(selects);
+        let is_whole = |position: &Position| {
+            let Pattern { directory_only, covers, .. } = pattern(position);
+            position.next == COVERED && (*covers || !directory_only) && !self.guarded_is_spelled
+        };
+        counts().any(is_whole) || other.0.iter().filter(selects).all(|own| counts().any(|one| one == own))
+    }
+
     /// The only names in a directory with `state` that can be selected or lead to what can be; `None` if that
     /// takes a listing.
     pub(super) fn only_names(&self, state: &State) -> Option<Vec<&[u8]>> {

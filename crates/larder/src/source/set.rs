@@ -74,8 +74,10 @@ impl FileSet {
     /// Starts a set of files that a computation reads.
     ///
     /// Links are followed: what a link leads to is in the set under the link's path, files with their content
-    /// and directories with everything selected in them. A link to a directory that it is itself in is not
-    /// followed; its text says all.
+    /// and directories with everything selected in them. A link to a directory that it is itself in is followed for
+    /// what would not be selected without it, and what patterns take away there is none of that: `**` selects nothing
+    /// through one, and its text says all. If it leads to above the root, only patterns without `**` lead through it;
+    /// where others do, a scan ends with [`SourceError::LeadsOut`].
     pub fn inputs(root: impl Into<PathBuf>) -> FileSetBuilder {
         FileSetBuilder::new(root.into(), Role::Inputs)
     }

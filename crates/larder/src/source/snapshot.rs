@@ -153,7 +153,7 @@ pub enum Leads {
     File,
     /// To a directory; what is selected there follows below the link's own path.
     Directory,
-    /// To a directory that the link itself is in. It was not followed.
+    /// To a directory that the link itself is in. It was not followed: nothing is selected there that is not without it.
     Ancestor,
     /// To a pipe, socket or device. It was not opened.
     Special,

@@ -99,9 +99,19 @@ pub(super) struct Open {
     pub(super) anchored: usize,
     /// Path below the root, with a slash at the end unless it is empty.
     pub(super) path: Vec<u8>,
-    pub(super) state: State,
     pub(super) layers: Layers,
     trail: Arc<Trail>,
+}
+
+/// Where a link to a directory leads.
+pub(super) enum Way {
+    /// To what may be selected behind the link and nowhere else.
+    On,
+    /// To a directory that its path goes through or that is above the root, and there is nothing to be selected there
+    /// that is not selected, or taken away, without the link.
+    Back,
+    /// To a directory above the root, and everything in that could be selected.
+    Out,
 }
 
 /// How to find out what is in a directory.
@@ -120,6 +130,8 @@ type Identity = (u64, u64);
 /// The directories that a path goes through.
 struct Trail {
     identity: Identity,
+    /// How far the patterns have come in it.
+    state: State,
     links: usize,
     parent: Option<Arc<Trail>>,
 }
@@ -436,7 +448,6 @@ impl<'a> Walk<'a> {
             Ignore::Nothing => Layers::default(),
             Ignore::Git(ignores) => ignores.layers(root)?,
         };
-        let trail = Trail { identity: (stat.device, stat.inode), links: 0, parent: None };
         // Git's rules lie in files of their own, which have to be read wherever they may be.
         let is_stamped = matches!(self.set.ignore, Ignore::Nothing) && keeps_stamps(&file);
         let stamped = *self.stamped.get_or_init(|| is_stamped.then_some(stat.device));
@@ -446,15 +457,9 @@ impl<'a> Walk<'a> {
             None if stamped.is_some() && self.is_known(b"", &stat) => Inside::Known,
             None => Inside::Listed(self.stamp_of(&stat)),
         };
-        let open = Open {
-            anchor: Arc::new(file),
-            anchored: 0,
-            path: Vec::new(),
-            state,
-            layers,
-            trail: Arc::new(trail),
-        };
-        Ok((open, inside))
+        let trail = Trail { identity: (stat.device, stat.inode), state, links: 0, parent: None };
+        let (anchor, path, trail) = (Arc::new(file), Vec::new(), Arc::new(trail));
+        Ok((Open { anchor, anchored: 0, path, layers, trail }, inside))
     }
 
     /// What a directory's stat data tells about the names in it.
@@ -521,6 +526,7 @@ impl<'a> Walk<'a> {
         };
         let trail = Arc::new(Trail {
             identity: (stat.device, stat.inode),
+            state: state.clone(),
             links: 0,
             parent: Some(Arc::clone(&parent.trail)),
         });
@@ -534,8 +540,7 @@ impl<'a> Walk<'a> {
                 (anchor, anchored) = (Arc::new(file), path.len());
             }
         }
-        let (state, layers) = (state.clone(), Layers::default());
-        Ok(Some((Open { anchor, anchored, path, state, layers, trail }, inside)))
+        Ok(Some((Open { anchor, anchored, path, layers: Layers::default(), trail }, inside)))
     }
 
     /// Opens a directory to list it; `None` if there is none of this name any more.
@@ -555,6 +560,7 @@ impl<'a> Walk<'a> {
         let stat = Stat::from(fstat(&file).map_err(|errno| unreadable(errno.into()))?);
         let trail = Arc::new(Trail {
             identity: (stat.device, stat.inode),
+            state: state.clone(),
             links: parent.trail.links + usize::from(*through_link),
             parent: Some(Arc::clone(&parent.trail)),
         });
@@ -569,19 +575,39 @@ impl<'a> Walk<'a> {
             None => Inside::Listed(self.stamp_of(&stat)),
         };
         let (anchor, anchored) = (Arc::new(file), path.len());
-        Ok(Some((Open { anchor, anchored, path, state: state.clone(), layers, trail }, inside)))
+        Ok(Some((Open { anchor, anchored, path, layers, trail }, inside)))
     }
 
-    /// Whether a path through `open` goes through the directory `stat`, or that is above the root.
-    pub(super) fn is_above(&self, open: &Open, stat: &Stat) -> bool {
+    /// Where a link in `open` leads that leads to the directory `stat`; `below` is how far the patterns have come there.
+    ///
+    /// A walk goes in no circle for good: each time around, the patterns have come to a state that they were not in.
+    pub(super) fn way(&self, open: &Open, stat: &Stat, below: &State) -> Way {
         let identity = (stat.device, stat.inode);
+        let rules = &self.set.rules;
         let trail = std::iter::successors(Some(&open.trail), |trail| trail.parent.as_ref());
-        trail.map(|trail| trail.identity).any(|above| above == identity)
-            || self.above.get_or_init(|| above(&self.set.root)).contains(&identity)
+        let mut here = trail.filter(|trail| trail.identity == identity).peekable();
+        if here.peek().is_some() {
+            let is_known =
+                !rules.can_select(below) || here.any(|trail| rules.selects_all_of(&trail.state, below));
+            return if is_known { Way::Back } else { Way::On };
+        }
+        if !self.above.get_or_init(|| above(&self.set.root)).contains(&identity) {
+            return Way::On;
+        }
+        match (rules.can_select(below), rules.is_bounded(below)) {
+            (false, _) => Way::Back,
+            (true, true) => Way::On,
+            (true, false) => Way::Out,
+        }
     }
 }
 
 impl Open {
+    /// How far the patterns have come in it.
+    pub(super) fn state(&self) -> &State {
+        &self.trail.state
+    }
+
     /// How many links to directories its path goes through.
     pub(super) fn links(&self) -> usize {
         self.trail.links

@@ -1,6 +1,9 @@
 //! Links: their text and what they lead to.
 
+use std::collections::BTreeSet;
+
 use expect_test::expect;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -86,17 +89,168 @@ fn a_link_to_nothing_is_an_entry() {
 #[test]
 fn a_link_back_to_a_directory_that_it_is_in_is_not_followed() {
     let mut lab = Lab::inputs(&["**"]);
-    lab.file("a/x", "x").link("a/up", "..").link("a/here", ".").link("above", "../..").link("slash", "/");
+    lab.file("a/x", "x").link("a/up", "..").link("a/here", ".");
     check_entries(
         &mut lab,
         expect![[r#"
         a/here -> . Ancestor
         a/up -> .. Ancestor
         a/x 644 3ae7d805
-        above -> ../.. Ancestor
+    "#]],
+    );
+}
+
+#[test]
+fn a_link_back_is_followed_for_what_is_not_selected_without_it() {
+    let check_back = |patterns: &[&str], expected: Expect| {
+        let mut lab = Lab::inputs(patterns);
+        lab.file("a/src/x", "x").file("a/y", "y").file("z", "z").file(".git/HEAD", "x");
+        lab.link("a/src/up", "..").link("a/root", "../");
+        check_entries(&mut lab, expected);
+    };
+    check_back(
+        &["a/root/z"],
+        expect![[r#"
+        a/root -> ../ Directory
+        a/root/z 644 1104908a
+    "#]],
+    );
+    check_back(
+        &["a/root/*"],
+        expect![[r#"
+        a/root -> ../ Directory
+        a/root/z 644 1104908a
+    "#]],
+    );
+    check_back(
+        &["a/src/**"],
+        expect![[r#"
+        a/src/up -> .. Directory
+        a/src/up/root -> ../ Directory
+        a/src/up/root/a/root -> ../ Ancestor
+        a/src/up/root/a/src/up -> .. Ancestor
+        a/src/up/root/a/src/x 644 3ae7d805
+        a/src/up/root/a/y 644 08112a9e
+        a/src/up/root/z 644 1104908a
+        a/src/up/src/up -> .. Ancestor
+        a/src/up/src/x 644 3ae7d805
+        a/src/up/y 644 08112a9e
+        a/src/x 644 3ae7d805
+    "#]],
+    );
+    check_back(
+        &["**", "a/root/.git/HEAD"],
+        expect![[r#"
+        a/root -> ../ Directory
+        a/root/.git/HEAD 644 3ae7d805
+        a/root/a/root -> ../ Ancestor
+        a/root/a/src/up -> .. Ancestor
+        a/root/a/src/x 644 3ae7d805
+        a/root/a/y 644 08112a9e
+        a/root/z 644 1104908a
+        a/src/up -> .. Ancestor
+        a/src/x 644 3ae7d805
+        a/y 644 08112a9e
+        z 644 1104908a
+    "#]],
+    );
+    // What is taken away where it lies is behind the link, too.
+    check_back(
+        &["a/**", "!a/y", "!a/root"],
+        expect![[r#"
+        a/src/up -> .. Ancestor
+        a/src/x 644 3ae7d805
+    "#]],
+    );
+}
+
+#[test]
+fn a_link_to_above_the_root_is_followed_only_as_far_as_patterns_say() {
+    let check_out = |patterns: &[&str], expected: Expect| {
+        let mut lab =
+            Lab::of(|directory| FileSet::inputs(directory.join("root")).patterns(patterns.iter().copied()));
+        lab.file("beside", "b").file("root/a", "a").link("root/out", "..").link("root/slash", "/");
+        match lab.try_scan(None) {
+            Ok(_) => check_entries(&mut lab, expected),
+            Err(error) => check_error(&lab, &error, expected),
+        }
+    };
+    check_out(
+        &["out/beside", "out/root/a"],
+        expect![[r#"
+        out -> .. Directory
+        out/beside 644 10e5cf3d
+        out/root/a 644 17762fdd
+    "#]],
+    );
+    check_out(
+        &["*"],
+        expect![[r#"
+        a 644 17762fdd
+        out -> .. Ancestor
         slash -> / Ancestor
     "#]],
     );
+    check_out(
+        &["**", "!slash"],
+        expect![
+            "link ROOT/root/out leads to a directory above ROOT/root, all of which globs would choose: leave the link out"
+        ],
+    );
+    check_out(
+        &["out/**/x"],
+        expect![
+            "link ROOT/root/out leads to a directory above ROOT/root, all of which globs would choose: leave the link out"
+        ],
+    );
+    check_out(
+        &["**", "!out", "!slash/**"],
+        expect![[r#"
+        a 644 17762fdd
+        slash -> / Ancestor
+    "#]],
+    );
+}
+
+const ODD_GLOBS: [&str; 8] = ["**", "a/**", "a/b/c", "*/b/*", "a/*/**/c", "**/c", "b/a/**", "a/b/*/c"];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_patterns_select_through_links_is_in_the_set_there_or_without_them(
+        files in prop::collection::vec(prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..4), 1..6),
+        links in prop::collection::vec((prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..4), prop::sample::select(vec!["", "a", "b", "a/b", "c", "b/a"])), 1..5),
+        patterns in prop::collection::vec(prop::sample::select(ODD_GLOBS.to_vec()), 1..3),
+    ) {
+        let mut lab = Lab::inputs(&patterns);
+        for file in &files {
+            let path = lab.path(file.join("/"));
+            // What is a file in one path may be a directory in another.
+            if fs::create_dir_all(path.parent().unwrap()).is_ok() && !path.exists() {
+                fs::write(&path, file.join("/")).unwrap();
+            }
+        }
+        for (link, target) in &links {
+            let path = lab.path(link.join("/"));
+            if fs::create_dir_all(path.parent().unwrap()).is_ok() && path.symlink_metadata().is_err() {
+                symlink(lab.path(target), path).unwrap();
+            }
+        }
+        let scan = lab.scan();
+        let files = scan.snapshot.entries().filter(|entry| matches!(entry.kind, EntryKind::File(_) | EntryKind::LinkedFile(_)));
+        let selected: BTreeSet<PathBuf> = files.map(|entry| fs::canonicalize(lab.path(entry.path)).unwrap()).collect();
+        let globs: Vec<_> = patterns.iter().map(|glob| larder::glob::of_paths(glob).unwrap().compile_matcher()).collect();
+        let mut open = vec![PathBuf::new()];
+        while let Some(path) = open.pop() {
+            let whole = lab.path(&path);
+            if whole.is_dir() && path.components().count() < 6 {
+                open.extend(["a", "b", "c"].map(|name| path.join(name)));
+            } else if whole.is_file() && globs.iter().any(|glob| glob.is_match(&path)) {
+                prop_assert!(selected.contains(&fs::canonicalize(&whole).unwrap()), "{:?} {:?}", path, patterns);
+            }
+        }
+    }
 }
 
 #[test]
