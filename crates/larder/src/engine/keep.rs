@@ -387,7 +387,7 @@ impl Shared {
             for (nth_sent, at) in sent.into_iter().enumerate() {
                 let series = &batch[at].series;
                 let sizes = (batch[at].encoded_bytes, batch[at].envelope.len() as u64);
-                let put = put.as_ref().map(|put| &put[nth_sent]);
+                let put = put.as_ref().and_then(|put| put[nth_sent].as_ref());
                 outcomes[at] = count_put(guarded, series, put, sizes, took);
             }
         }

@@ -159,7 +159,7 @@ impl Shared {
                 }
             }
         }
-        let outcome = far.put(vec![sealed]).await?.into_iter().next();
+        let outcome = far.put(vec![sealed]).await?.into_iter().next().transpose()?;
         Ok(match outcome {
             Some(PutOutcome::Kept | PutOutcome::Replaced { .. }) => Sent::Kept { bytes },
             Some(PutOutcome::Refused(refusal)) => Sent::Refused(refusal),

@@ -244,16 +244,23 @@ impl Guarded {
         Ok(if self.owes(key) { None } else { envelope })
     }
 
-    /// Stores entries. What would go with an invalidation that the tier still can't be told is not stored.
-    pub async fn put(&self, entries: Vec<Sealed>) -> Result<Vec<PutOutcome>, TierError> {
+    /// Stores entries; what came of each, in order. What would go with an invalidation that the tier still can't be told
+    /// is not stored, and fails.
+    pub async fn put(&self, entries: Vec<Sealed>) -> Result<Vec<Result<PutOutcome, TierError>>, TierError> {
         self.settle(self.behind()).await;
-        if entries.iter().any(|entry| self.owes(&entry.key)) {
-            return Err(TierError::Open);
+        let owes: Vec<bool> = entries.iter().map(|entry| self.owes(&entry.key)).collect();
+        let beside = entries.into_iter().zip(&owes).filter(|(_, owes)| !**owes);
+        let beside: Vec<Sealed> = beside.map(|(entry, _)| entry).collect();
+        let mut outcomes = Vec::new();
+        if !beside.is_empty() {
+            if let Some(bandwidth) = self.bandwidth() {
+                bandwidth.take(beside.iter().map(|entry| entry.envelope.len() as u64).sum()).await;
+            }
+            outcomes = self.run_for(self.behind(), self.tier.put(beside)).await?;
         }
-        if let Some(bandwidth) = self.bandwidth() {
-            bandwidth.take(entries.iter().map(|entry| entry.envelope.len() as u64).sum()).await;
-        }
-        self.run_for(self.behind(), self.tier.put(entries)).await
+        let mut outcomes = outcomes.into_iter();
+        let mut one = |owes| if owes { None } else { outcomes.next() };
+        Ok(owes.into_iter().map(|owes| one(owes).ok_or(TierError::Open)).collect())
     }
 
     /// Stores an entry whose key has none, in a tier that is near; `None` if it has one.

@@ -1,5 +1,9 @@
 //! What a tier that machines share is still to be told of invalidations, and who tells it.
 
+use larder::testing as suite;
+use larder::tier::stack::{GuardOptions, Guarded};
+use larder::tier::{PutOutcome, TierError};
+
 use super::*;
 
 /// One that has an answer of the team replaced by another while the team can't be told, and one that has it still.
@@ -188,4 +192,25 @@ async fn what_an_invalidation_that_is_still_to_be_told_would_remove_is_not_sent_
     team.tier.misbehave(Fault::None);
     node.larder.close().await;
     assert_eq!(words.afar(&key, |there| there == "two").await, Afar::Nothing);
+}
+
+#[tokio::test]
+async fn of_entries_that_are_stored_together_only_those_wait_that_an_invalidation_would_remove() {
+    let folder = TempDir::new().unwrap();
+    let disk = Disk::open(folder.path(), DiskOptions::default()).unwrap();
+    let tier = Faulty::new(Arc::new(disk.clone()));
+    let options =
+        GuardOptions { breaker: BreakerOptions::default(), limit: Duration::from_secs(30), far: None };
+    let guarded = Guarded::new(Arc::clone(&tier) as _, options, Clock::system());
+    let [x, y] = ["x", "y"].map(|id| suite::key("lab", &format!("k@1/{id}")));
+    tier.misbehave(Fault::Keeps);
+    guarded.invalidate(&Selector::key(&x)).await.unwrap_err();
+    let began = disk.epoch().await.unwrap();
+    let both = [&x, &y].map(|key| suite::sealed(key, b"value", &[], began)).to_vec();
+    let outcomes = guarded.put(both.clone()).await.unwrap();
+    assert!(matches!(&outcomes[..], [Err(TierError::Open), Ok(PutOutcome::Kept)]), "{outcomes:?}");
+    assert!(disk.get(&x).await.unwrap().is_none() && disk.get(&y).await.unwrap().is_some());
+    tier.misbehave(Fault::None);
+    let outcomes = guarded.put(both).await.unwrap();
+    assert!(matches!(&outcomes[..], [Ok(PutOutcome::Refused(_)), Ok(_)]), "it is told by now: {outcomes:?}");
 }
