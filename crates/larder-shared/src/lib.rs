@@ -26,6 +26,8 @@ mod pending;
 mod pieces;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(any(feature = "etcd", feature = "redis", feature = "s3"))]
+mod releasing;
 #[cfg(feature = "remote-execution")]
 mod remote_execution;
 #[cfg(feature = "s3")]

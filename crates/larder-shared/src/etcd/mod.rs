@@ -49,7 +49,6 @@ mod wire;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use self::address::Address;
 use self::gateway::Gateway;
@@ -58,6 +57,7 @@ use self::names::Names;
 pub(crate) use self::put::check_note;
 use self::terms::Terms;
 use crate::pending::Pending;
+use crate::releasing::Releasing;
 use crate::tls::Tls;
 use crate::url::{Options, UrlError};
 
@@ -78,7 +78,7 @@ struct Inner {
     terms: Terms,
     holder: lease::Holder,
     /// How many leases are being given back.
-    releasing: watch::Sender<usize>,
+    releasing: Releasing,
     pending: Pending,
 }
 
@@ -96,7 +96,7 @@ impl Etcd {
                 told: Mutex::default(),
                 terms: Terms::default(),
                 holder: lease::Holder::default(),
-                releasing: watch::Sender::new(0),
+                releasing: Releasing::new(),
                 pending: Pending::default(),
             }),
         })

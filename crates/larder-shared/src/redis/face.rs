@@ -84,7 +84,7 @@ impl Tier for Redis {
     fn flush(&self) -> Answer<'_, ()> {
         // What was acknowledged is with the server; how well that keeps it is its operator's choice.
         Box::pin(async {
-            self.released().await;
+            self.inner.releasing.ended().await;
             Ok(())
         })
     }

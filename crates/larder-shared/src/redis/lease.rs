@@ -51,12 +51,6 @@ impl Redis {
         Ok(Some(larder::tier::Lease::holding(Held { redis: self.clone(), name, mark, renewing })))
     }
 
-    /// Waits until all leases that were dropped are given back.
-    pub(super) async fn released(&self) {
-        // The sender lives as long as `self`.
-        let _ = self.inner.releasing.subscribe().wait_for(|releasing| *releasing == 0).await;
-    }
-
     async fn tell(&self, script: &str, name: &str, mark: &str) -> Result<(), TierError> {
         let mut steps = Steps::new();
         steps.cmd("EVAL").arg(script).arg(1).arg(name).arg(mark).arg(millis(LASTS)).ignore();
@@ -71,11 +65,11 @@ impl Drop for Held {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (redis, name, mark) =
             (self.redis.clone(), std::mem::take(&mut self.name), std::mem::take(&mut self.mark));
-        redis.inner.releasing.send_modify(|releasing| *releasing += 1);
+        let release = redis.inner.releasing.begin();
         runtime.spawn(async move {
             // Else it ends by itself.
-            let _ = redis.tell(RELEASE, &name, &mark).await;
-            redis.inner.releasing.send_modify(|releasing| *releasing -= 1);
+            let _ = timeout(LASTS, redis.tell(RELEASE, &name, &mark)).await;
+            drop(release);
         });
     }
 }

@@ -45,13 +45,12 @@ mod steps;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use tokio::sync::watch;
-
 use self::connection::Connections;
 use self::names::Names;
 use self::servers::Named;
 pub(crate) use self::servers::speaks;
 use crate::pending::Pending;
+use crate::releasing::Releasing;
 use crate::url::{Options, UrlError};
 
 /// A Redis or Valkey server, or a cluster of them, as a shared tier. A clone is another handle to the same connections.
@@ -70,7 +69,7 @@ struct Inner {
     /// refused sooner than it has to be.
     epoch: AtomicU64,
     /// How many leases are being given back.
-    releasing: watch::Sender<usize>,
+    releasing: Releasing,
     pending: Pending,
 }
 
@@ -86,7 +85,7 @@ impl Redis {
                 log,
                 options,
                 epoch: AtomicU64::new(0),
-                releasing: watch::Sender::new(0),
+                releasing: Releasing::new(),
                 pending: Pending::default(),
             }),
         })

@@ -77,7 +77,7 @@ impl Tier for S3 {
     fn flush(&self) -> Answer<'_, ()> {
         // What was acknowledged is with the server.
         Box::pin(async {
-            self.released().await;
+            self.inner.releasing.ended().await;
             Ok(())
         })
     }

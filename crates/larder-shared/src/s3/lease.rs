@@ -18,6 +18,7 @@ use super::S3;
 use super::store::{Read, Written};
 use crate::limits::{LASTS, RENEWED};
 use crate::naming::unique;
+use crate::releasing::Release;
 
 /// After how long by the server's clock a lease is taken to be over by whoever sees it for the first time: clocks do
 /// not differ by so much.
@@ -33,16 +34,14 @@ pub(super) type Watched = HashMap<String, (String, Instant)>;
 /// A lease that is held. It is given back with this.
 struct Held {
     s3: S3,
-    ended: Option<oneshot::Sender<()>>,
+    ended: Option<oneshot::Sender<Release>>,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let releasing = &self.s3.inner.releasing;
-        releasing.send_modify(|releasing| *releasing += 1);
-        // Nobody renews one that was lost.
-        if self.ended.take().is_none_or(|ended| ended.send(()).is_err()) {
-            releasing.send_modify(|releasing| *releasing -= 1);
+        if let Some(ended) = self.ended.take() {
+            // Nobody renews one that was lost, and nobody takes this then.
+            let _ = ended.send(self.s3.inner.releasing.begin());
         }
     }
 }
@@ -87,15 +86,15 @@ impl S3 {
     }
 
     /// Says that its holder lives until that ends, and then that it is free.
-    async fn renew(&self, name: &str, mark: &str, mut tag: String, mut end: oneshot::Receiver<()>) {
+    async fn renew(&self, name: &str, mark: &str, mut tag: String, mut end: oneshot::Receiver<Release>) {
         let mut signs = interval_at(tokio::time::Instant::now() + RENEWED, RENEWED);
-        let mut ended = false;
+        let mut release = None;
         for nth in 1_u64.. {
             tokio::select! {
-                _ = &mut end => ended = true,
+                ended = &mut end => release = Some(ended),
                 _ = signs.tick() => {}
             }
-            let says = if ended { FREE.to_vec() } else { said(mark, nth) };
+            let says = if release.is_some() { FREE.to_vec() } else { said(mark, nth) };
             match timeout(RENEWED, self.say(name, mark, &says, &mut tag)).await {
                 Ok(Ok(true)) => {}
                 // Another took it over.
@@ -106,13 +105,9 @@ impl S3 {
                 }
                 Err(_) => tracing::debug!("a lease is not renewed, as nothing answers"),
             }
-            if ended {
+            if release.is_some() {
                 break;
             }
-        }
-        end.close();
-        if ended || end.try_recv().is_ok() {
-            self.inner.releasing.send_modify(|releasing| *releasing -= 1);
         }
     }
 
@@ -131,12 +126,6 @@ impl S3 {
             }
         }
         Ok(true)
-    }
-
-    /// Waits until all leases that were dropped are given back.
-    pub(super) async fn released(&self) {
-        // The sender lives as long as `self`.
-        let _ = self.inner.releasing.subscribe().wait_for(|releasing| *releasing == 0).await;
     }
 }
 

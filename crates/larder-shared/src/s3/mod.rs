@@ -84,7 +84,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::fuzzing::{check_entry, check_log};
@@ -97,6 +96,7 @@ use self::place::Place;
 pub use self::place::{AccessKey, S3Options};
 use self::store::Store;
 use crate::pending::Pending;
+use crate::releasing::Releasing;
 use crate::url::{Options, UrlError};
 
 /// A part of a bucket as a shared tier. A clone is another handle to the same connections.
@@ -116,7 +116,7 @@ struct Inner {
     /// The newest epoch that was told to anybody here, 0 for none.
     told: AtomicU64,
     /// How many leases are being given back.
-    releasing: watch::Sender<usize>,
+    releasing: Releasing,
     pending: Pending,
     watched: Mutex<Watched>,
 }
@@ -136,7 +136,7 @@ impl S3 {
                 options,
                 seen: Mutex::default(),
                 told: AtomicU64::new(0),
-                releasing: watch::Sender::new(0),
+                releasing: Releasing::new(),
                 pending: Pending::default(),
                 watched: Mutex::default(),
             }),
