@@ -114,6 +114,21 @@ fn content_that_is_damaged_on_the_server_is_a_miss_and_is_sent_anew() {
 }
 
 #[test]
+fn a_run_of_one_short_task_tells_that_nobody_listens_and_that_its_result_was_not_sent() {
+    // Nobody listens at the first port.
+    let ada = machine_at("grpc://127.0.0.1:1", "ada");
+    let refused =
+        "warning: the shared tier remote-execution is left alone: Connection refused (os error 111)";
+    for (arguments, ago) in [(&["run", "build"][..], ""), (&["run", "--force", "build"], " s ago")] {
+        let output = ada.run(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && stderr.contains(refused), "{stderr}");
+        assert!(stderr.ends_with(&format!("{ago}; 1 result was not sent\n")), "{stderr}");
+        assert_eq!(stderr.matches("tier").count(), 1, "{stderr}");
+    }
+}
+
+#[test]
 fn a_cache_that_asks_for_a_token_over_an_encrypted_connection_is_used_with_it_alone() {
     let server = CasdServer::start();
     let gate = Gate::start_encrypted(server.address(), "open-sesame");

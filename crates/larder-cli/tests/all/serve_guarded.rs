@@ -324,6 +324,10 @@ fn results_of_tasks_come_and_go_by_the_role_of_a_token_and_what_its_scope_protec
     let stranger = run(&teammate(&serving, "open", "nobody"), &[]);
     assert_eq!(stranger.ends(), BOTH_RAN);
     assert!(stranger.stderr.contains("is left alone: "), "{}", stranger.stderr);
+    // A single task that takes a moment asks little, and is told so too.
+    let stranger = teammate(&serving, "open", "nobody").run(&["run", "build"]);
+    let said = String::from_utf8_lossy(&stranger.stderr);
+    assert!(said.contains("is left alone: ") && said.ends_with("; 1 result was not sent\n"), "{said}");
 }
 
 #[test]

@@ -190,14 +190,21 @@ struct Declined {
 
 fn failed(call: &'static str, status: &Status) -> TierError {
     if let Some(refused) = status.source().and_then(tls::refused) {
-        return TierError::Io(io::Error::other(refused));
+        return TierError::Refused(Box::new(refused));
     }
     if let Some(root) = root(status) {
+        if is_refused(status) {
+            return TierError::Refused(root.to_string().into());
+        }
         return TierError::Io(io::Error::other(root.to_string()));
     }
     let said: String = status.message().chars().filter(|c| !c.is_control()).take(MAX_SAID).collect();
     let said = if said.is_empty() { said } else { format!(": {said}") };
-    TierError::Index(Box::new(Declined { call, code: status.code(), said }))
+    let declined = Box::new(Declined { call, code: status.code(), said });
+    match status.code() {
+        Code::Unauthenticated => TierError::Refused(declined),
+        _ => TierError::Index(declined),
+    }
 }
 
 /// Whether the server said that whoever asks may not do that.

@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 use foldhash::fast::RandomState;
 
 use super::flight::Seat;
-use super::keep::Began;
+use super::keep::{Began, FarBegan};
 use super::lookup::InMemory;
 use super::query::{Query, Registered};
 use super::session::{Asked, Need, Session, Settled};
@@ -170,7 +170,7 @@ impl Session {
         let began = Began {
             at: larder.clock().now(),
             epochs: epochs.iter().copied().map(Some).collect(),
-            far: None,
+            far: FarBegan::Apart,
             lease: None,
         };
         let cost = settled.answer.as_ref().map(|answer| answer.entry.record.cost).unwrap_or_default();

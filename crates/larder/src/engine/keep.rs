@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -44,9 +45,26 @@ pub(super) struct Began {
     /// `None` for a tier that did not answer, and is not written to then.
     pub(super) epochs: Vec<Option<Epoch>>,
     /// The same of the far tier, for kinds whose answers may go there.
-    pub(super) far: Option<Epoch>,
+    pub(super) far: FarBegan,
     /// The turn among machines, given back when what was computed has arrived in the far tier.
     pub(super) lease: Option<Arc<Lease>>,
+}
+
+/// When a computation began by the far tier's log.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum FarBegan {
+    /// Its answer does not go there.
+    Apart,
+    /// It was not told. Its answer is not sent, though it was to be.
+    Untold,
+    /// Under this epoch.
+    At(Epoch),
+}
+
+impl FarBegan {
+    fn epoch(self) -> Option<Epoch> {
+        if let Self::At(epoch) = self { Some(epoch) } else { None }
+    }
 }
 
 /// An entry on its way into the tiers.
@@ -179,6 +197,9 @@ impl<T: Value> Kind<T> {
                 (Err(why_not), Err(_)) => Kept::No(why_not),
             }
         };
+        if matches!((began.far, &kept), (FarBegan::Untold, Kept::Yes)) {
+            shared.unsent.fetch_add(1, Ordering::Relaxed);
+        }
         tracing::debug!(%key, bytes = payload.len(), ?kept, "keeping");
         kept
     }
@@ -275,7 +296,7 @@ impl<T: Value> Kind<T> {
 
     /// Sends an entry to the far tier where there is no near one.
     fn send_far(&self, key: &Key, record: &Record, payload: &[u8], began: &Began) {
-        if began.far.is_some()
+        if began.far.epoch().is_some()
             && let Ok(outgoing) = self.outgoing(key, record, payload, began)
         {
             self.larder.send_behind(outgoing);
@@ -297,7 +318,7 @@ impl<T: Value> Kind<T> {
             envelope,
             encoded_bytes: payload.len() as u64,
             epochs: began.epochs.clone(),
-            far: began.far,
+            far: began.far.epoch(),
             lease: began.lease.clone(),
             series: Arc::clone(&self.series),
         })
@@ -311,9 +332,9 @@ impl<T: Value> Kind<T> {
         let far = match far {
             Some(far) => {
                 self.larder.follow_afar().await;
-                far.epoch().await.ok()
+                far.epoch().await.map_or(FarBegan::Untold, FarBegan::At)
             }
-            None => None,
+            None => FarBegan::Apart,
         };
         Began { at, epochs: self.larder.epochs().await, far, lease: None }
     }

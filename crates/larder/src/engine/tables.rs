@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::OnceCell;
 
 use super::flight::Seat;
-use super::keep::Began;
+use super::keep::{Began, FarBegan};
 use super::{Kind, KindOptions, Larder};
 use crate::key::{Algorithm, Digest, Hasher, Key, Scope, Selector};
 use crate::source::StatTable;
@@ -72,8 +72,12 @@ impl Larder {
         }
         let tables = self.shared.tables.0.lock().clone();
         for table in tables.iter().filter(|table| table.rows.has_changed()) {
-            let began =
-                Began { at: self.shared.clock.now(), epochs: self.epochs().await, far: None, lease: None };
+            let began = Began {
+                at: self.shared.clock.now(),
+                epochs: self.epochs().await,
+                far: FarBegan::Apart,
+                lease: None,
+            };
             let kind = self.stat_tables(table.key.scope());
             // What another process has learned meanwhile.
             if let Some(stored) = kind.stored_table(&table.key).await {

@@ -20,6 +20,10 @@ pub enum Fault {
     None,
     /// Each operation fails.
     Fails,
+    /// Each operation fails but a lease, which everybody gets.
+    Lends,
+    /// Each operation is refused.
+    Refuses,
     /// No operation ends.
     Hangs,
     /// What is read has one bit changed, in the middle.
@@ -88,7 +92,8 @@ impl Faulty {
         let fault = *self.fault.lock();
         match fault {
             Fault::None | Fault::Flips | Fault::Holds | Fault::Keeps | Fault::Mumbles => operation.await,
-            Fault::Fails => Err(failure()),
+            Fault::Fails | Fault::Lends => Err(failure()),
+            Fault::Refuses => Err(TierError::Refused("nobody is at home".into())),
             Fault::Hangs => std::future::pending().await,
         }
     }
@@ -152,6 +157,9 @@ impl Tier for Faulty {
     }
 
     fn try_lease<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Lease>> {
+        if *self.fault.lock() == Fault::Lends {
+            return Box::pin(async { Ok(Some(Lease::default())) });
+        }
         Box::pin(self.run(self.inner.try_lease(key)))
     }
 

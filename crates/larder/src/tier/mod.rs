@@ -200,6 +200,9 @@ pub enum TierError {
     /// It was left alone because it failed a moment ago.
     #[error("tier is left alone after failures")]
     Open,
+    /// Nobody listens where it should be, or whoever asks is not let in: to ask once more would tell nothing else.
+    #[error("tier is not to be had")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// A tier's answer, to be awaited.

@@ -356,14 +356,7 @@ impl Guarded {
     /// The tier's epoch. What is put from then on is newer than what the tier could not be told before, if it can be now.
     pub async fn epoch(&self) -> Result<Epoch, TierError> {
         self.settle(Waits::Caller).await;
-        let failures = self.far.as_ref().map(|far| *far.failures.lock());
-        let epoch = self.run(self.tier.epoch()).await;
-        if let (Ok(_), Some(far), Some(failures)) = (&epoch, &self.far, failures) {
-            // A tier that knows its epoch tells it without asking anybody, which says nothing of its health.
-            let mut now = far.failures.lock();
-            *now = failures.max(*now);
-        }
-        epoch
+        self.run_perhaps_unasked(self.tier.epoch()).await
     }
 
     /// What was invalidated after `epoch`, but for what this process did here itself.
@@ -375,7 +368,7 @@ impl Guarded {
 
     /// Takes the right to compute `key`, unless another process holds it.
     pub async fn try_lease(&self, key: &Key) -> Result<Option<Lease>, TierError> {
-        self.run(self.tier.try_lease(key)).await
+        self.run_perhaps_unasked(self.tier.try_lease(key)).await
     }
 
     /// The tier itself, for what no breaker should hide: an operator's check, the end of a process.
@@ -445,6 +438,18 @@ impl Guarded {
             Some(far) => far.run(&self.tier, self.limit.min(LOOK), Waits::Caller, operation).await,
             None => self.run_near(operation).await,
         }
+    }
+
+    /// The same of one that a tier may answer without asking anybody, as it knows its epoch or lends to everybody. That
+    /// it answers says nothing of its health then.
+    async fn run_perhaps_unasked<T>(&self, operation: Answer<'_, T>) -> Result<T, TierError> {
+        let failures = self.far.as_ref().map(|far| *far.failures.lock());
+        let outcome = self.run(operation).await;
+        if let (Ok(_), Some(far), Some(failures)) = (&outcome, &self.far, failures) {
+            let mut now = far.failures.lock();
+            *now = failures.max(*now);
+        }
+        outcome
     }
 
     /// Runs an operation of the tier, or of something that it gave, under the guard.
@@ -524,8 +529,9 @@ impl Far {
             *failures += 1;
             *failures
         };
-        // What hangs once costs the next as much.
-        if hung || failures >= self.pauses.failures || self.patience.left().is_zero() {
+        // What hangs once costs the next as much, and who is refused once is refused again.
+        let is_certain = hung || matches!(error, TierError::Refused(_));
+        if is_certain || failures >= self.pauses.failures || self.patience.left().is_zero() {
             self.fell_short(tier, &words(error), true);
         }
         outcome

@@ -576,6 +576,45 @@ async fn a_tier_that_fails_fails_nobody_and_is_told_of() {
     assert!(node.larder.sharing().unwrap().trouble.is_some());
 }
 
+#[tokio::test]
+async fn a_tier_that_refuses_is_left_alone_and_told_of_at_its_first_word() {
+    let team = Team::new();
+    let node = team.node();
+    node.ask("before", "one").await;
+    team.tier.misbehave(Fault::Refuses);
+    team.tier.take_asked();
+    assert!(node.words.get(&node.words.key("other").unwrap()).await.is_none());
+    assert_eq!(team.tier.take_asked(), 1);
+    let sharing = node.larder.sharing().unwrap();
+    assert_eq!((sharing.left_alone, sharing.trouble.as_deref()), (true, Some("nobody is at home")));
+}
+
+#[tokio::test]
+async fn a_lease_that_everybody_gets_does_not_make_a_tier_that_fails_look_well() {
+    let team = Team::new();
+    let node = team.node();
+    team.tier.misbehave(Fault::Lends);
+    let kind = turns(&node);
+    let compute = || async { Ok::<_, std::io::Error>(Computed::new("one".to_owned())) };
+    kind.get_or_compute(&kind.key("x").unwrap(), compute).await.unwrap();
+    assert!(node.larder.sharing().unwrap().trouble.is_some());
+}
+
+#[tokio::test]
+async fn what_is_computed_while_the_tier_does_not_tell_its_epoch_counts_as_not_sent() {
+    for fault in [Fault::Fails, Fault::Lends, Fault::Refuses] {
+        let team = Team::new();
+        let node = team.node();
+        team.tier.misbehave(fault);
+        node.ask("x", "one").await;
+        let private = node.private.key("x").unwrap();
+        node.private.put(&private, "one".to_owned(), Duration::ZERO).await;
+        team.tier.misbehave(Fault::None);
+        node.larder.close().await;
+        assert_eq!(node.larder.sharing().unwrap().unsent, 1, "{fault:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_tier_that_hangs_is_waited_for_once_and_briefly_however_much_patience_there_is() {
     let team = Team::new();

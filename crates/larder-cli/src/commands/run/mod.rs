@@ -447,7 +447,7 @@ impl Show {
         if summary.ends.len() != 1 || summary.stopped {
             self.progress.note(&summary::line(summary));
         }
-        for line in sharing.map(summary::sharing).unwrap_or_default() {
+        if let Some(line) = sharing.and_then(summary::sharing) {
             self.progress.note(&line);
         }
         Ok(())

@@ -69,17 +69,20 @@ pub(super) fn line(summary: &Summary) -> String {
 }
 
 /// What is to be said of the shared tier: nothing where all went well.
-pub(super) fn sharing(sharing: &Sharing) -> Vec<String> {
+pub(super) fn sharing(sharing: &Sharing) -> Option<String> {
     let warning = styled(WARNING, "warning:");
-    let mut lines = Vec::new();
-    if let Some(trouble) = &sharing.trouble {
-        lines.push(format!("{warning} the shared tier {} is left alone: {trouble}", sharing.tier));
-    }
-    if sharing.unsent > 0 {
+    let unsent = (sharing.unsent > 0).then(|| {
         let results = counted(sharing.unsent, "result was", "results were");
-        lines.push(format!("{warning} {results} not sent to the shared tier"));
+        format!("{results} not sent")
+    });
+    match (&sharing.trouble, unsent) {
+        (None, None) => None,
+        (None, Some(unsent)) => Some(format!("{warning} {unsent} to the shared tier {}", sharing.tier)),
+        (Some(trouble), unsent) => {
+            let unsent = unsent.map(|unsent| format!("; {unsent}")).unwrap_or_default();
+            Some(format!("{warning} the shared tier {} is left alone: {trouble}{unsent}", sharing.tier))
+        }
     }
-    lines
 }
 
 /// The whole run.
