@@ -1,7 +1,7 @@
 //! The epoch: one action result under a name that all know.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use larder::key::Selector;
 use larder::tier::{Epoch, Invalidated, Invalidations, TierError};
@@ -15,6 +15,8 @@ use crate::naming::random;
 const NONE: u64 = 0;
 /// How much the clock is moved to the left, to make room for what no clock tells apart.
 const FINER: u32 = 12;
+/// How long is waited at least, where there was no epoch, for others who saw none either.
+const SETTLES: Duration = Duration::from_millis(20);
 /// How often an invalidation is written again where others write at the same time.
 const ATTEMPTS: usize = 20;
 /// How long is waited at most before that.
@@ -45,12 +47,17 @@ impl RemoteExecution {
         if let Some(epoch) = self.stated_epoch().await? {
             return Ok(epoch);
         }
+        let began = Instant::now();
         match self.begin_epoch(NONE).await {
-            // Others may have begun one too, also where what is written once is not replaced: whichever stands there
-            // is the one.
-            Ok(_) | Err(TierError::ReadOnly) => Ok(self.stated_epoch().await?.unwrap_or(NONE)),
-            Err(error) => Err(error),
+            // Who saw none either has written one within a way to the server and back, which took the place of this one.
+            // To take up this one would look as if everything were invalidated since.
+            Ok(_) => tokio::time::sleep(began.elapsed().max(SETTLES)).await,
+            // What is written once is not replaced.
+            Err(TierError::ReadOnly) => {}
+            Err(error) => return Err(error),
         }
+        // Others may have begun one too: whichever stands there is the one.
+        Ok(self.stated_epoch().await?.unwrap_or(NONE))
     }
 
     /// Puts a new epoch in the place of whatever stands there, and returns it: another one in each attempt, so that one

@@ -30,7 +30,8 @@
 //!   moment after it began. Nothing is served that was stored before either.
 //! - *A write that arrives late*, after later ones, puts an epoch there under which nothing is stored, as each attempt
 //!   has another: a loss of entries, no more.
-//! - *The server dropped the epoch*: nothing is served until somebody begins another.
+//! - *The server dropped the epoch*: nothing is served until somebody begins another. Of several who do at once each
+//!   takes up the one that stays, as far as a way to the server and back shows which that is.
 //! - *Others* see an epoch that is not the one that they saw last, and drop what they have.
 //!
 //! So each invalidation is one of everything. Rejected, as each would say less and be wrong at times:

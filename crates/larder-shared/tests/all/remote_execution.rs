@@ -12,7 +12,7 @@ use larder::stats::Place;
 use larder::testing::{self as suite, key, sealed};
 use larder::tier::blob::PIECE_BYTES;
 use larder::tier::{BlobForm, Epoch, PutOutcome, Refusal, Tier, TierError};
-use larder_shared::testing::{CasdServer, Certificates, Gate, Passes, Server as _};
+use larder_shared::testing::{CasdServer, Certificates, Gate, Passes, Proxy, Server as _, Weather};
 use larder_shared::{Options, RemoteExecution, TlsFiles, open};
 
 use crate::lab::{Node, options};
@@ -151,6 +151,28 @@ async fn a_server_that_dropped_the_epoch_serves_nothing_until_there_is_another()
     assert_eq!(one.epoch().await.unwrap(), told.epoch);
     assert!(put(&one, &key).await.is_kept());
     assert!(other.get(&key).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn whoever_begins_an_epoch_at_the_same_time_as_others_takes_the_one_that_stays() {
+    let server = CasdServer::start();
+    // What the second one learns is out of date when it learns that there is no epoch.
+    let proxy = Proxy::start(server.address()).await.unwrap();
+    proxy.turn(Weather::Delayed(Duration::from_millis(6)));
+    let mut apart = Vec::new();
+    for n in 0..8 {
+        server.results().into_iter().for_each(|file| fs::remove_file(file).unwrap());
+        let urls = [server.url(), server.url_at(proxy.address())];
+        let [one, other] = urls.map(|url| RemoteExecution::open(&url, options()).unwrap());
+        let nothing = key("begins", "k@1/x");
+        assert!(one.get(&nothing).await.unwrap().is_none() && other.get(&nothing).await.unwrap().is_none());
+        let (seen, _) = tokio::join!(one.epoch(), other.epoch());
+        if one.invalidated_since(seen.unwrap()).await.unwrap().all.is_none() {
+            apart.push(n);
+        }
+    }
+    // One that is busy may still be overtaken.
+    assert!(apart.len() <= 4, "of 8: {apart:?}");
 }
 
 #[tokio::test]
