@@ -1,7 +1,10 @@
 //! Keeping the disk tier within what its settings allow: which limits follow from them, when that is due, and
 //! counting what leaves.
 //!
-//! What leaves the disk tier leaves memory as well: what is there no more is given by nobody.
+//! What leaves the disk tier leaves memory as well: what is there no more is given by nobody in this process. Memory of
+//! other processes is not told and goes on giving it, as it would give what the disk tier never took. That is right: what
+//! leaves was not invalidated, what is invalidated they hear of by the logs, whatever the tier has of it, and blobs that an
+//! answer names are looked for when it is used.
 //! Not here: which entry leaves first and how (`tier::disk`).
 
 use std::collections::BTreeMap;

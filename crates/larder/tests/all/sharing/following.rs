@@ -5,6 +5,7 @@ use std::sync::Arc;
 use larder::engine::{Computed, Kept, Origin};
 use larder::key::Selector;
 use larder::stats::Place;
+use larder::testing::Fault;
 use tokio::sync::Notify;
 
 use super::{Node, SHARED, Team, is};
@@ -43,6 +44,24 @@ async fn what_was_invalidated_before_a_process_looked_for_the_first_time_is_comp
         node.larder.close().await;
     }
     assert_eq!(b.restarted(&team).ask("x", "newer").await, is("new", Origin::Kept(Place::Disk)));
+}
+
+#[tokio::test]
+async fn what_only_memory_took_leaves_it_when_another_machine_or_process_invalidates_it() {
+    for elsewhere in [true, false] {
+        let team = Team::new();
+        let node = team.node();
+        node.near.misbehave(Fault::Fails);
+        assert_eq!(node.ask("x", "old").await, is("old", Origin::Computed));
+        assert_eq!(node.ask("x", "new").await, is("old", Origin::Kept(Place::Memory)));
+        let other = if elsewhere { team.node() } else { node.restarted(&team) };
+        other.larder.invalidate(&Selector::key(&node.words.key("x").unwrap())).await;
+        if !elsewhere {
+            node.near.misbehave(Fault::None);
+        }
+        node.larder.catch_up().await;
+        assert_eq!(node.ask("x", "new").await, is("new", Origin::Computed), "elsewhere: {elsewhere}");
+    }
 }
 
 #[tokio::test]
