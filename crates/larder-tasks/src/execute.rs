@@ -13,7 +13,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, getpgid, kill_process, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Child;
 use tokio::sync::watch;
@@ -264,10 +264,12 @@ async fn attend(
             read = pipes.read() => pipes.pass_on(read, tap).await,
             ended = child.wait(), if status.is_none() => {
                 status = Some(ended?);
-                // Whoever was told to end has had its time; others get a moment to close what they hold.
+                // A moment to close what they hold, for what was asked to end beside what is left of the grace.
                 drained_at = Instant::now() + DRAIN;
-                if stopped || timed_out {
-                    ending.kill();
+                match ending.phase {
+                    Phase::Running => {}
+                    Phase::Asked(until) => drained_at = until + DRAIN,
+                    Phase::Killed => ending.kill(),
                 }
             }
             () = sleep_until(reap_at), if status.is_none() => {
@@ -275,7 +277,7 @@ async fn attend(
                 reap_at = Instant::now() + REAPING;
             }
             () = sleep_until(wake) => {
-                if status.is_none() && !ending.escalate() {
+                if !ending.escalate() && status.is_none() {
                     timed_out = true;
                     ending.ask();
                 }
@@ -379,14 +381,20 @@ impl Ending<'_> {
     fn is_survived(&mut self) -> bool {
         // Before the group is looked at, as those of it that have ended are waited for.
         let (escaped, may_be_more) = self.escaped();
-        if self.phase == Phase::Killed {
-            kill_all(&escaped);
+        match self.phase {
+            Phase::Running => {}
+            // What is still in the group was asked, and what is not was not.
+            Phase::Asked(_) => {
+                let is_outside = |id: &&Pid| getpgid(Some(**id)).is_ok_and(|group| Some(group) != self.group);
+                kill_all(escaped.iter().filter(is_outside));
+            }
+            Phase::Killed => kill_all(&escaped),
         }
         !escaped.is_empty() || may_be_more || self.whole_group && self.group.is_some_and(group_is_alive)
     }
 }
 
-fn kill_all(processes: &[Pid]) {
+fn kill_all<'a>(processes: impl IntoIterator<Item = &'a Pid>) {
     for &id in processes {
         // It may be gone already.
         let _ = kill_process(id, Signal::KILL);
@@ -609,6 +617,16 @@ mod tests {
         let done = run(&deaf, &mut seen).unwrap();
         assert_eq!((done.exit, &*seen.text), (Exit::Stopped, "ready\n"));
         assert!(is_gone(seen.group));
+        // Also where what was started first has ended, as a shell does that waits for others.
+        for (then, grace, cleans_up) in [("echo bye; exit", 5000, true), ("", 100, false)] {
+            let mut seen = Seen { stop_at: stop(), ..Seen::default() };
+            let inner = format!("trap \"sleep 0.05; {then}\" TERM; echo ready; while :; do sleep 0.01; done");
+            let grace = Duration::from_millis(grace);
+            let done =
+                run(&Start { grace, ..script(&format!("sh -c '{inner}' & wait")) }, &mut seen).unwrap();
+            assert_eq!((done.exit, seen.text.contains("bye")), (Exit::Stopped, cleans_up));
+            assert!(is_gone(seen.group) && !done.left_behind);
+        }
     }
 
     #[test]
