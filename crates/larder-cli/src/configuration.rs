@@ -12,8 +12,10 @@ use crate::console::{BAD, FAINT, styled};
 use crate::failure::Failure;
 use crate::surroundings::Surroundings;
 
-/// Variables that are larder's and no settings of the cache.
-const OTHER_VARIABLES: &[&str] = &["LARDER_CONFIG", "LARDER_COLOR", crate::events::VARIABLE];
+/// Variables that are larder's and no settings of the cache. A command of a task has the last one, also if that command is
+/// larder.
+const OTHER_VARIABLES: &[&str] =
+    &["LARDER_CONFIG", "LARDER_COLOR", crate::events::VARIABLE, larder_tasks::MARKS];
 
 /// A file of tasks, whose table `[cache]` is the project's layer.
 pub(crate) const PROJECT_FILE: &str = "larder.toml";

@@ -33,5 +33,5 @@ mod unlocked;
 pub mod workspace;
 
 pub use execute::{Exit, Stop};
-pub use process::take_in_orphans;
+pub use process::{MARKS, take_in_orphans};
 pub use restore::Restoration;

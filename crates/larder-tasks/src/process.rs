@@ -14,7 +14,7 @@ use std::fs;
 use rustix::process::{Pid, WaitOptions, getpgid, getpgrp, getpid, getsid, test_kill_process_group, waitpid};
 
 /// The variable whose value is a command's mark, with a space and the marks before it of what it runs under.
-pub(crate) const MARKS: &str = "LARDER_PLACE";
+pub const MARKS: &str = "LARDER_PLACE";
 
 /// How often it is looked at most for what came while others were looked at.
 const MAX_LOOKS: usize = 16;

@@ -9,6 +9,7 @@ mod gocache;
 mod hardship;
 mod init;
 mod lab;
+mod nested;
 mod plan;
 mod plan_inventory;
 mod reference;
