@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{ArgMatches, Args, ColorChoice, Command, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, ColorChoice, Command, CommandFactory as _, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{cache, completions, config, exec, gocache, init, man, plan, run, serve, tasks, why};
 
@@ -58,6 +58,20 @@ impl Arguments {
             Global::augment_args(Command::new("larder")).subcommand(verb).try_get_matches_from(words);
         Self::from_arg_matches(&matches.ok()?).ok()
     }
+}
+
+/// The variables that stand for flags of any verb.
+pub(crate) fn variables() -> Vec<String> {
+    fn add_those_of(command: &Command, variables: &mut Vec<String>) {
+        let named = command.get_arguments().filter_map(|argument| argument.get_env());
+        variables.extend(named.map(|name| name.to_string_lossy().into_owned()));
+        command.get_subcommands().for_each(|command| add_those_of(command, variables));
+    }
+    let mut command = Arguments::command();
+    command.build();
+    let mut variables = Vec::new();
+    add_those_of(&command, &mut variables);
+    variables
 }
 
 /// What every verb takes.

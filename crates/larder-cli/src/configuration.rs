@@ -5,17 +5,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use larder::config::{Config, ConfigError, Fault, Layers, Origin, Places, Problem};
+use larder::config::{Config, ConfigError, Fault, Layers, Origin, Places, Problem, SETTINGS, Setting};
 
-use crate::arguments::Global;
+use crate::arguments::{self, Global};
 use crate::console::{BAD, FAINT, styled};
 use crate::failure::Failure;
 use crate::surroundings::Surroundings;
 
-/// Variables that are larder's and no settings of the cache. A command of a task has the last one, also if that command is
-/// larder.
-const OTHER_VARIABLES: &[&str] =
-    &["LARDER_CONFIG", "LARDER_COLOR", crate::events::VARIABLE, larder_tasks::MARKS];
+/// Variables that are larder's, no settings of the cache, and stand for no flag. A command of a task has the last one, also
+/// if that command is larder.
+const OTHER_VARIABLES: &[&str] = &[crate::events::VARIABLE, larder_tasks::MARKS];
 
 /// A file of tasks, whose table `[cache]` is the project's layer.
 pub(crate) const PROJECT_FILE: &str = "larder.toml";
@@ -48,7 +47,8 @@ pub(crate) fn load_with(global: &Global, root: Option<&Path>, own: &[Assigned]) 
     {
         layers.project_file(&path, &text);
     }
-    layers.environment(std::env::vars_os(), OTHER_VARIABLES);
+    let others = other_variables();
+    layers.environment(std::env::vars_os(), &others.iter().map(String::as_str).collect::<Vec<_>>());
     for assignment in &global.set {
         let Some((setting, value)) = assignment.split_once('=') else {
             let error = anyhow!("--set {assignment} has no value");
@@ -63,6 +63,18 @@ pub(crate) fn load_with(global: &Global, root: Option<&Path>, own: &[Assigned]) 
         layers.flag(flag, setting, value);
     }
     layers.resolve().map_err(|error| wrong(&error))
+}
+
+/// Variables that are larder's and no settings of the cache. Those that stand for flags, of whichever verb, are looked for
+/// only if there is one that is nothing else: defining all verbs takes time.
+fn other_variables() -> Vec<String> {
+    let mut others: Vec<String> = OTHER_VARIABLES.iter().map(ToString::to_string).collect();
+    let settings: Vec<String> = SETTINGS.iter().filter_map(Setting::variable).collect();
+    let mut names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    if names.any(|name| name.starts_with("LARDER_") && !others.contains(&name) && !settings.contains(&name)) {
+        others.extend(arguments::variables());
+    }
+    others
 }
 
 /// The user's file: one that is named has to be there.

@@ -163,3 +163,30 @@ fn an_account_without_a_home_has_to_name_a_directory() {
     "#]],
     );
 }
+
+/// The variables that `larder VERB --help` names.
+fn offered(lab: &Lab, verb: &str) -> Vec<String> {
+    let help = lab.stdout(&[verb, "--help"]);
+    let named = help.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next());
+    named.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_variable_that_stands_for_a_flag_is_taken_by_every_verb() {
+    let lab = Lab::new();
+    let mut all: Vec<String> =
+        ["serve", "run", "gocache"].iter().flat_map(|verb| offered(&lab, verb)).collect();
+    all.sort_unstable();
+    all.dedup();
+    assert!(all.len() >= 11 && all.contains(&"LARDER_LISTEN".to_owned()), "{all:?}");
+    for variable in &all {
+        let value = if variable == "LARDER_COLOR" { "never" } else { "/dev/null" };
+        for verb in [&["config", "validate", "-q"][..], &["cache", "stats"]] {
+            let output = lab.command(verb).env(variable, value).output().unwrap();
+            assert!(output.status.success(), "{variable}: {output:?}");
+        }
+        assert!(lab.stdout(&["config", "show"]).contains("dir"));
+    }
+    let output = lab.command(&["config", "validate"]).env("LARDER_LISTENN", "x").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
