@@ -3,7 +3,7 @@
 //!
 //! A program that may run at any address has each pointer in its read-only data corrected before it begins: here 40,000
 //! pointers on 150 pages, each page copied for it, which is a quarter of what `larder --version` takes. With
-//! `LARDER_PIE=1` it is built to run at any address (`docs/operating.md` says for whom).
+//! `BUILD_PIE=1` it is built to run at any address (`docs/operating.md` says for whom).
 //!
 //! What unwinds panics comes with each C compiler as an archive, too. Linked from there it need not be looked for, mapped
 //! and bound at each start.
@@ -14,13 +14,13 @@ use std::{env, fs};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-env-changed=LARDER_PIE");
+    println!("cargo::rerun-if-env-changed=BUILD_PIE");
     println!("cargo::rerun-if-env-changed=RUSTC_LINKER");
     let target = |of: &str| env::var(format!("CARGO_CFG_TARGET_{of}")).unwrap_or_default();
     if target("OS") != "linux" || target("ENV") != "gnu" || target("FEATURE").contains("crt-static") {
         return;
     }
-    if env::var_os("LARDER_PIE").is_none() {
+    if env::var_os("BUILD_PIE").is_none() {
         println!("cargo::rustc-link-arg-bins=-no-pie");
     }
     if has_unwinder_archive() {

@@ -1,5 +1,9 @@
 //! `larder config`, and what is said when the configuration is wrong.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use expect_test::expect;
 
 use crate::lab::Lab;
@@ -189,4 +193,46 @@ fn every_variable_that_stands_for_a_flag_is_taken_by_every_verb() {
     }
     let output = lab.command(&["config", "validate"]).env("LARDER_LISTENN", "x").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// The files of the documentation.
+fn pages(folder: &Path) -> Vec<PathBuf> {
+    let mut pages = Vec::new();
+    for path in fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()) {
+        if path.is_dir() && path.file_name().unwrap() == "clients" {
+            pages.extend(self::pages(&path));
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            pages.push(path);
+        }
+    }
+    pages
+}
+
+#[test]
+fn every_variable_of_the_documentation_that_begins_as_larder_s_do_is_larder_s() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut names = BTreeSet::new();
+    for page in [pages(&root), pages(&root.join("docs"))].concat() {
+        if page.ends_with("CHANGELOG.md") {
+            continue;
+        }
+        let text = fs::read_to_string(page).unwrap();
+        for at in text.match_indices("LARDER_").map(|(at, _)| at) {
+            let name = text[at..].split(|c: char| !c.is_ascii_uppercase() && c != '_').next().unwrap();
+            if !name.ends_with('_') {
+                names.insert(name.to_owned());
+            }
+        }
+    }
+    assert!(names.contains("LARDER_DISK_BUDGET") || names.contains("LARDER_SHARED"), "{names:?}");
+    let lab = Lab::new();
+    let mut command = lab.command(&["config", "validate"]);
+    let output = command
+        .envs(names.iter().map(|name| (name, "x")))
+        .env_remove("LARDER_COLOR")
+        .env_remove("LARDER_CONFIG")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("the configuration is wrong") && !said.contains("unknown variable"), "{said}");
 }
