@@ -3,16 +3,19 @@
 //! Results go to stdout, everything about how it went to stderr. A reader that has gone away is no failure: see
 //! [`Failure`](crate::failure::Failure).
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use anstream::AutoStream;
-use anstream::adapter::strip_bytes;
+use anstream::adapter::{strip_bytes, strip_str};
 use anstream::stream::RawStream;
 use anyhow::Result;
 use clap::ColorChoice;
 use clap::builder::styling::{AnsiColor, Style};
 use larder::config::ByteSize;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::arguments::Global;
@@ -60,18 +63,43 @@ impl Console {
     pub(crate) fn note(self, text: std::fmt::Arguments<'_>) {
         if !self.quiet {
             // Nobody is there to be told that stderr is closed.
-            let _ = write_whole(std::io::stderr().lock(), format!("{text}\n").as_bytes());
+            let _ = write_whole(io::stderr().lock(), format!("{text}\n").as_bytes());
         }
     }
 }
 
 /// Writes to a stream, with colours if it is to have them, by as few calls as may be. One that takes colours away by itself
 /// writes each piece between them on its own, and other processes' lines come in between.
-pub(crate) fn write_whole(mut to: impl RawStream, text: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_whole(mut to: impl RawStream, text: &[u8]) -> io::Result<()> {
     match AutoStream::choice(&to) {
         anstream::ColorChoice::Never => to.write_all(&strip_bytes(text).into_vec()),
         _ => to.write_all(text),
     }
+}
+
+/// `text` as it goes to a stream: without colours if that is to have none.
+pub(crate) fn seen_on(to: &impl RawStream, text: &str) -> String {
+    match AutoStream::choice(to) {
+        anstream::ColorChoice::Never => strip_str(text).to_string(),
+        _ => text.to_owned(),
+    }
+}
+
+/// Writes what is not ours, every byte as it is. Waits where the other end does not take it yet.
+pub(crate) fn write_bytes(mut to: impl Write + AsFd, mut bytes: &[u8]) -> io::Result<()> {
+    to.flush()?;
+    while !bytes.is_empty() {
+        match rustix::io::write(&to, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            // Whoever else has the stream open has made it one that does not wait.
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::new(&to, PollFlags::OUT)], None);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// `text` in a style.

@@ -57,8 +57,8 @@ impl Live {
     }
 
     /// Runs `write` with the lines out of the way.
-    pub(super) fn above(&self, write: impl FnOnce()) {
-        self.lines.suspend(write);
+    pub(super) fn above<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.lines.suspend(write)
     }
 }
 

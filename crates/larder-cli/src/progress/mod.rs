@@ -4,19 +4,19 @@
 //! lines, and what commands print with their task's name before it. What commands print to stdout goes to stdout,
 //! everything else to stderr.
 //!
-//! Invariant: what commands print is never changed but for a name before each line, never lost, and never mixed
-//! within a line.
+//! Invariant: what commands print is never changed but for a name before each line, also where no colours are to be,
+//! never lost, and never mixed within a line.
 //! Not here: what a task's end is called (`commands::run`).
 
 mod lines;
 mod live;
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _};
 
 use clap::ValueEnum;
 use larder_tasks::log::{Log, Stream};
 
-use crate::console::{Console, NAME, styled, write_whole};
+use crate::console::{Console, NAME, seen_on, styled, write_bytes, write_whole};
 use lines::Lines;
 use live::Live;
 
@@ -60,10 +60,14 @@ impl Progress {
     /// Live lines may be there only where no command draws on the terminal itself.
     pub(crate) fn new(names: Vec<String>, output: Output, console: Console, may_be_live: bool) -> Self {
         let several = names.len() > 1;
+        let prefix = |name: &str, stream: Stream| match stream {
+            _ if !several => String::new(),
+            Stream::Out if !console.json => seen_on(&io::stdout(), &prefix(name)),
+            _ => seen_on(&io::stderr(), &prefix(name)),
+        };
         let task = |name: String| {
-            let prefix =
-                if several { format!("{} ", styled(NAME, format!("{name}:"))) } else { String::new() };
-            Task { name, lines: [Lines::new(prefix.clone()), Lines::new(prefix)], runs: false }
+            let lines = [Stream::Out, Stream::Err].map(|stream| Lines::new(prefix(&name, stream)));
+            Task { name, lines, runs: false }
         };
         let live = !console.quiet && several && may_be_live && io::stderr().is_terminal();
         Self {
@@ -97,7 +101,7 @@ impl Progress {
     pub(crate) fn printed(&mut self, task: usize, stream: Stream, bytes: &[u8]) {
         if self.output == Output::Stream {
             let lines = self.tasks[task].lines[stream as usize].push(bytes);
-            self.write(stream, &lines);
+            self.pass_on(stream, &lines);
         }
     }
 
@@ -107,7 +111,7 @@ impl Progress {
         self.tasks[task].runs = false;
         for stream in [Stream::Out, Stream::Err] {
             let rest = self.tasks[task].lines[stream as usize].finish();
-            self.write(stream, &rest);
+            self.pass_on(stream, &rest);
         }
         if let Some(live) = &mut self.live {
             live.finished(task);
@@ -124,15 +128,14 @@ impl Progress {
             let limit = Log::LIMIT_BYTES >> 20;
             self.note(&format!("it printed more than {limit} MiB; `--output stream` shows it"));
         }
-        let prefix = self.tasks[task].lines[0].prefix().to_owned();
-        let mut lines = [Lines::new(prefix.clone()), Lines::new(prefix)];
+        let mut lines = [0, 1].map(|stream| Lines::new(self.tasks[task].lines[stream].prefix().to_owned()));
         for chunk in log.chunks() {
             let text = lines[chunk.stream as usize].push(&chunk.bytes);
-            self.write(chunk.stream, &text);
+            self.pass_on(chunk.stream, &text);
         }
         for stream in [Stream::Out, Stream::Err] {
             let rest = lines[stream as usize].finish();
-            self.write(stream, &rest);
+            self.pass_on(stream, &rest);
         }
     }
 
@@ -145,7 +148,8 @@ impl Progress {
 
     /// Tells what went wrong, also to those who want quiet.
     pub(crate) fn alert(&self, line: &str) {
-        self.write(Stream::Err, format!("{line}\n").as_bytes());
+        // Nobody is there to be told that stderr is closed.
+        let _ = self.above(|| write_whole(io::stderr().lock(), format!("{line}\n").as_bytes()));
     }
 
     /// Takes the live lines away.
@@ -153,22 +157,27 @@ impl Progress {
         self.live = None;
     }
 
-    /// A reader that has gone away must not end the run: what it would have read is dropped.
-    fn write(&self, stream: Stream, bytes: &[u8]) {
+    /// Writes what a command printed. A reader that has gone away must not end the run: what it would have read is dropped.
+    fn pass_on(&self, stream: Stream, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
-        let write = || {
-            let _ = match stream {
-                Stream::Out if !self.stdout_is_taken => {
-                    write_whole(io::stdout().lock(), bytes).and_then(|()| io::stdout().flush())
-                }
-                _ => write_whole(io::stderr().lock(), bytes),
-            };
-        };
+        let _ = self.above(|| match stream {
+            Stream::Out if !self.stdout_is_taken => write_bytes(io::stdout().lock(), bytes),
+            _ => write_bytes(io::stderr().lock(), bytes),
+        });
+    }
+
+    /// Writes with the live lines out of the way.
+    fn above<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.live {
             Some(live) => live.above(write),
             None => write(),
         }
     }
+}
+
+/// What stands before each line of a task.
+fn prefix(name: &str) -> String {
+    format!("{} ", styled(NAME, format!("{name}:")))
 }

@@ -531,3 +531,49 @@ fn no_more_commands_run_at_once_than_open_files_allow() {
     let done = limited.output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
+
+/// What is no text: a NUL, colours, a byte that no character begins with.
+const BYTES: &[u8] = b"a\0b\x1b[1mc\x80d\r\n\x1b]0;e";
+
+#[test]
+fn what_is_no_text_comes_through_into_files_and_pipes_too() {
+    let lab = Lab::new();
+    fs::write(lab.path("project/src"), BYTES).unwrap();
+    lab.write(
+        "project/larder.toml",
+        "[tasks.cat]\ncommand = \"cat src\"\n[tasks.err]\ncommand = \"cat src >&2\"\n\
+         [tasks.both]\ncommand = \"cat src\"\ndepends_on = [\"cat\"]\n",
+    );
+    for colour in ["auto", "never", "always"] {
+        // A miss, and then hits.
+        for _ in 0..2 {
+            let exec = lab.run(&["exec", "-i", "src", "-q", "--color", colour, "--", "cat", "src"]);
+            assert_eq!(exec.stdout, BYTES);
+            let out = lab.run(&["run", "cat", "-q", "--color", colour]).stdout;
+            assert_eq!(out, BYTES);
+            let grouped = lab.run(&["run", "cat", "-q", "--color", colour, "--output", "grouped"]);
+            assert_eq!(grouped.stdout, BYTES);
+            let err = lab.run(&["run", "err", "-q", "--color", colour]).stderr;
+            assert_eq!(err, BYTES);
+        }
+    }
+    for output in ["stream", "grouped"] {
+        for mode in ["--force", "--cache=read-write"] {
+            let out = lab.run(&["run", "both", "-q", "-j1", "--output", output, mode]).stdout;
+            let (first, second) = BYTES.split_at(BYTES.iter().position(|byte| *byte == b'\n').unwrap() + 1);
+            let of = |name: &[u8]| [name, first, name, second, b"\n"].concat();
+            assert_eq!(out, [of(b"project#cat: "), of(b"project#both: ")].concat());
+        }
+    }
+}
+
+#[test]
+fn a_secret_is_masked_in_what_is_printed_too() {
+    let mut lab = Lab::new();
+    lab.variable("PASSWORD", "hunter2");
+    let say =
+        ["exec", "-q", "--secret", "PASSWORD", "-i", "src", "--", "sh", "-c", "printf '%s\\0' $PASSWORD"];
+    for _ in 0..2 {
+        assert_eq!(lab.run(&say).stdout, b"***\0");
+    }
+}
