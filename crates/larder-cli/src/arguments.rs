@@ -22,8 +22,9 @@ Exit codes:
   0    done
   1    a task failed, or what was asked about is damaged or not there
   2    the command line, the configuration or a task's definition is wrong
-  3    larder itself failed
+  3    larder itself failed, or could not write to stdout
   130  interrupted
+  141  whoever read what the only task of a run prints has gone away
   `larder exec` ends with the exit code of its command.
 
 LARDER_LOG=error|warn|info|debug|trace says which events are shown on stderr.";

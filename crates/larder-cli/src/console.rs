@@ -53,10 +53,9 @@ impl Console {
 
     /// Prints a result as JSON.
     pub(crate) fn json(self, value: &impl Serialize) -> Result<()> {
-        let mut out = anstream::stdout().lock();
-        serde_json::to_writer_pretty(&mut out, value)?;
-        out.write_all(b"\n")?;
-        Ok(())
+        let mut text = serde_json::to_vec_pretty(value)?;
+        text.push(b'\n');
+        Ok(stdout().write_all(&text)?)
     }
 
     /// Tells how it goes, unless the user wants quiet.
@@ -75,6 +74,36 @@ pub(crate) fn write_whole(mut to: impl RawStream, text: &[u8]) -> io::Result<()>
         anstream::ColorChoice::Never => to.write_all(&strip_bytes(text).into_vec()),
         _ => to.write_all(text),
     }
+}
+
+/// Where results go, without colours if it is to have none. What is wrong with it says that it is stdout.
+pub(crate) fn stdout() -> impl Write {
+    Stdout(anstream::stdout())
+}
+
+/// Where results go that are no text, every byte as it is.
+pub(crate) fn raw_stdout() -> impl Write {
+    Stdout(io::stdout())
+}
+
+struct Stdout<W>(W);
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to stdout")]
+struct Unwritten(#[source] io::Error);
+
+impl<W: Write> Write for Stdout<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(unwritten)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(unwritten)
+    }
+}
+
+fn unwritten(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), Unwritten(error))
 }
 
 /// `text` as it goes to a stream: without colours if that is to have none.

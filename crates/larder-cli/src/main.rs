@@ -17,13 +17,19 @@ mod store;
 mod surroundings;
 mod tasks;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = arguments::Arguments::of_process();
     let console = console::Console::new(&arguments.global);
     events::show(console);
-    match commands::run(&arguments, &console) {
+    // What is still to be written is known to be lost only then.
+    let written = |code| match console::stdout().flush() {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(code),
+    };
+    match commands::run(&arguments, &console).and_then(written) {
         Ok(code) => code.into(),
         Err(failure) => failure.report(),
     }

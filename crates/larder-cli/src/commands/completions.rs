@@ -5,6 +5,7 @@ use std::io::Write as _;
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
+use crate::console::raw_stdout;
 use crate::failure::{Code, Failure};
 
 #[derive(Debug, Args)]
@@ -26,6 +27,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Code, Failure> {
         "larder",
         &mut script,
     );
-    std::io::stdout().write_all(&script)?;
+    raw_stdout().write_all(&script)?;
     Ok(Code::Done)
 }

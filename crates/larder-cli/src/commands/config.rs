@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::arguments::Global;
 use crate::configuration;
-use crate::console::{Console, FAINT, GOOD, NAME, rounded, styled};
+use crate::console::{Console, FAINT, GOOD, NAME, rounded, stdout, styled};
 use crate::failure::{Code, Failure};
 use crate::surroundings::Surroundings;
 
@@ -87,7 +87,7 @@ fn print(rows: &[Row], settings: &Settings, origin: bool) -> Result<()> {
     let values: Vec<String> = rows.iter().map(|row| value(row, settings, &machine)).collect();
     let name_width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or_default();
     let value_width = values.iter().map(|value| value.chars().count()).max().unwrap_or_default();
-    let mut out = anstream::stdout().lock();
+    let mut out = stdout();
     for (row, value) in rows.iter().zip(&values) {
         let name = styled(NAME, format!("{:name_width$}", row.name));
         if origin {

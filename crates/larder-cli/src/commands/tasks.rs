@@ -7,7 +7,7 @@ use clap::Args;
 use larder_tasks::task::{Command, Keeping, Task};
 use serde::Serialize;
 
-use crate::console::{Console, FAINT, NAME, styled};
+use crate::console::{Console, FAINT, NAME, stdout, styled};
 use crate::failure::{Code, Failure};
 use crate::tasks;
 
@@ -32,7 +32,7 @@ pub(crate) fn run(console: Console) -> Result<Code, Failure> {
         return Ok(Code::Done);
     }
     let width = shown.iter().map(|task| task.task.chars().count()).max().unwrap_or_default();
-    let mut out = anstream::stdout().lock();
+    let mut out = stdout();
     for task in &shown {
         let name = styled(NAME, format!("{:width$}", task.task));
         let text = task.description.or(task.command.as_deref()).unwrap_or_default();

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::run::{CacheUse, Choice, Session};
 use crate::arguments::Global;
-use crate::console::{BAD, Console, FAINT, GOOD, NAME, WARNING, ago, brief, counted, styled};
+use crate::console::{BAD, Console, FAINT, GOOD, NAME, WARNING, ago, brief, counted, stdout, styled};
 use crate::failure::{Code, Failure};
 use crate::tasks;
 
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         }
         explain(&mut text, &graph, why).expect("writing into a String does not fail");
     }
-    anstream::stdout().write_all(text.as_bytes())?;
+    stdout().write_all(text.as_bytes())?;
     Ok(Code::Done)
 }
 

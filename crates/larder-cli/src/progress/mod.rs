@@ -12,6 +12,7 @@ mod lines;
 mod live;
 
 use std::io::{self, IsTerminal as _};
+use std::sync::OnceLock;
 
 use clap::ValueEnum;
 use larder_tasks::log::{Log, Stream};
@@ -47,6 +48,17 @@ pub(crate) struct Progress {
     stdout_is_taken: bool,
     live: Option<Live>,
     tasks: Vec<Task>,
+    /// For stdout and stderr: why what commands print can't be written there. Nothing more of it is.
+    lost: [OnceLock<io::Error>; 2],
+}
+
+/// What commands printed and nobody has got.
+#[derive(Debug)]
+pub(crate) enum Lost {
+    /// Whoever read what the only task printed has gone away.
+    Unread,
+    /// It could not be written.
+    Unwritten(anyhow::Error),
 }
 
 struct Task {
@@ -76,7 +88,30 @@ impl Progress {
             stdout_is_taken: console.json,
             live: live.then(Live::new),
             tasks: names.into_iter().map(task).collect(),
+            lost: Default::default(),
         }
+    }
+
+    /// Whether the only task has nobody to print for: as with a command that prints there itself, there is no point in its
+    /// going on. That of one of several tasks is no reason to end them.
+    pub(crate) fn is_in_vain(&self) -> bool {
+        self.tasks.len() == 1 && self.lost.iter().any(|lost| lost.get().is_some())
+    }
+
+    /// What was lost of what commands printed. Where several tasks run, a reader may go away.
+    pub(crate) fn lost(&mut self) -> Option<Lost> {
+        let mut unread = false;
+        for (lost, name) in self.lost.iter_mut().zip(["stdout", "stderr"]) {
+            match lost.take() {
+                Some(error) if error.kind() == io::ErrorKind::BrokenPipe => unread = true,
+                Some(error) => {
+                    let error = anyhow::Error::from(error).context(format!("cannot write to {name}"));
+                    return Some(Lost::Unwritten(error));
+                }
+                None => {}
+            }
+        }
+        (unread && self.tasks.len() == 1).then_some(Lost::Unread)
     }
 
     /// The task's name.
@@ -146,8 +181,11 @@ impl Progress {
         }
     }
 
-    /// Tells what went wrong, also to those who want quiet.
+    /// Tells what went wrong, also to those who want quiet. How a command ended that was in vain is of no interest.
     pub(crate) fn alert(&self, line: &str) {
+        if self.is_in_vain() {
+            return;
+        }
         // Nobody is there to be told that stderr is closed.
         let _ = self.above(|| write_whole(io::stderr().lock(), format!("{line}\n").as_bytes()));
     }
@@ -157,15 +195,20 @@ impl Progress {
         self.live = None;
     }
 
-    /// Writes what a command printed. A reader that has gone away must not end the run: what it would have read is dropped.
+    /// Writes what a command printed, until that fails.
     fn pass_on(&self, stream: Stream, bytes: &[u8]) {
-        if bytes.is_empty() {
+        let to = if self.stdout_is_taken { Stream::Err } else { stream };
+        let lost = &self.lost[to as usize];
+        if bytes.is_empty() || lost.get().is_some() {
             return;
         }
-        let _ = self.above(|| match stream {
-            Stream::Out if !self.stdout_is_taken => write_bytes(io::stdout().lock(), bytes),
-            _ => write_bytes(io::stderr().lock(), bytes),
+        let written = self.above(|| match to {
+            Stream::Out => write_bytes(io::stdout().lock(), bytes),
+            Stream::Err => write_bytes(io::stderr().lock(), bytes),
         });
+        if let Err(error) = written {
+            lost.get_or_init(|| error);
+        }
     }
 
     /// Writes with the live lines out of the way.

@@ -577,3 +577,100 @@ fn a_secret_is_masked_in_what_is_printed_too() {
         assert_eq!(lab.run(&say).stdout, b"***\0");
     }
 }
+
+/// Runs `larder` with what it prints going to a device that is always full.
+fn into_full(lab: &Lab, arguments: &[&str]) -> (Option<i32>, String) {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = lab.command(arguments).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn what_cannot_be_written_to_stdout_is_told_and_ends_with_3() {
+    let lab = workspace();
+    let said = "error: cannot write to stdout: No space left on device (os error 28)\n";
+    for _ in 0..2 {
+        for arguments in [
+            &["exec", "-i", "larder.toml", "--", "seq", "1", "100000"][..],
+            &["run", "core#build"],
+            &["run", "build"],
+            &["run", "build", "--output", "grouped"],
+            &["run", "build", "--json"],
+            &["config", "show"],
+        ] {
+            let (code, stderr) = into_full(&lab, arguments);
+            assert_eq!(code, Some(3), "{arguments:?}: {stderr}");
+            assert!(stderr.ends_with(said), "{arguments:?}: {stderr}");
+        }
+    }
+    // One that never ends by itself is stopped.
+    let (code, stderr) = into_full(&lab, &["exec", "--", "yes"]);
+    assert!(code == Some(3) && stderr.ends_with(said), "{stderr}");
+    lab.write("project/many", &"line\n".repeat(1000));
+    assert!(lab.run(&["cache", "put", "a/b@1/c", "many"]).status.success());
+    let (code, stderr) = into_full(&lab, &["cache", "get", "a/b@1/c"]);
+    assert!(code == Some(3) && stderr.ends_with(said), "{stderr}");
+}
+
+#[test]
+fn a_command_whose_reader_goes_away_is_ended_quietly_and_nothing_is_kept_of_it() {
+    let lab = Lab::new();
+    lab.write(
+        "project/larder.toml",
+        "[tasks.yes]\ncommand = \"yes >&2; yes\"\ninputs = []\n\
+         [tasks.long]\ncommand = \"seq 1 100000; while [ ! -e go ]; do sleep 0.01; done; echo end > end\"\ninputs = []\noutputs = [\"end\"]\n",
+    );
+    let head = |arguments: &[&str], stream: &str| {
+        let mut command = lab.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let of_stdout = stream == "stdout";
+        within_bound("larder ends", move || {
+            let mut line = String::new();
+            let rest = if of_stdout {
+                BufReader::new(out).read_line(&mut line).unwrap();
+                std::io::read_to_string(err).unwrap()
+            } else {
+                BufReader::new(err).read_line(&mut line).unwrap();
+                std::io::read_to_string(out).unwrap()
+            };
+            assert_ne!(line, "");
+            (child.wait().unwrap().code(), rest)
+        })
+    };
+    assert_eq!(head(&["exec", "--", "yes"], "stdout"), (Some(141), String::new()));
+    assert_eq!(head(&["run", "yes"], "stderr"), (Some(141), String::new()));
+    for _ in 0..2 {
+        assert_eq!(head(&["run", "long"], "stdout"), (Some(141), String::new()));
+        assert!(!lab.path("project/end").exists());
+    }
+    lab.check(
+        &["run", "long", "--dry-run"],
+        expect![[r#"
+        project#long  would run
+    "#]],
+    );
+    // What is kept is given back to its end all the same.
+    lab.write("project/go", "");
+    assert!(lab.run(&["run", "long"]).status.success());
+    fs::remove_file(lab.path("project/end")).unwrap();
+    let (code, said) = head(&["run", "long"], "stdout");
+    assert!(code == Some(141) && said.contains("hit"), "{said}");
+    assert!(lab.path("project/end").exists());
+}
+
+#[test]
+fn of_several_tasks_none_ends_for_a_reader_that_goes_away() {
+    let lab = workspace();
+    lab.write(
+        "project/packages/core/larder.toml",
+        "[tasks.build]\ncommand = \"seq 1 100000; echo > done\"\n",
+    );
+    let mut command = lab.command(&["run", "build", "-j1"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && lab.path("project/packages/web/dist/all").exists(), "{output:?}");
+}

@@ -12,7 +12,7 @@ use larder::key::Key;
 use larder::stats::Place;
 
 use crate::arguments::Global;
-use crate::console::Console;
+use crate::console::{Console, raw_stdout};
 use crate::failure::{Code, Failure};
 use crate::store::{self, Store, Tiers};
 
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
             std::fs::write(file, &opened.payload)
                 .with_context(|| format!("cannot write {}", file.display()))?;
         }
-        None => std::io::stdout().write_all(&opened.payload)?,
+        None => raw_stdout().write_all(&opened.payload)?,
     }
     Ok(Code::Done)
 }

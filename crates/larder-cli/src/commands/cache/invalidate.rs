@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::SELECTORS;
 use crate::arguments::Global;
-use crate::console::{Console, GOOD, counted, rounded, styled};
+use crate::console::{Console, GOOD, counted, rounded, stdout, styled};
 use crate::failure::{Code, Failure};
 use crate::store::{self, Store, Tiers};
 
@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         return Ok(Code::Done);
     }
     if arguments.dry_run || console.verbose {
-        let mut out = anstream::stdout().lock();
+        let mut out = stdout();
         for key in &outcome.removed {
             writeln!(out, "{key}")?;
         }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::SELECTORS;
 use crate::arguments::Global;
-use crate::console::{Console, FAINT, NAME, ago, brief, rounded, styled};
+use crate::console::{Console, FAINT, NAME, ago, brief, rounded, stdout, styled};
 use crate::failure::{Code, Failure};
 use crate::store::{self, Tiers};
 
@@ -93,7 +93,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         return Ok(Code::Done);
     }
     let now = Clock::system().wall();
-    let mut out = anstream::stdout().lock();
+    let mut out = stdout();
     for entry in &listed {
         let size = rounded(ByteSize(entry.bytes + entry.blob_bytes));
         let cost = brief(entry.record.cost);

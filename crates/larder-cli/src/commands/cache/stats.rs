@@ -12,7 +12,7 @@ use larder::tier::disk::Usage;
 use serde::Serialize;
 
 use crate::arguments::Global;
-use crate::console::{Console, NAME, ago, brief, counted, grouped, rounded, styled};
+use crate::console::{Console, NAME, ago, brief, counted, grouped, rounded, stdout, styled};
 use crate::failure::{Code, Failure};
 use crate::store::{self, Store, Tiers};
 
@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         return Ok(Code::Done);
     }
     let text = text(arguments, &store, &usage, &report).expect("writing into a String does not fail");
-    anstream::stdout().write_all(text.as_bytes())?;
+    stdout().write_all(text.as_bytes())?;
     Ok(Code::Done)
 }
 

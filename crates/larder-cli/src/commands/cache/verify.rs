@@ -7,7 +7,7 @@ use larder::config::ByteSize;
 use serde::Serialize;
 
 use crate::arguments::Global;
-use crate::console::{BAD, Console, GOOD, counted, rounded, styled};
+use crate::console::{BAD, Console, GOOD, counted, rounded, stdout, styled};
 use crate::failure::{Code, Failure};
 use crate::store::{self, Tiers};
 
@@ -35,7 +35,7 @@ pub(crate) fn run(global: &Global, console: Console) -> Result<Code, Failure> {
         console.json(&Verified { entries, blobs, bytes, found, problems })?;
         return Ok(code);
     }
-    let mut out = anstream::stdout().lock();
+    let mut out = stdout();
     for problem in &problems {
         writeln!(out, "{problem}")?;
     }

@@ -20,7 +20,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use crate::configuration::PROJECT_FILE;
-use crate::console::{Console, GOOD, NAME, styled};
+use crate::console::{Console, GOOD, NAME, stdout, styled};
 use crate::failure::{Code, Failure};
 use crate::surroundings::Surroundings;
 
@@ -128,7 +128,7 @@ pub(crate) fn run(arguments: &Arguments, console: Console) -> Result<Code, Failu
         return Err(Failure::usage(error).hint("docs/tasks.md shows how to write a larder.toml by hand"));
     }
     if arguments.print {
-        let mut out = anstream::stdout().lock();
+        let mut out = stdout();
         for (n, plan) in plans.iter().enumerate() {
             if plans.len() > 1 {
                 let separator = if n > 0 { "\n" } else { "" };

@@ -9,7 +9,7 @@ use larder_ansible::change::{Changes, changes};
 use larder_ansible::plan::{ExecutionPlan, FORMAT, binary};
 
 use super::as_json;
-use crate::console::Console;
+use crate::console::{Console, raw_stdout};
 use crate::failure::{Code, Failure};
 
 /// Tell what differs between two plans that were written with --format json or binary
@@ -35,7 +35,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, console: Console) -> Result<Code, Failure> {
     use std::io::Write as _;
     let found = changes(&read(&arguments.old)?, &read(&arguments.new)?);
-    std::io::stdout().write_all(&shown(&found, console)?)?;
+    raw_stdout().write_all(&shown(&found, console)?)?;
     Ok(if arguments.exit_code && !found.is_empty() { Code::Failed } else { Code::Done })
 }
 

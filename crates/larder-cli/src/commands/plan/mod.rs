@@ -37,7 +37,7 @@ use self::place::Place;
 use self::shipping::ShippingArguments;
 use crate::arguments::Global;
 use crate::configuration;
-use crate::console::{Console, WARNING, styled};
+use crate::console::{Console, WARNING, raw_stdout, styled};
 use crate::failure::{Code, Failure};
 use crate::store;
 use crate::surroundings::Surroundings;
@@ -173,7 +173,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
 
 /// As they are: a binary plan has bytes that a terminal's stream would take for colours.
 fn print(bytes: &[u8]) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
+    let mut out = raw_stdout();
     out.write_all(bytes)?;
     Ok(out.flush()?)
 }

@@ -27,13 +27,16 @@ use tokio::sync::mpsc;
 
 use crate::arguments::Global;
 use crate::configuration::{self, Assigned};
-use crate::console::{BAD, Console, NAME, WARNING, counted, rounded, styled};
+use crate::console::{BAD, Console, NAME, WARNING, counted, rounded, stdout, styled};
 use crate::failure::{Code, Failure};
-use crate::progress::{Output, Progress};
+use crate::progress::{Lost, Output, Progress};
 use crate::signals::Signals;
 use crate::store::{self, Runtime};
 use crate::tasks;
 use status::Verdict;
+
+/// The signal that a command gets which prints and has no reader.
+const SIGPIPE: u8 = 13;
 
 /// How many events may wait to be shown. A command that prints faster waits for the terminal.
 const EVENTS: usize = 256;
@@ -144,7 +147,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
             GraphForm::Dot => graph.to_dot(),
             GraphForm::Mermaid => graph.to_mermaid(),
         };
-        anstream::stdout().write_all(text.as_bytes())?;
+        stdout().write_all(text.as_bytes())?;
         return Ok(Code::Done);
     }
     let session =
@@ -251,7 +254,8 @@ impl Session {
         })
     }
 
-    /// Runs the tasks, shows what happens, and returns how it went and which signal came.
+    /// Runs the tasks, shows what happens, and returns how it went and which signal came, to us or, as the only task's reader
+    /// has gone away, to what would have been its command.
     async fn attend(&self, graph: &Graph, how: &Manner) -> Result<(Summary, Option<u8>), Failure> {
         let names: Vec<String> = graph.nodes().iter().map(|node| node.task().id.to_string()).collect();
         let output = how.output.unwrap_or_else(|| Output::usual(names.len(), self.console.json));
@@ -281,7 +285,11 @@ impl Session {
             let _ = self.tasks.forget_unused(max_age);
         }
         self.told_of(tidied);
-        Ok((summary, signal))
+        match (signal, show.progress.lost()) {
+            (None, Some(Lost::Unread)) => Ok((summary, Some(SIGPIPE))),
+            (None, Some(Lost::Unwritten(error))) => Err(error.into()),
+            _ => Ok((summary, signal)),
+        }
     }
 }
 
@@ -330,8 +338,8 @@ fn anyhow_chain(error: &(dyn std::error::Error + 'static)) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Runs tasks, shows what happens, and listens to signals: the first asks commands to end, the second kills them.
-/// Returns the signal that came.
+/// Runs tasks, shows what happens, and listens to signals: the first asks commands to end, the second kills them. Where
+/// nobody is left whom the only task could print for, its command is asked to end, too. Returns the signal that came.
 async fn attend(
     tasks: &Tasks,
     graph: &Graph,
@@ -349,6 +357,9 @@ async fn attend(
             summary = &mut run => break summary,
             Some(event) = events.recv() => {
                 show.event(event);
+                if show.progress.is_in_vain() && *stop.borrow() == Stop::No {
+                    stop.send_replace(Stop::Gently);
+                }
                 continue;
             }
             number = signals.next() => number,

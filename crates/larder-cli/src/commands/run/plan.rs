@@ -9,7 +9,7 @@ use larder_tasks::graph::Graph;
 use larder_tasks::job::{Plan, Planned};
 use serde::Serialize;
 
-use crate::console::{Console, FAINT, GOOD, NAME, WARNING, ago, brief, styled};
+use crate::console::{Console, FAINT, GOOD, NAME, WARNING, ago, brief, stdout, styled};
 
 #[derive(Serialize)]
 struct Shown {
@@ -61,7 +61,7 @@ pub(super) fn print(graph: &Graph, plan: &Plan, console: Console) -> Result<()> 
     let width = graph.nodes().iter().map(|node| node.task().id.to_string().chars().count()).max();
     let width = width.unwrap_or_default();
     let now = Clock::system().wall();
-    let mut out = anstream::stdout().lock();
+    let mut out = stdout();
     for (node, task) in graph.nodes().iter().zip(&plan.tasks) {
         let words = match &task.planned {
             Planned::Hit { made, saves } => {

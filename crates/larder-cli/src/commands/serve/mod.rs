@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::arguments::Global;
 use crate::configuration;
-use crate::console::{Console, WARNING, styled};
+use crate::console::{Console, WARNING, stdout, styled};
 use crate::failure::{Code, Failure};
 use crate::metrics::exports::{self, Exports};
 use crate::signals::Signals;
@@ -151,7 +151,7 @@ fn check(
         console.note(format_args!("{} {doubt}", styled(WARNING, "warning:")));
     }
     if !console.quiet {
-        anstream::stdout().write_all(b"the access file and certificates are valid\n")?;
+        stdout().write_all(b"the access file and certificates are valid\n")?;
     }
     Ok(Code::Done)
 }
@@ -229,7 +229,7 @@ fn announce(server: &Server, is_tls: bool, console: Console) -> Result<(), Failu
         let metrics = metrics.unwrap_or_default();
         format!("listening on http{s}://{address} and grpc{s}://{address}{metrics}\n")
     };
-    let mut stdout = anstream::stdout();
+    let mut stdout = stdout();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()?;
     Ok(())

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use larder::key::Digest;
 
-use crate::console::Console;
+use crate::console::{Console, stdout};
 use crate::failure::{Code, Failure};
 
 /// How long a secret is, before it is written as hexadecimal digits.
@@ -40,6 +40,6 @@ pub(super) fn run(arguments: &Arguments, console: Console) -> Result<Code, Failu
         let name = toml::Value::String(name.clone());
         format!("secret: {secret}\n\n[tokens.{name}]\ndigest = \"{digest}\"\nrole = \"read\"\n")
     };
-    anstream::stdout().write_all(text.as_bytes())?;
+    stdout().write_all(text.as_bytes())?;
     Ok(Code::Done)
 }
