@@ -25,7 +25,8 @@ const MAX_NAME: usize = 60;
 
 /// Run a command, or give back what it made when nothing that it depends on has changed
 ///
-/// Without --input, every file below the root counts that git does not ignore, but for outputs.
+/// Without --input, every file below the root counts that git does not ignore, but for outputs. The command's stdin is empty:
+/// what it reads has to lie in files that count.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

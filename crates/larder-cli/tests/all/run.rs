@@ -1,7 +1,7 @@
 //! `larder run`, `larder exec` and `larder why` on small workspaces, for what the user sees of them.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 
 use expect_test::expect;
@@ -673,4 +673,15 @@ fn of_several_tasks_none_ends_for_a_reader_that_goes_away() {
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success() && lab.path("project/packages/web/dist/all").exists(), "{output:?}");
+}
+
+#[test]
+fn a_command_s_stdin_is_empty_and_the_help_says_so() {
+    let lab = Lab::new();
+    let mut command = lab.command(&["exec", "-q", "--", "wc", "-c"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // It reads none of this, and may have ended before.
+    let _ = child.stdin.take().unwrap().write_all(b"data");
+    assert_eq!(child.wait_with_output().unwrap().stdout, b"0\n");
+    assert!(lab.stdout(&["exec", "--help"]).contains("stdin is empty"));
 }
