@@ -27,7 +27,7 @@ Exit codes:
   141  whoever read what the only task of a run prints has gone away
   `larder exec` ends with the exit code of its command.
 
-LARDER_LOG=error|warn|info|debug|trace says which events are shown on stderr.";
+LARDER_LOG=off|error|warn|info|debug|trace says which events are shown on stderr.";
 
 /// Keeps what your tools compute.
 ///

@@ -5,26 +5,43 @@
 use std::fmt::{self, Write as _};
 use std::str::FromStr as _;
 
+use anyhow::anyhow;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::console::{BAD, Console, FAINT, WARNING, styled, write_whole};
+use crate::failure::Failure;
 
 /// The variable that says down to which level events are shown: error, warn, info, debug or trace.
 pub(crate) const VARIABLE: &str = "LARDER_LOG";
 
+/// The values of [`VARIABLE`].
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// Shows events from now on: warnings, with `--verbose` all that matters, or what [`VARIABLE`] says.
-pub(crate) fn show(console: Console) {
+pub(crate) fn show(console: Console) -> Result<(), Failure> {
     let usual = match (console.quiet, console.verbose) {
         (true, _) => LevelFilter::ERROR,
         (_, true) => LevelFilter::INFO,
         _ => LevelFilter::WARN,
     };
-    let wanted = std::env::var(VARIABLE).ok().and_then(|level| LevelFilter::from_str(&level).ok());
+    let wanted = match std::env::var_os(VARIABLE).filter(|level| !level.is_empty()) {
+        None => None,
+        Some(level) => {
+            let level = level.to_string_lossy();
+            let known = LEVELS.iter().find(|known| known.eq_ignore_ascii_case(&level));
+            let Some(known) = known else {
+                let values = LEVELS.join(", ");
+                return Err(Failure::usage(anyhow!("{VARIABLE}: {level:?} is none of {values}")));
+            };
+            LevelFilter::from_str(known).ok()
+        }
+    };
     // It is set once, before anything happens, so it cannot be set already.
     let _ = tracing::subscriber::set_global_default(Printer { level: wanted.unwrap_or(usual) });
+    Ok(())
 }
 
 /// Prints events; spans are not shown.

@@ -23,13 +23,13 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments = arguments::Arguments::of_process();
     let console = console::Console::new(&arguments.global);
-    events::show(console);
     // What is still to be written is known to be lost only then.
     let written = |code| match console::stdout().flush() {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(code),
     };
-    match commands::run(&arguments, &console).and_then(written) {
+    let shown = events::show(console);
+    match shown.and_then(|()| commands::run(&arguments, &console)).and_then(written) {
         Ok(code) => code.into(),
         Err(failure) => failure.report(),
     }

@@ -12,7 +12,7 @@ use larder::config::{Config, Machine, Mode, Settings};
 use larder::engine::{Larder, Opened, Process};
 use larder::tier::disk::Disk;
 use larder::tier::{Brief, Tier, TierError};
-use larder_shared::TlsFiles;
+use larder_shared::{TlsFiles, UrlError};
 
 use crate::arguments::Global;
 use crate::configuration;
@@ -44,7 +44,7 @@ pub(crate) fn open(global: &Global, tiers: Tiers) -> Result<Store, Failure> {
         return Err(Failure::usage(error).hint("`larder config show --origin disk.enabled` tells where"));
     }
     let settings = Settings { mode: Mode::ReadWrite, ..config.settings().clone() };
-    let shared = if tiers == Tiers::All { shared(&settings)? } else { None };
+    let shared = if tiers == Tiers::All { shared(&config)? } else { None };
     let mut opened = engine(&settings, &machine(), Brief::InPlace, shared);
     match (opened.disk.clone(), opened.problem.take()) {
         (Some(disk), _) => Ok(Store { config, opened, disk }),
@@ -53,16 +53,18 @@ pub(crate) fn open(global: &Global, tiers: Tiers) -> Result<Store, Failure> {
     }
 }
 
-/// The tier that a team shares, if one is configured. Nothing is connected to yet.
-pub(crate) fn shared(settings: &Settings) -> Result<Option<Arc<dyn Tier>>, Failure> {
-    let shared = &settings.shared;
+/// The tier that a team shares, if one is configured. Nothing is connected to yet. What is wrong is told with where it
+/// stands.
+pub(crate) fn shared(config: &Config) -> Result<Option<Arc<dyn Tier>>, Failure> {
+    let shared = &config.settings().shared;
     let (url, blobs) = match (&shared.url, &shared.blobs) {
-        (None, None) => return Ok(None),
         (Some(url), blobs) => (url, blobs),
         (None, Some(_)) => {
             let error = anyhow!("shared_blobs says where blobs are, and shared not where entries are");
+            let error = error.context(origin(config, "shared_blobs"));
             return Err(Failure::usage(error).hint("set shared too; both may be the same"));
         }
+        (None, None) => return Ok(None),
     };
     let options = larder_shared::Options {
         token: shared.token.clone(),
@@ -74,26 +76,56 @@ pub(crate) fn shared(settings: &Settings) -> Result<Option<Arc<dyn Tier>>, Failu
         s3: s3_options(Surroundings::look()?.home.as_deref()),
         ..larder_shared::Options::new(shared.max_age, Clock::system())
     };
-    let open = |url: &str| larder_shared::open(url, options.clone()).map_err(not_a_tier);
-    let tier = open(url)?;
+    let open = |setting: &str, url: &str| {
+        larder_shared::open(url, options.clone()).map_err(|error| not_a_tier(error, setting, config))
+    };
+    let tier = open("shared", url)?;
     Ok(Some(match blobs {
         None => tier,
-        Some(blobs) => Arc::new(larder_shared::Split::new(tier, open(blobs)?)),
+        Some(blobs) => Arc::new(larder_shared::Split::new(tier, open("shared_blobs", blobs)?)),
     }))
 }
 
-/// Says how a URL is written, or what else a tier needs.
-fn not_a_tier(error: larder_shared::UrlError) -> Failure {
-    let hint = match error {
-        larder_shared::UrlError::NoAccessKey | larder_shared::UrlError::AccessKey => {
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; docs/shared.md tells where else one may come from"
-        }
-        _ => {
-            "write it as redis://HOST:PORT, etcd://HOST:PORT, grpc://HOST:PORT or s3://BUCKET/PREFIX; \
-             `larder config show --origin` tells where it stands"
-        }
+/// Where a setting was given its value.
+fn origin(config: &Config, setting: &str) -> String {
+    let row = config.rows().into_iter().find(|row| row.name == setting);
+    row.map_or_else(|| setting.to_owned(), |row| row.origin.to_string())
+}
+
+/// Says of which setting it is, how a URL is written, or what else a tier needs.
+fn not_a_tier(error: UrlError, setting: &str, config: &Config) -> Failure {
+    let shared = &config.settings().shared;
+    let files = [("shared_ca", &shared.ca), ("shared_cert", &shared.cert), ("shared_key", &shared.key)];
+    let set = |wanted: &[&str]| {
+        let is_set = files.iter().filter(|(name, path)| path.is_some() && wanted.contains(name));
+        is_set.map(|(name, _)| origin(config, name)).collect::<Vec<_>>().join(" and ")
     };
-    Failure::usage(error).hint(hint)
+    let place = match &error {
+        UrlError::Token => origin(config, "shared_token"),
+        UrlError::Unreadable { path, .. } => {
+            let file = files.iter().find(|(_, named)| named.as_ref() == Some(path));
+            origin(config, file.map_or(setting, |(name, _)| name))
+        }
+        UrlError::HalfIdentity => set(&["shared_cert", "shared_key"]),
+        UrlError::NoCertificate => set(&["shared_ca", "shared_cert"]),
+        UrlError::Certificate(_) => set(&["shared_ca", "shared_cert", "shared_key"]),
+        _ => origin(config, setting),
+    };
+    let hint = match &error {
+        UrlError::NoAccessKey | UrlError::AccessKey => Some(
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; docs/shared.md tells where else one may come from",
+        ),
+        UrlError::Unreadable { .. } | UrlError::Certificate(_) | UrlError::NoCertificate => {
+            Some("shared_ca, shared_cert and shared_key name files in PEM")
+        }
+        UrlError::HalfIdentity | UrlError::Token => None,
+        _ => Some("write it as redis://HOST:PORT, etcd://HOST:PORT, grpc://HOST:PORT or s3://BUCKET/PREFIX"),
+    };
+    let failure = Failure::usage(anyhow::Error::from(error).context(place));
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }
 
 /// What this machine has to give.

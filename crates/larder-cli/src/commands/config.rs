@@ -12,6 +12,7 @@ use crate::arguments::Global;
 use crate::configuration;
 use crate::console::{Console, FAINT, GOOD, NAME, rounded, stdout, styled};
 use crate::failure::{Code, Failure};
+use crate::store;
 use crate::surroundings::Surroundings;
 
 #[derive(Debug, Args)]
@@ -36,7 +37,7 @@ Examples:
         #[arg(long)]
         origin: bool,
     },
-    /// Check all layers and run nothing
+    /// Check all layers, with URLs and the files that settings name, and connect to nothing
     Validate,
 }
 
@@ -53,6 +54,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     let (wanted, origin) = match &arguments.action {
         Action::Show { setting, origin } => (setting.as_deref().unwrap_or_default(), *origin),
         Action::Validate => {
+            drop(store::shared(&config)?);
             console.note(format_args!("{} the configuration is right", styled(GOOD, "ok:")));
             return Ok(Code::Done);
         }

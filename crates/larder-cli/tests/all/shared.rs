@@ -362,8 +362,8 @@ fn what_is_no_url_of_a_shared_tier_is_refused_and_a_password_is_shown_nowhere() 
     lab.check(
         &["run", "build"],
         expect![[r#"
-            ! error: no shared tier is known for ftp://
-            ! hint: write it as redis://HOST:PORT, etcd://HOST:PORT, grpc://HOST:PORT or s3://BUCKET/PREFIX; `larder config show --origin` tells where it stands
+            ! error: LARDER_SHARED: no shared tier is known for ftp://
+            ! hint: write it as redis://HOST:PORT, etcd://HOST:PORT, grpc://HOST:PORT or s3://BUCKET/PREFIX
             exit code 2
         "#]],
     );
@@ -505,7 +505,7 @@ fn what_a_shared_tier_needs_beside_its_url_is_asked_for() {
     lab.check(
         &["run", "build"],
         expect![[r#"
-            ! error: there is no access key for s3://
+            ! error: LARDER_SHARED: there is no access key for s3://
             ! hint: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; docs/shared.md tells where else one may come from
             exit code 2
         "#]],
@@ -515,7 +515,7 @@ fn what_a_shared_tier_needs_beside_its_url_is_asked_for() {
     lab.check(
         &["run", "build"],
         expect![[r#"
-            ! error: shared_blobs says where blobs are, and shared not where entries are
+            ! error: LARDER_SHARED_BLOBS: shared_blobs says where blobs are, and shared not where entries are
             ! hint: set shared too; both may be the same
             exit code 2
         "#]],

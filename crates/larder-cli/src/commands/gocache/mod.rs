@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use self::conversation::{Input, Output, Request, Response};
 use self::place::Place;
 use crate::arguments::Global;
-use crate::configuration;
+use crate::configuration::{self, Assigned};
 use crate::failure::{Code, Failure};
 use crate::store;
 
@@ -59,13 +59,11 @@ struct Kept {
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<Code, Failure> {
-    let config = configuration::load(global, None)?;
-    let mut settings = config.settings().clone();
-    if let Some(url) = &arguments.url {
-        settings.shared.url = Some(url.clone());
-    }
+    let url = arguments.url.clone().map(|value| Assigned { flag: "--url", setting: "shared", value });
+    let config = configuration::load_with(global, None, url.as_slice())?;
+    let settings = config.settings();
     let scope = Scope::new(&arguments.scope).map_err(Failure::usage)?;
-    let mut opened = store::engine(&settings, &store::machine(), Brief::Aside, store::shared(&settings)?);
+    let mut opened = store::engine(settings, &store::machine(), Brief::Aside, store::shared(&config)?);
     if let Some(error) = opened.problem.take() {
         tracing::warn!(error = &error as &dyn std::error::Error, "nothing is kept on this machine");
     }

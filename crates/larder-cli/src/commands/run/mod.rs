@@ -206,7 +206,7 @@ impl Session {
         if uses.force {
             settings.mode = if settings.mode.writes() { Mode::Write } else { Mode::Off };
         }
-        let shared = store::shared(&settings)?.filter(|_| settings.mode != Mode::Off);
+        let shared = store::shared(&config)?.filter(|_| settings.mode != Mode::Off);
         // What a run has made is known to the next one also where nothing of the cache is used.
         let mode = if settings.mode == Mode::Off { Mode::Read } else { settings.mode };
         let opened = store::engine(&Settings { mode, ..settings.clone() }, &machine, brief, shared);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 use larder::clock::Clock;
-use larder::config::{ByteSize, Mode, Settings};
+use larder::config::{ByteSize, Config, Mode, Settings};
 use larder::key::Scope;
 use larder::tier::Brief;
 use larder_server::guard::access;
@@ -112,7 +112,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         metrics: arguments.exports.metrics,
     };
     if arguments.check {
-        return check(arguments, &options, &settings, console);
+        return check(arguments, &options, &config, console);
     }
     let audit = arguments.guarded.audit()?;
     options.guard = audit.iter().fold(options.guard, |guard, audit| guard.with_audit(audit.clone()));
@@ -121,7 +121,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     let exports = Exports::install(&arguments.exports, &settings.dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
-    let served = runtime.block_on(serve(options, (&settings, arguments.largest), exports, console));
+    let served = runtime.block_on(serve(options, (&settings, &config, arguments.largest), exports, console));
     // What is still at work by now was to be left alone.
     runtime.shutdown_background();
     if let Some(audit) = audit {
@@ -135,12 +135,12 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
 fn check(
     arguments: &Arguments,
     options: &ServeOptions,
-    settings: &Settings,
+    config: &Config,
     console: Console,
 ) -> Result<Code, Failure> {
     options.check().map_err(cannot_begin)?;
     arguments.guarded.check_audit()?;
-    drop((Exports::install(&arguments.exports, &settings.dir)?, store::shared(settings)?));
+    drop((Exports::install(&arguments.exports, &config.settings().dir)?, store::shared(config)?));
     let doubts = access::doubts(&options.guard.rules(), Clock::system().wall());
     let doubts: Vec<String> = doubts.iter().map(ToString::to_string).collect();
     if console.json {
@@ -165,12 +165,12 @@ fn raise_limits() {
 
 async fn serve(
     mut options: ServeOptions,
-    (settings, largest): (&Settings, ByteSize),
+    (settings, config, largest): (&Settings, &Config, ByteSize),
     exports: Exports,
     console: Console,
 ) -> Result<Code, Failure> {
     options.exposition = Some(exports.exposition());
-    let mut opened = store::engine(settings, &store::machine(), Brief::Aside, store::shared(settings)?);
+    let mut opened = store::engine(settings, &store::machine(), Brief::Aside, store::shared(config)?);
     let Some(disk) = opened.disk.clone() else {
         return Err(match opened.problem.take() {
             Some(error) => store::cannot_open(error, settings),
