@@ -91,7 +91,7 @@ pub(crate) struct Global {
     /// Act as if started in this directory
     #[arg(short = 'C', long = "directory", global = true, value_name = "PATH")]
     pub(crate) directory: Option<PathBuf>,
-    /// Print one JSON document instead of text for people
+    /// Print one JSON document instead of text for people; with --watch one a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// When to use colours

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anstream::AutoStream;
 use anstream::adapter::{strip_bytes, strip_str};
 use anstream::stream::RawStream;
-use anyhow::Result;
+use anyhow::{Context as _, Result, anyhow};
 use clap::ColorChoice;
 use clap::builder::styling::{AnsiColor, Style};
 use larder::config::ByteSize;
@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::arguments::Global;
+use crate::failure::Failure;
 
 /// Bold green.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -35,6 +36,8 @@ pub(crate) const FAINT: Style = Style::new().dimmed();
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Console {
     pub(crate) json: bool,
+    /// Whether there may be several documents, and each has a line of its own.
+    pub(crate) lines: bool,
     pub(crate) quiet: bool,
     pub(crate) verbose: bool,
 }
@@ -48,14 +51,28 @@ impl Console {
             ColorChoice::Never => anstream::ColorChoice::Never,
         };
         choice.write_global();
-        Self { json: global.json, quiet: global.quiet, verbose: global.verbose }
+        Self { json: global.json, lines: false, quiet: global.quiet, verbose: global.verbose }
     }
 
     /// Prints a result as JSON.
     pub(crate) fn json(self, value: &impl Serialize) -> Result<()> {
-        let mut text = serde_json::to_vec_pretty(value)?;
+        Ok(stdout().write_all(&self.as_json(value)?)?)
+    }
+
+    /// A document as it is printed.
+    pub(crate) fn as_json(self, value: &impl Serialize) -> Result<Vec<u8>> {
+        let text = if self.lines { serde_json::to_vec(value) } else { serde_json::to_vec_pretty(value) };
+        let mut text = text.context("cannot write JSON")?;
         text.push(b'\n');
-        Ok(stdout().write_all(&text)?)
+        Ok(text)
+    }
+
+    /// Refuses `--json` where what is printed has a form of its own.
+    pub(crate) fn has_no_json(self, why: &'static str, hint: &str) -> Result<(), Failure> {
+        match self.json {
+            false => Ok(()),
+            true => Err(Failure::usage(anyhow!("--json: {why}")).hint(hint)),
+        }
     }
 
     /// Tells how it goes, unless the user wants quiet.

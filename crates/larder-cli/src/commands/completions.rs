@@ -5,7 +5,7 @@ use std::io::Write as _;
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
-use crate::console::raw_stdout;
+use crate::console::{Console, raw_stdout};
 use crate::failure::{Code, Failure};
 
 #[derive(Debug, Args)]
@@ -19,7 +19,8 @@ pub(crate) struct Arguments {
     shell: Shell,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<Code, Failure> {
+pub(crate) fn run(arguments: &Arguments, console: Console) -> Result<Code, Failure> {
+    console.has_no_json("what is printed is a script of the shell's", "leave it out")?;
     let mut script = Vec::new();
     clap_complete::generate(
         arguments.shell,

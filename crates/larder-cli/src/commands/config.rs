@@ -55,6 +55,10 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         Action::Show { setting, origin } => (setting.as_deref().unwrap_or_default(), *origin),
         Action::Validate => {
             drop(store::shared(&config)?);
+            if console.json {
+                console.json(&serde_json::json!({ "valid": true }))?;
+                return Ok(Code::Done);
+            }
             console.note(format_args!("{} the configuration is right", styled(GOOD, "ok:")));
             return Ok(Code::Done);
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _};
 
+use crate::console::Console;
 use crate::failure::{Code, Failure};
 
 #[derive(Debug, Args)]
@@ -17,7 +18,8 @@ pub(crate) struct Arguments {
     into: PathBuf,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<Code, Failure> {
+pub(crate) fn run(arguments: &Arguments, console: Console) -> Result<Code, Failure> {
+    console.has_no_json("nothing is printed, and manual pages have a form of their own", "leave it out")?;
     let into = &arguments.into;
     let write = || {
         std::fs::create_dir_all(into)?;

@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> Result<Code, Fail
         Verb::Cache(arguments) => cache::run(arguments, global, *console),
         Verb::Init(arguments) => init::run(arguments, *console),
         Verb::Config(arguments) => config::run(arguments, global, *console),
-        Verb::Completions(arguments) => completions::run(arguments),
-        Verb::Man(arguments) => man::run(arguments),
+        Verb::Completions(arguments) => completions::run(arguments, *console),
+        Verb::Man(arguments) => man::run(arguments, *console),
     }
 }

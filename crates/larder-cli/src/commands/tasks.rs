@@ -4,7 +4,9 @@ use std::io::Write as _;
 
 use anyhow::Result;
 use clap::Args;
-use larder_tasks::task::{Command, Keeping, Task};
+use larder_tasks::path::Pattern;
+use larder_tasks::place::Located;
+use larder_tasks::task::{Command, Inputs, Keeping, Task};
 use serde::Serialize;
 
 use crate::console::{Console, FAINT, NAME, stdout, styled};
@@ -20,6 +22,11 @@ struct Shown<'a> {
     directory: &'a str,
     description: Option<&'a str>,
     command: Option<String>,
+    /// Patterns from the root; `null` if it is every file of the package that git does not ignore, or nothing is declared.
+    inputs: Option<Vec<String>>,
+    outputs: Vec<String>,
+    /// As they are written.
+    depends_on: Vec<String>,
     /// Why its results are never kept; absent if they are.
     never_kept: Option<String>,
 }
@@ -50,9 +57,22 @@ fn shown(task: &Task) -> Shown<'_> {
             Command::Script { script, .. } => script.clone(),
             Command::Argv(argv) => argv.join(" "),
         }),
+        inputs: match &task.inputs {
+            Inputs::Declared(patterns) => {
+                Some(patterns.iter().chain(&task.extra_inputs).map(pattern).collect())
+            }
+            Inputs::Package | Inputs::Undeclared => None,
+        },
+        outputs: task.outputs.iter().map(pattern).collect(),
+        depends_on: task.depends_on.iter().map(|dependency| dependency.value.to_string()).collect(),
         never_kept: match &task.keeping {
             Keeping::Never(why) => Some(why.to_string()),
             Keeping::Keep(_) => None,
         },
     }
+}
+
+fn pattern(pattern: &Located<Pattern>) -> String {
+    let takes_away = if pattern.value.is_negated() { "!" } else { "" };
+    format!("{takes_away}{}", pattern.value.to_glob())
 }

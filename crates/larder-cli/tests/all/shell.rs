@@ -90,3 +90,43 @@ fn a_reader_that_goes_away_is_no_failure() {
         assert_eq!(stderr, "");
     }
 }
+
+#[test]
+fn json_is_one_document_or_refused() {
+    let lab = Lab::new();
+    lab.write("project/value", "some text")
+        .write("project/site.yml", "- hosts: all\n")
+        .write("project/hosts", "a\n");
+    let documents: [&[&str]; 3] = [
+        &["config", "validate"],
+        &["cache", "put", "notes/text@1/a", "value"],
+        &["plan", "site.yml", "-i", "hosts", "--list-inventory"],
+    ];
+    for arguments in documents {
+        let printed = lab.stdout(&[arguments, &["--json"]].concat());
+        let document: serde_json::Value = serde_json::from_str(&printed).unwrap();
+        assert!(document.is_object(), "{arguments:?}: {document}");
+    }
+    let refused: [&[&str]; 7] = [
+        &["cache", "get", "notes/text@1/a"],
+        &["completions", "bash"],
+        &["man", "pages"],
+        &["plan", "site.yml", "--list-tasks"],
+        &["plan", "site.yml", "--list-tags"],
+        &["plan", "site.yml", "-i", "hosts", "--list-hosts"],
+        &["run", "build", "--graph"],
+    ];
+    lab.write("project/larder.toml", "[tasks.build]\ncommand = \"true\"\n");
+    for arguments in refused {
+        let output = lab.run(&[arguments, &["--json"]].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), output.stdout.as_slice()),
+            (Some(2), &b""[..]),
+            "{arguments:?}: {said}"
+        );
+        assert!(said.contains("JSON") || said.contains("--json: "), "{said}");
+        assert!(said.contains("hint: "), "{said}");
+    }
+    assert!(!lab.path("project/pages").exists());
+}

@@ -35,6 +35,9 @@ fn all_tasks_are_listed() {
             "directory": "",
             "description": "Look for mistakes",
             "command": "lint --all",
+            "inputs": null,
+            "outputs": [],
+            "depends_on": [],
             "never_kept": "neither inputs nor outputs are declared; write `cache = true` to keep it all the same"
           },
           {
@@ -42,6 +45,15 @@ fn all_tasks_are_listed() {
             "directory": "packages/core",
             "description": null,
             "command": "make",
+            "inputs": [
+              "packages/core/src/**"
+            ],
+            "outputs": [
+              "packages/core/dist"
+            ],
+            "depends_on": [
+              "^build"
+            ],
             "never_kept": null
           },
           {
@@ -49,6 +61,15 @@ fn all_tasks_are_listed() {
             "directory": "packages/web",
             "description": null,
             "command": "make",
+            "inputs": [
+              "packages/web/src/**"
+            ],
+            "outputs": [
+              "packages/web/dist"
+            ],
+            "depends_on": [
+              "^build"
+            ],
             "never_kept": null
           }
         ]

@@ -205,3 +205,30 @@ fn a_plan_is_printed_again_when_an_edit_changes_it() {
     listed("Three");
     assert_eq!(staying.end(), (Some(0), vec![]));
 }
+
+#[test]
+fn each_round_is_one_line_of_json() {
+    let lab = workspace();
+    let staying = Staying::start(&lab, &["run", "build", "--watch", "--json"]);
+    for (round, ran) in [("1\n", 3), ("2\n", 1), ("3\n", 1)] {
+        if ran == 1 {
+            lab.write("project/packages/web/src/a", round);
+        }
+        staying.said();
+        let said: serde_json::Value = serde_json::from_str(&staying.printed()).unwrap();
+        assert_eq!((&said["success"], &said["ran"]), (&true.into(), &ran.into()));
+    }
+    assert_eq!(staying.end(), (Some(0), vec![]));
+    lab.write("project/site.yml", "- hosts: all\n  tasks:\n  - ping:\n");
+    lab.write("project/hosts", "one\n");
+    let staying = Staying::start(&lab, &["plan", "site.yml", "-i", "hosts", "--watch", "--json"]);
+    for hosts in [1, 2] {
+        if hosts == 2 {
+            lab.write("project/hosts", "one\ntwo\n");
+        }
+        staying.said();
+        let said: serde_json::Value = serde_json::from_str(&staying.printed()).unwrap();
+        assert!(said["format"].is_number(), "{said}");
+    }
+    assert_eq!(staying.end(), (Some(0), vec![]));
+}

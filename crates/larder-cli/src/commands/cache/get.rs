@@ -31,6 +31,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
+    console
+        .has_no_json("a value is written as it was put", "`larder cache list KEY --json` tells about it")?;
     let store = store::open(global, Tiers::Local)?;
     let found = find(&arguments.key, &store);
     store::block_on(store.opened.close())?;

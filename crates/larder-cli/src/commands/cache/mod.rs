@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         Action::Stats(arguments) => stats::run(arguments, global, console),
         Action::List(arguments) => list::run(arguments, global, console),
         Action::Get(arguments) => get::run(arguments, global, console),
-        Action::Put(arguments) => put::run(arguments, global),
+        Action::Put(arguments) => put::run(arguments, global, console),
         Action::Invalidate(arguments) => invalidate::run(arguments, global, console),
         Action::Clear(arguments) => clear::run(arguments, global, console),
         Action::Gc(_) => gc::run(global, console),

@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use larder::clock::Clock;
+use larder::clock::{Clock, Timestamp};
 use larder::config::parse_duration;
 use larder::entry::compress::Level;
 use larder::entry::{self, Codec, Record};
 use larder::key::{Key, check_tag};
 use larder::stats::{EvictionCause, Place};
 use larder::tier::{PutOutcome, Sealed};
+use serde::Serialize;
 
 use crate::arguments::Global;
+use crate::console::Console;
 use crate::failure::{Code, Failure};
 use crate::store::{self, Store, Tiers};
 
@@ -37,11 +39,20 @@ pub(crate) struct Arguments {
     max_age: Option<Duration>,
 }
 
+#[derive(Serialize)]
+struct Shown {
+    key: String,
+    bytes: u64,
+    /// As it lies on disk.
+    stored_bytes: u64,
+    expires: Option<Timestamp>,
+}
+
 fn tag(text: &str) -> Result<String, larder::key::SelectorError> {
     check_tag(text).map(|()| text.to_owned())
 }
 
-pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<Code, Failure> {
+pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
     let store = store::open(global, Tiers::Local)?;
     let (settings, disk) = (store.config.settings(), &store.disk);
     if !settings.mode.writes() {
@@ -67,8 +78,13 @@ pub(crate) fn run(arguments: &Arguments, global: &Global) -> Result<Code, Failur
     let level = Level::new(settings.disk.compression.into()).unwrap_or(Level::FAST);
     let key = arguments.key.clone();
     let envelope = entry::seal(&key, &record, Codec::Bytes, &value, level).map_err(Failure::usage)?;
-    let done = put(&store, Sealed { key, record, envelope, began }, value.len() as u64);
+    let (name, expires) = (key.to_string(), record.expires);
+    let shown = Shown { key: name, bytes: value.len() as u64, stored_bytes: envelope.len() as u64, expires };
+    let done = put(&store, Sealed { key, record, envelope, began }, shown.bytes);
     store::block_on(store.opened.close())?;
+    if console.json && done.is_ok() {
+        console.json(&shown)?;
+    }
     done
 }
 

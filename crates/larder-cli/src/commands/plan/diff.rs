@@ -8,7 +8,6 @@ use clap::Args;
 use larder_ansible::change::{Changes, changes};
 use larder_ansible::plan::{ExecutionPlan, FORMAT, binary};
 
-use super::as_json;
 use crate::console::{Console, raw_stdout};
 use crate::failure::{Code, Failure};
 
@@ -41,7 +40,7 @@ pub(super) fn run(arguments: &Arguments, console: Console) -> Result<Code, Failu
 
 /// Differences as they are printed.
 pub(super) fn shown(changes: &Changes, console: Console) -> Result<Vec<u8>, Failure> {
-    if console.json { as_json(changes) } else { Ok(changes.to_string().into_bytes()) }
+    if console.json { Ok(console.as_json(changes)?) } else { Ok(changes.to_string().into_bytes()) }
 }
 
 /// Reads a plan in its JSON or its binary form.

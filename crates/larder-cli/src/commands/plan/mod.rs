@@ -29,7 +29,6 @@ use larder_ansible::planner::{Planner, View};
 use larder_ansible::problem::Problem;
 use larder_ansible::query::{Modes, Options, PlanRequest};
 use larder_ansible::tags::TagSelection;
-use serde::Serialize;
 use tempfile::TempDir;
 
 use self::inventory::{Asked, InventoryArguments};
@@ -146,6 +145,13 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     if let Some(Verb::Diff(arguments)) = &arguments.verb {
         return diff::run(arguments, console);
     }
+    if arguments.list_hosts || arguments.list_tasks || arguments.list_tags {
+        console.has_no_json(
+            "the listings of hosts, tasks and tags are those of ansible-playbook, which are text",
+            "without them the plan itself is printed as JSON",
+        )?;
+    }
+    let console = Console { lines: arguments.watch, ..console };
     let current = Surroundings::look()?.current;
     let others = [arguments.inventory.paths(), arguments.shipping.paths()].concat();
     let place = Place::of(&arguments.playbooks, &others, &current)?;
@@ -244,7 +250,11 @@ async fn planned(
     };
     if arguments.explain {
         let explanation = view.explain(request).await.map_err(|problem| wrong(&problem))?;
-        return Ok(if console.json { as_json(&explanation)? } else { explanation.to_string().into_bytes() });
+        return Ok(if console.json {
+            console.as_json(&explanation)?
+        } else {
+            explanation.to_string().into_bytes()
+        });
     }
     let planned = view.plan(request).await.map_err(|problem| wrong(&problem))?;
     last.set(Some(Arc::clone(&planned.plan)));
@@ -256,26 +266,28 @@ async fn planned(
     }
     if arguments.estimate {
         let estimate = plan::estimate::estimate(plan);
-        return if console.json { as_json(&estimate) } else { Ok(estimate.to_string().into_bytes()) };
+        return if console.json {
+            Ok(console.as_json(&estimate)?)
+        } else {
+            Ok(estimate.to_string().into_bytes())
+        };
     }
     if arguments.shipping.is_listed() {
         let listing = plan::ship::listing(plan);
-        return if console.json { as_json(&listing) } else { Ok(listing.to_string().into_bytes()) };
+        return if console.json {
+            Ok(console.as_json(&listing)?)
+        } else {
+            Ok(listing.to_string().into_bytes())
+        };
     }
     Ok(match arguments.format {
-        _ if console.json => as_json(plan)?,
-        Format::Json => as_json(plan)?,
+        _ if console.json => console.as_json(plan)?,
+        Format::Json => console.as_json(plan)?,
         Format::Text => plan::text::text(plan).into_bytes(),
         Format::Dot => plan::dot::dot(plan).into_bytes(),
         Format::Mermaid => plan::mermaid::mermaid(plan).into_bytes(),
         Format::Binary => plan::binary::encode(plan),
     })
-}
-
-fn as_json(value: &impl Serialize) -> Result<Vec<u8>, Failure> {
-    let mut bytes = serde_json::to_vec_pretty(value).context("cannot write JSON")?;
-    bytes.push(b'\n');
-    Ok(bytes)
 }
 
 /// The listing of each playbook.

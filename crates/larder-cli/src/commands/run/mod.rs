@@ -132,6 +132,7 @@ fn percent(text: &str) -> Result<u8, &'static str> {
 
 pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
     if arguments.watch {
+        let console = Console { lines: true, ..console };
         return store::block_on(watch::run(arguments, global, console))?;
     }
     let (workspace, here) = tasks::workspace()?;
