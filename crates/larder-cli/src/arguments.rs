@@ -3,13 +3,16 @@
 //! Not here: what a verb does (`commands`), which also has its arguments.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
+use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, Args, ColorChoice, Command, CommandFactory as _, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{cache, completions, config, exec, gocache, init, man, plan, run, serve, tasks, why};
+use crate::console::{NAME, styled, write_whole};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -47,7 +50,8 @@ impl Arguments {
     /// mistake in it.
     pub(crate) fn of_process() -> Self {
         let words: Vec<OsString> = std::env::args_os().collect();
-        Self::of_verb(&words).unwrap_or_else(|| Self::parse_from(words))
+        Self::of_verb(&words)
+            .unwrap_or_else(|| Self::try_parse_from(words).unwrap_or_else(|error| refuse(&error)))
     }
 
     /// What a command line says that begins with a verb. The other verbs are left out, as each of them would be given all
@@ -59,6 +63,24 @@ impl Arguments {
             Global::augment_args(Command::new("larder")).subcommand(verb).try_get_matches_from(words);
         Self::from_arg_matches(&matches.ok()?).ok()
     }
+}
+
+/// Ends the process with help, the version or a mistake. Whoever writes a task where a verb has to be is told of `run`.
+fn refuse(error: &clap::Error) -> ! {
+    // There is nobody left to tell that it can't be printed.
+    let _ = error.print();
+    if let (Some(ContextValue::String(word)), None) =
+        (error.get(ContextKind::InvalidSubcommand), error.get(ContextKind::SuggestedSubcommand))
+    {
+        let hint = format!("\n{} `larder run {word}` runs the task `{word}`\n", styled(NAME, "hint:"));
+        let _ = write_whole(std::io::stderr().lock(), hint.as_bytes());
+    }
+    std::process::exit(error.exit_code())
+}
+
+/// A number that is not 0.
+pub(crate) fn from_one(text: &str) -> Result<NonZeroUsize, &'static str> {
+    text.parse().map_err(|_| "a number from 1 on is expected")
 }
 
 /// The variables that stand for flags of any verb.

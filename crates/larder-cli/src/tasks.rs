@@ -27,10 +27,31 @@ pub(crate) fn workspace() -> Result<(Workspace, RelPath), Failure> {
 
 /// Chooses and orders tasks.
 pub(crate) fn graph(workspace: &Workspace, request: &Request, here: &RelPath) -> Result<Graph, Failure> {
-    let graph = Graph::new(workspace, request, here).map_err(|problems| wrong(&problems))?;
+    let graph = Graph::new(workspace, request, here)
+        .map_err(|problems| misread(workspace, &request.tasks).unwrap_or_else(|| wrong(&problems)))?;
     larder_tasks::check::tasks(workspace, graph.nodes().iter().map(|node| &**node.task()))
         .map_err(|problems| wrong(&problems))?;
     Ok(graph)
+}
+
+/// What is said of a word that names no task as it would elsewhere.
+fn misread(workspace: &Workspace, words: &[String]) -> Option<Failure> {
+    let is_task = |word: &str| {
+        workspace.tasks().any(|task| task.id.task.as_str() == word || task.id.to_string() == word)
+    };
+    let word = words.iter().find(|word| !is_task(word))?;
+    let unknown = || Failure::usage(anyhow!("there is no task `{word}`"));
+    if word.starts_with('-') {
+        let error = anyhow!("{word} is no task, and arguments for a task's command are not taken");
+        return Some(Failure::usage(error).hint("write them in the `command` of the task"));
+    }
+    if word.contains(',') {
+        let words = word.replace(',', " ");
+        return Some(unknown().hint(format!("between tasks is a space: {}", words.trim())));
+    }
+    let (package, task) = word.split_once(':')?;
+    workspace.package(package)?;
+    Some(unknown().hint(format!("a task of one package is PACKAGE#TASK: {package}#{task}")))
 }
 
 /// All that is wrong, each with its line.

@@ -13,12 +13,23 @@ use std::sync::Arc;
 pub struct SourceText {
     path: String,
     text: String,
+    flags: &'static [(&'static str, &'static str)],
 }
 
 impl SourceText {
     /// Names a text, usually by its path relative to the workspace root.
     pub fn new(path: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { path: path.into(), text: text.into() })
+        Arc::new(Self { path: path.into(), text: text.into(), flags: &[] })
+    }
+
+    /// A text that nobody has written: it stands for flags of a command line. What is wrong in the line of a key is told of
+    /// the flag, without the line.
+    pub fn of_flags(
+        path: impl Into<String>,
+        text: impl Into<String>,
+        flags: &'static [(&'static str, &'static str)],
+    ) -> Arc<Self> {
+        Arc::new(Self { path: path.into(), text: text.into(), flags })
     }
 
     /// The name.
@@ -81,7 +92,12 @@ impl Place {
     }
 
     /// The line with a row of carets under the span and `note` after them, each line ended by a newline.
+    ///
+    /// Of a text that stands for flags only the note, if there is one.
     pub fn excerpt(&self, note: &str) -> String {
+        if !self.source.flags.is_empty() {
+            return if note.is_empty() { String::new() } else { format!("  {note}\n") };
+        }
         let text = &self.source.text;
         let line_start = text[..self.start].rfind('\n').map_or(0, |newline| newline + 1);
         let line_end = text[self.start..].find('\n').map_or(text.len(), |newline| self.start + newline);
@@ -102,7 +118,15 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.path(), self.line(), self.column())
+        match self.source.flags {
+            [] => write!(f, "{}:{}:{}", self.path(), self.line(), self.column()),
+            flags => {
+                let line = self.source.text[..self.start].rfind('\n').map_or(0, |newline| newline + 1);
+                let key = self.source.text[line..].split([' ', '=', '\n']).next();
+                let flag = flags.iter().find(|(known, _)| Some(*known) == key);
+                f.write_str(flag.map_or(self.path(), |(_, flag)| flag))
+            }
+        }
     }
 }
 

@@ -68,6 +68,19 @@ pub(crate) struct Arguments {
 /// What the description is called where it is wrong.
 const DESCRIPTION: &str = "the command line";
 
+/// The flags that the keys of the description stand for.
+const FLAGS: &[(&str, &str)] = &[
+    ("command", "the command"),
+    ("inputs", "--input"),
+    ("outputs", "--output"),
+    ("tools", "--tool"),
+    ("include", "--env"),
+    ("secret", "--secret"),
+    ("timeout", "--timeout"),
+    ("max_age", "--max-age"),
+    ("cache", "--max-age"),
+];
+
 pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> Result<Code, Failure> {
     let current = Surroundings::look()?.current;
     let root = match &arguments.root {
@@ -80,7 +93,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     };
     let name = name(&arguments.command[0], &arguments.output);
     let text = describe(arguments, &root, &current, &name)?;
-    let description = SourceText::new(DESCRIPTION, text);
+    let description = SourceText::of_flags(DESCRIPTION, text, FLAGS);
     let workspace = Workspace::described(&root, &description).map_err(|error| match error {
         WorkspaceError::Wrong(problems) => tasks::wrong(&problems),
         error => Failure::usage(error),

@@ -336,13 +336,10 @@ fn exec_keeps_a_command_and_ends_as_it_does() {
     lab.check(
         &["exec", "--output", "/out", "--", "true"],
         expect![[r#"
-        ! error: a definition is wrong
-        ! the command line:4:12: output "/out" must be relative
-        !   |
-        ! 4 | outputs = ["/out"]
-        !   |            ^^^^^^
-        exit code 2
-    "#]],
+            ! error: a definition is wrong
+            ! --output: output "/out" must be relative
+            exit code 2
+        "#]],
     );
 }
 
@@ -370,18 +367,12 @@ fn exec_below_a_root_names_files_from_where_it_is() {
     lab.check(
         &outside,
         expect![[r#"
-        ! error: definitions are wrong in 2 places
-        ! the command line:4:11: input "../in" leads outside the workspace root
-        !   |
-        ! 4 | inputs = ["../in", "own"]
-        !   |           ^^^^^^^
-        ! 
-        ! the command line:5:12: output "../out" leads outside the workspace root
-        !   |
-        ! 5 | outputs = ["../out"]
-        !   |            ^^^^^^^^
-        exit code 2
-    "#]],
+            ! error: definitions are wrong in 2 places
+            ! --input: input "../in" leads outside the workspace root
+            ! 
+            ! --output: output "../out" leads outside the workspace root
+            exit code 2
+        "#]],
     );
 }
 
@@ -684,4 +675,66 @@ fn a_command_s_stdin_is_empty_and_the_help_says_so() {
     let _ = child.stdin.take().unwrap().write_all(b"data");
     assert_eq!(child.wait_with_output().unwrap().stdout, b"0\n");
     assert!(lab.stdout(&["exec", "--help"]).contains("stdin is empty"));
+}
+
+#[test]
+fn what_is_written_as_elsewhere_is_told_how_it_is_written_here() {
+    let lab = workspace();
+    lab.check(&["run", "build", "--graph", "--json"], expect![[r#"
+        ! error: a graph is not printed as JSON
+        ! hint: --graph=text, --graph=dot or --graph=mermaid
+        exit code 2
+    "#]]);
+    lab.check(&["run", "build", "-j", "0"], expect![[r#"
+        ! error: invalid value '0' for '--jobs <NUMBER>': a number from 1 on is expected
+        ! 
+        ! For more information, try '--help'.
+        exit code 2
+    "#]]);
+    lab.check(&["run", "build", "--", "--x"], expect![[r#"
+        ! error: --x is no task, and arguments for a task's command are not taken
+        ! hint: write them in the `command` of the task
+        exit code 2
+    "#]]);
+    lab.check(&["run", "web#build,core#build"], expect![[r#"
+        ! error: there is no task `web#build,core#build`
+        ! hint: between tasks is a space: web#build core#build
+        exit code 2
+    "#]]);
+    lab.check(&["run", "web:build"], expect![[r#"
+        ! error: there is no task `web:build`
+        ! hint: a task of one package is PACKAGE#TASK: web#build
+        exit code 2
+    "#]]);
+    lab.check(&["run", "other:build"], expect![[r#"
+        ! error: no package has a task `other:build`
+        ! hint: there are: build
+        exit code 2
+    "#]]);
+    lab.check(&["build"], expect![[r#"
+        ! error: unrecognized subcommand 'build'
+        ! 
+        ! Usage: larder [OPTIONS] <COMMAND>
+        ! 
+        ! For more information, try '--help'.
+        ! 
+        ! hint: `larder run build` runs the task `build`
+        exit code 2
+    "#]]);
+    lab.check(&["exec", "-i", "zzz/**", "-i", "/x", "--", "true"], expect![[r#"
+        ! error: a definition is wrong
+        ! --input: input "/x" must be relative
+        exit code 2
+    "#]]);
+    lab.check(&["exec", "-i", "zzz/**", "--", "true"], expect![[r#"
+        ! project#true warning: --input: input "zzz/**" matches nothing
+        ! project#true ran in [time]
+    "#]]);
+    lab.check(&["exec", "--timeout", "soon", "--max-age", "x", "--", "true"], expect![[r#"
+        ! error: definitions are wrong in 2 places
+        ! --timeout: `timeout` must be a duration with its unit, such as "90s", "5m" or "1.5h", not "soon"
+        ! 
+        ! --max-age: `cache.max_age` must be a duration with its unit, such as "90s", "5m" or "1.5h", not "x"
+        exit code 2
+    "#]]);
 }

@@ -34,7 +34,7 @@ use tempfile::TempDir;
 use self::inventory::{Asked, InventoryArguments};
 use self::place::Place;
 use self::shipping::ShippingArguments;
-use crate::arguments::Global;
+use crate::arguments::{Global, from_one};
 use crate::configuration;
 use crate::console::{Console, WARNING, raw_stdout, styled};
 use crate::failure::{Code, Failure};
@@ -104,7 +104,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     shipping: ShippingArguments,
     /// On how many hosts a task runs at once, for estimates
-    #[arg(short, long, value_name = "N", default_value = "5")]
+    #[arg(short, long, value_name = "N", default_value = "5", value_parser = from_one)]
     forks: NonZeroUsize,
     /// How to print the plan
     #[arg(long, value_name = "FORMAT", default_value = "text", conflicts_with_all = ["list_hosts", "list_tasks", "list_tags", "list_inventory", "json"])]

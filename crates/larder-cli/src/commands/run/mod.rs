@@ -25,7 +25,7 @@ use larder_tasks::log::Log;
 use larder_tasks::workspace::Workspace;
 use tokio::sync::mpsc;
 
-use crate::arguments::Global;
+use crate::arguments::{Global, from_one};
 use crate::configuration::{self, Assigned};
 use crate::console::{BAD, Console, NAME, WARNING, counted, rounded, stdout, styled};
 use crate::failure::{Code, Failure};
@@ -102,7 +102,7 @@ pub(crate) struct CacheUse {
 #[derive(Debug, Default, Args)]
 pub(crate) struct Manner {
     /// How many commands run at once; otherwise the setting `jobs`
-    #[arg(short, long, value_name = "NUMBER")]
+    #[arg(short, long, value_name = "NUMBER", value_parser = from_one)]
     jobs: Option<NonZeroUsize>,
     /// Go on after a failure with what does not depend on it
     #[arg(long = "continue")]
@@ -141,7 +141,7 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     if let Some(form) = arguments.graph {
         if console.json {
             let error = anyhow!("a graph is not printed as JSON");
-            return Err(Failure::usage(error).hint("--graph text, dot or mermaid"));
+            return Err(Failure::usage(error).hint("--graph=text, --graph=dot or --graph=mermaid"));
         }
         let text = match form {
             GraphForm::Text => graph.to_text(),
