@@ -23,12 +23,13 @@ const STYLES: Styles = Styles::styled()
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    a task failed, or what was asked about is damaged or not there
+  1    a task failed, or what was asked about or named is damaged or not there
   2    the command line, the configuration or a task's definition is wrong
   3    larder itself failed, or could not write to stdout
-  130  interrupted
+  130  interrupted; 143 asked to end (TERM), 129 hung up (HUP)
   141  whoever read what the only task of a run prints has gone away
-  `larder exec` ends with the exit code of its command.
+  `larder exec` ends with the exit code of its command: 124 if that took longer than --timeout, 126 if it could not be
+  started, 127 if it was not found, and 128 and its number if a signal ended it.
 
 LARDER_LOG=off|error|warn|info|debug|trace says which events are shown on stderr.";
 

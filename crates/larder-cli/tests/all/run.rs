@@ -680,38 +680,58 @@ fn a_command_s_stdin_is_empty_and_the_help_says_so() {
 #[test]
 fn what_is_written_as_elsewhere_is_told_how_it_is_written_here() {
     let lab = workspace();
-    lab.check(&["run", "build", "--graph", "--json"], expect![[r#"
+    lab.check(
+        &["run", "build", "--graph", "--json"],
+        expect![[r#"
         ! error: a graph is not printed as JSON
         ! hint: --graph=text, --graph=dot or --graph=mermaid
         exit code 2
-    "#]]);
-    lab.check(&["run", "build", "-j", "0"], expect![[r#"
+    "#]],
+    );
+    lab.check(
+        &["run", "build", "-j", "0"],
+        expect![[r#"
         ! error: invalid value '0' for '--jobs <NUMBER>': a number from 1 on is expected
         ! 
         ! For more information, try '--help'.
         exit code 2
-    "#]]);
-    lab.check(&["run", "build", "--", "--x"], expect![[r#"
+    "#]],
+    );
+    lab.check(
+        &["run", "build", "--", "--x"],
+        expect![[r#"
         ! error: --x is no task, and arguments for a task's command are not taken
         ! hint: write them in the `command` of the task
         exit code 2
-    "#]]);
-    lab.check(&["run", "web#build,core#build"], expect![[r#"
+    "#]],
+    );
+    lab.check(
+        &["run", "web#build,core#build"],
+        expect![[r#"
         ! error: there is no task `web#build,core#build`
         ! hint: between tasks is a space: web#build core#build
         exit code 2
-    "#]]);
-    lab.check(&["run", "web:build"], expect![[r#"
+    "#]],
+    );
+    lab.check(
+        &["run", "web:build"],
+        expect![[r#"
         ! error: there is no task `web:build`
         ! hint: a task of one package is PACKAGE#TASK: web#build
         exit code 2
-    "#]]);
-    lab.check(&["run", "other:build"], expect![[r#"
+    "#]],
+    );
+    lab.check(
+        &["run", "other:build"],
+        expect![[r#"
         ! error: no package has a task `other:build`
         ! hint: there are: build
         exit code 2
-    "#]]);
-    lab.check(&["build"], expect![[r#"
+    "#]],
+    );
+    lab.check(
+        &["build"],
+        expect![[r#"
         ! error: unrecognized subcommand 'build'
         ! 
         ! Usage: larder [OPTIONS] <COMMAND>
@@ -720,21 +740,31 @@ fn what_is_written_as_elsewhere_is_told_how_it_is_written_here() {
         ! 
         ! hint: `larder run build` runs the task `build`
         exit code 2
-    "#]]);
-    lab.check(&["exec", "-i", "zzz/**", "-i", "/x", "--", "true"], expect![[r#"
+    "#]],
+    );
+    lab.check(
+        &["exec", "-i", "zzz/**", "-i", "/x", "--", "true"],
+        expect![[r#"
         ! error: a definition is wrong
         ! --input: input "/x" must be relative
         exit code 2
-    "#]]);
-    lab.check(&["exec", "-i", "zzz/**", "--", "true"], expect![[r#"
+    "#]],
+    );
+    lab.check(
+        &["exec", "-i", "zzz/**", "--", "true"],
+        expect![[r#"
         ! project#true warning: --input: input "zzz/**" matches nothing
         ! project#true ran in [time]
-    "#]]);
-    lab.check(&["exec", "--timeout", "soon", "--max-age", "x", "--", "true"], expect![[r#"
+    "#]],
+    );
+    lab.check(
+        &["exec", "--timeout", "soon", "--max-age", "x", "--", "true"],
+        expect![[r#"
         ! error: definitions are wrong in 2 places
         ! --timeout: `timeout` must be a duration with its unit, such as "90s", "5m" or "1.5h", not "soon"
         ! 
         ! --max-age: `cache.max_age` must be a duration with its unit, such as "90s", "5m" or "1.5h", not "x"
         exit code 2
-    "#]]);
+    "#]],
+    );
 }

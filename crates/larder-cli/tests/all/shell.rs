@@ -130,3 +130,39 @@ fn json_is_one_document_or_refused() {
     }
     assert!(!lab.path("project/pages").exists());
 }
+
+#[test]
+fn a_file_that_is_named_and_cannot_be_used_ends_with_1() {
+    let lab = Lab::new();
+    lab.write("project/value", "text");
+    lab.stdout(&["cache", "put", "a/b@1/c", "value"]);
+    let named: [&[&str]; 4] = [
+        &["cache", "import", "none/file"],
+        &["cache", "put", "a/b@1/c", "none/file"],
+        &["cache", "get", "a/b@1/c", "--output", "none/file"],
+        &["cache", "export", "none/file"],
+    ];
+    for arguments in named {
+        let output = lab.run(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("none/file") && said.contains("No such file"), "{said}");
+    }
+}
+
+#[test]
+fn exec_ends_with_the_codes_that_the_help_names() {
+    let lab = Lab::new();
+    lab.write("project/text", "no program");
+    let help = lab.stdout(&["--help"]);
+    for (code, command) in [
+        (126, &["./text"][..]),
+        (127, &["no-such-program"]),
+        (143, &["sh", "-c", "kill -TERM $$"]),
+        (124, &["sleep", "100"]),
+    ] {
+        let output = lab.run(&[&["exec", "--timeout", "1s", "--"], command].concat());
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert!(help.contains(&code.to_string()), "{help}");
+    }
+}

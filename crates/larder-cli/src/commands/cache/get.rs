@@ -46,7 +46,8 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     match &arguments.output {
         Some(file) => {
             std::fs::write(file, &opened.payload)
-                .with_context(|| format!("cannot write {}", file.display()))?;
+                .with_context(|| format!("cannot write {}", file.display()))
+                .map_err(Failure::failed)?;
         }
         None => raw_stdout().write_all(&opened.payload)?,
     }

@@ -62,7 +62,9 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
     let start = Instant::now();
     let began = disk.blocking_epoch().map_err(store::failed)?;
     let value = match &arguments.file {
-        Some(file) => std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
+        Some(file) => std::fs::read(file)
+            .with_context(|| format!("cannot read {}", file.display()))
+            .map_err(Failure::failed)?,
         None => {
             let mut value = Vec::new();
             std::io::stdin().read_to_end(&mut value).context("cannot read stdin")?;
