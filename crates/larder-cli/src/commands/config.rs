@@ -16,6 +16,10 @@ use crate::store;
 use crate::surroundings::Surroundings;
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  larder config show --origin
+  larder config validate")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -38,6 +42,10 @@ Examples:
         origin: bool,
     },
     /// Check all layers, with URLs and the files that settings name, and connect to nothing
+    #[command(after_help = "\
+Examples:
+  larder config validate
+  larder config validate --config ci.toml && echo right")]
     Validate,
 }
 

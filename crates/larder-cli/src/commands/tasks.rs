@@ -14,6 +14,10 @@ use crate::failure::{Code, Failure};
 use crate::tasks;
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  larder tasks
+  larder tasks --json")]
 pub(crate) struct Arguments {}
 
 #[derive(Serialize)]

@@ -166,3 +166,24 @@ fn exec_ends_with_the_codes_that_the_help_names() {
         assert!(help.contains(&code.to_string()), "{help}");
     }
 }
+
+/// Checks the help of a verb and of those below it.
+fn check_help(lab: &Lab, verb: &[&str]) {
+    let help = lab.stdout(&[verb, &["--help"]].concat());
+    assert!(verb.is_empty() || help.contains("Example"), "{verb:?}:\n{help}");
+    let below = help.split_once("Commands:\n").map_or("", |(_, below)| below);
+    for line in below.lines().take_while(|line| line.starts_with("  ")) {
+        match line.split_whitespace().next() {
+            Some("help") | None => {}
+            Some(name) if line.starts_with("  ") && !line.starts_with("   ") => {
+                check_help(lab, &[verb, &[name]].concat());
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+#[test]
+fn the_help_of_each_verb_has_an_example() {
+    check_help(&Lab::new(), &[]);
+}

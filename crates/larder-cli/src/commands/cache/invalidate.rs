@@ -8,7 +8,7 @@ use larder::key::Selector;
 use larder::tier::disk::Order;
 use serde::Serialize;
 
-use super::SELECTORS;
+use super::with_selectors;
 use crate::arguments::Global;
 use crate::console::{Console, GOOD, counted, rounded, stdout, styled};
 use crate::failure::{Code, Failure};
@@ -16,7 +16,11 @@ use crate::store::{self, Store, Tiers};
 
 /// Remove entries, and revoke what is being computed from before
 #[derive(Debug, Args)]
-#[command(after_help = SELECTORS)]
+#[command(after_help = with_selectors("\
+Examples:
+  larder cache invalidate tag:release --dry-run
+  larder cache invalidate scope:notes kind:go
+  larder cache invalidate notes/text@1/greeting --local"))]
 pub(crate) struct Arguments {
     /// Which entries
     #[arg(required = true)]

@@ -9,7 +9,7 @@ use larder::key::{Digest, Selector};
 use larder::tier::disk::{Listed, Order};
 use serde::Serialize;
 
-use super::SELECTORS;
+use super::with_selectors;
 use crate::arguments::Global;
 use crate::console::{Console, FAINT, NAME, ago, brief, rounded, stdout, styled};
 use crate::failure::{Code, Failure};
@@ -17,7 +17,11 @@ use crate::store::{self, Tiers};
 
 /// List entries
 #[derive(Debug, Args)]
-#[command(after_help = SELECTORS)]
+#[command(after_help = with_selectors("\
+Examples:
+  larder cache list
+  larder cache list scope:notes --sort size -n 5
+  larder cache list 'glob:*/go/**' --json"))]
 pub(crate) struct Arguments {
     /// Which entries
     #[arg(default_value = "all")]

@@ -18,6 +18,12 @@ use crate::console::Console;
 use crate::failure::{Code, Failure};
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  larder cache stats
+  larder cache list --sort size
+  larder cache gc
+  larder cache invalidate tag:release")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -52,6 +58,11 @@ pub(crate) fn run(arguments: &Arguments, global: &Global, console: Console) -> R
         Action::Export(arguments) => transfer::export(arguments, global, console),
         Action::Import(arguments) => transfer::import(arguments, global, console),
     }
+}
+
+/// Examples, and what a selector looks like.
+fn with_selectors(examples: &str) -> String {
+    format!("{examples}\n\n{SELECTORS}")
 }
 
 /// What a selector looks like, for the help of those who take one.

@@ -12,6 +12,9 @@ use crate::store::{self, Tiers};
 
 /// Drop what is damaged and put right what can be derived from the rest
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  larder cache repair && larder cache verify")]
 pub(crate) struct Arguments {}
 
 #[derive(Serialize)]

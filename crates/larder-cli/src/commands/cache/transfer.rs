@@ -8,7 +8,7 @@ use larder::key::Selector;
 use larder::tier::disk::{TransferError, Transferred};
 use serde::Serialize;
 
-use super::SELECTORS;
+use super::with_selectors;
 use crate::arguments::Global;
 use crate::console::{Console, GOOD, counted, rounded, styled};
 use crate::failure::{Code, Failure};
@@ -16,7 +16,10 @@ use crate::store::{self, Tiers};
 
 /// Write entries with all that belongs to them into one file
 #[derive(Debug, Args)]
-#[command(after_help = SELECTORS)]
+#[command(after_help = with_selectors("\
+Examples:
+  larder cache export everything.larder
+  larder cache export notes.larder scope:notes"))]
 pub(crate) struct Export {
     /// The file
     file: PathBuf,
@@ -27,6 +30,9 @@ pub(crate) struct Export {
 
 /// Take in what `export` wrote; entries that are there already stay as they are
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  larder cache import everything.larder")]
 pub(crate) struct Import {
     /// The file
     file: PathBuf,

@@ -13,6 +13,9 @@ use crate::store::{self, Tiers};
 
 /// Read and check everything that is kept; exit code 1 if something is damaged
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  larder cache verify || larder cache repair")]
 pub(crate) struct Arguments {}
 
 #[derive(Serialize)]
