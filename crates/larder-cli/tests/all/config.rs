@@ -191,7 +191,7 @@ fn every_variable_that_stands_for_a_flag_is_taken_by_every_verb() {
         }
         assert!(lab.stdout(&["config", "show"]).contains("dir"));
     }
-    let output = lab.command(&["config", "validate"]).env("LARDER_LISTENN", "x").output().unwrap();
+    let output = lab.command(&["config", "validate"]).env("LARDER_LISTEN_TO", "x").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
 
