@@ -316,9 +316,9 @@ impl Known {
     }
 
     /// Removes files and links where an earlier run made some, as it made them or edited since, and directories that are
-    /// empty without them: what a run does not make anew is not among its outputs, and a hit puts back what was edited, too. Of an unfinished run nothing is
-    /// worth keeping. A directory stays in which a place is taken out of the outputs: another task may be about to write
-    /// there. Returns what cannot be removed. Blocks.
+    /// empty without them: what a run does not make anew is not among its outputs, and a hit puts back what was edited,
+    /// too. Of an unfinished run nothing is worth keeping. A directory stays in which a place is taken out of the outputs:
+    /// another task may be about to write there. Returns what cannot be removed. Blocks.
     pub(crate) fn clean(&self, outputs: &Outputs, now: &Snapshot) -> Vec<PathBuf> {
         let goes = |entry: &Entry<'_>| self.is_of_own(entry) && !outputs.is_above_what_is_taken_out(entry);
         Removal::of(outputs.root(), now.entries().filter(goes).collect()).stuck
