@@ -13,7 +13,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, getpgid, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Child;
 use tokio::sync::watch;
@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::environment::Mask;
 use crate::log::{Log, Stream};
 use crate::plain::is_handed_on;
-use crate::process::{MARKS, group_is_alive, marked_orphans, orphans, own_mark, ticks};
+use crate::process::{MARKS, Process, group_is_alive, marked_orphans, orphans, own_mark, ticks};
 use crate::program::{is_path, which};
 
 /// What to start.
@@ -385,7 +385,11 @@ impl Ending<'_> {
             Phase::Running => {}
             // What is still in the group was asked, and what is not was not.
             Phase::Asked(_) => {
-                let is_outside = |id: &&Pid| getpgid(Some(**id)).is_ok_and(|group| Some(group) != self.group);
+                let group = self.group.map(Pid::as_raw_pid);
+                let is_outside = |id: &&Pid| {
+                    let process = Process::find(id.as_raw_pid().unsigned_abs());
+                    process.is_some_and(|process| Some(process.group) != group)
+                };
                 kill_all(escaped.iter().filter(is_outside));
             }
             Phase::Killed => kill_all(&escaped),

@@ -8,10 +8,13 @@
 //! takes orphans in: nothing else has to be looked at when a command ends.
 //!
 //! On systems without `/proc` no process is found by its id, and a group is alive as long as it takes signals.
+//!
+//! A group or session whose first process is not to be seen from here, as that of a container that was started from
+//! outside, is number 0. So groups and sessions are plain numbers, and are not asked of `rustix`, which takes none for 0.
 
 use std::fs;
 
-use rustix::process::{Pid, WaitOptions, getpgid, getpgrp, getpid, getsid, test_kill_process_group, waitpid};
+use rustix::process::{Pid, WaitOptions, getpid, test_kill_process_group, waitpid};
 
 /// The variable whose value is a command's mark, with a space and the marks before it of what it runs under.
 pub const MARKS: &str = "LARDER_PLACE";
@@ -19,13 +22,17 @@ pub const MARKS: &str = "LARDER_PLACE";
 /// How often it is looked at most for what came while others were looked at.
 const MAX_LOOKS: usize = 16;
 
-/// A living process.
+/// A process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Process {
+    /// Whether it lives: one that has ended is there until it is waited for.
+    is_alive: bool,
     /// Who started it, or took it in.
     pub(crate) parent: i32,
     /// The process group it is in.
     pub(crate) group: i32,
+    /// The session it is in.
+    session: i32,
     /// Clock ticks from the machine's start to its own.
     pub(crate) began: u64,
 }
@@ -33,16 +40,24 @@ pub(crate) struct Process {
 impl Process {
     /// The process of this id, if it lives.
     pub(crate) fn find(id: u32) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        Self::read(id).filter(|process| process.is_alive)
+    }
+
+    /// The process of this id, living or not.
+    fn read(id: u32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
+    }
+
+    fn parse(stat: &str) -> Option<Self> {
         // The second field is a name that may hold anything, in parentheses.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let is_alive = !matches!(*fields.first()?, "Z" | "X");
-        let found = Self {
+        Some(Self {
+            is_alive: !matches!(*fields.first()?, "Z" | "X"),
             parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
             began: fields.get(19)?.parse().ok()?,
-        };
-        is_alive.then_some(found)
+        })
     }
 }
 
@@ -54,7 +69,7 @@ pub(crate) fn ids() -> impl Iterator<Item = u32> {
 
 /// The living members of a process group. Looks at every process of the machine, one by one.
 fn members(group: Pid) -> impl Iterator<Item = Process> {
-    ids().filter_map(Process::find).filter(move |process| process.group == group.as_raw_nonzero().get())
+    ids().filter_map(Process::find).filter(move |process| process.group == group.as_raw_pid())
 }
 
 /// Whether anyone in the group lives. Costs one call where nobody is left, else a look at the machine's processes.
@@ -90,7 +105,7 @@ pub(crate) fn marked_orphans(mark: &str, since: u64) -> (Vec<Pid>, bool) {
         let mut have_ended = false;
         (marked, is_unknown) = (Vec::new(), false);
         for &id in &all {
-            let number = id.as_raw_nonzero().get().unsigned_abs();
+            let number = id.as_raw_pid().unsigned_abs();
             let has_none =
                 || fs::read(format!("/proc/{number}/environ")).map_or(true, |text| text.is_empty());
             if is_marked(number, mark, since) {
@@ -147,18 +162,21 @@ pub(crate) fn orphans() -> Vec<Pid> {
     if !takes_in_orphans() {
         return Vec::new();
     }
-    let (own_group, own_session) = (getpgrp(), getsid(None));
     let mut children = taken_in();
+    let Some(own) = children.first().and_then(|_| Process::read(std::process::id())) else {
+        return Vec::new();
+    };
     for _ in 0..MAX_LOOKS {
         let mut living = Vec::new();
         let mut are_there = true;
         for &id in &children {
-            match getpgid(Some(id)) {
-                Ok(group) if group == own_group => {}
+            let number = id.as_raw_pid();
+            match Process::read(number.unsigned_abs()) {
+                Some(child) if child.group == own.group => {}
                 // What this process has started itself leads a group in its session, and is waited for by who started it.
-                Ok(group) if group == id && getsid(Some(id)) == own_session => living.push(id),
-                Ok(_) if matches!(waitpid(Some(id), WaitOptions::NOHANG), Ok(None)) => living.push(id),
-                Ok(_) | Err(_) => are_there = false,
+                Some(child) if child.group == number && child.session == own.session => living.push(id),
+                Some(_) if matches!(waitpid(Some(id), WaitOptions::NOHANG), Ok(None)) => living.push(id),
+                Some(_) | None => are_there = false,
             }
         }
         // What one that ends leaves behind comes after it, and a list that is shortened while it is read may lack some.
@@ -173,7 +191,7 @@ pub(crate) fn orphans() -> Vec<Pid> {
 
 /// The children of the thread that orphans come to, which is a process's first.
 fn taken_in() -> Vec<Pid> {
-    let own = getpid().as_raw_nonzero().get();
+    let own = getpid().as_raw_pid();
     let pid = |id: u32| Pid::from_raw(i32::try_from(id).ok()?);
     match fs::read_to_string(format!("/proc/self/task/{own}/children")) {
         Ok(children) => children.split_whitespace().filter_map(|id| pid(id.parse().ok()?)).collect(),
@@ -182,5 +200,17 @@ fn taken_in() -> Vec<Pid> {
             let parent = |id| Process::find(id).map(|process| process.parent);
             ids().filter(|&id| parent(id) == Some(own)).filter_map(pid).collect()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_whose_group_and_session_are_outside_of_the_container_is_one_of_group_and_session_0() {
+        let stat = "7 (a) b) Z) S 1 0 0 34816 7 4194304 94 0 0 0 0 0 0 0 20 0 1 0 4213 8704000 950";
+        let found = Process { is_alive: true, parent: 1, group: 0, session: 0, began: 4213 };
+        assert_eq!(Process::parse(stat), Some(found));
     }
 }
