@@ -3,6 +3,7 @@
 //! Not here: what a verb does (`commands`), which also has its arguments.
 
 use std::ffi::OsString;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -77,6 +78,13 @@ fn refuse(error: &clap::Error) -> ! {
         let _ = write_whole(std::io::stderr().lock(), hint.as_bytes());
     }
     std::process::exit(error.exit_code())
+}
+
+/// An address and a port, where the address may be a name such as `localhost`; of several that it has, an IPv4 one, as
+/// what is said of loopback elsewhere is 127.0.0.1. Blocks while a name is looked up.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().map_err(|error| error.to_string())?;
+    found.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| "the name has no address".to_owned())
 }
 
 /// A number that is not 0.

@@ -69,9 +69,11 @@ pub(crate) fn load_with(global: &Global, root: Option<&Path>, own: &[Assigned]) 
 /// only if there is one that is nothing else: defining all verbs takes time.
 fn other_variables() -> Vec<String> {
     let mut others: Vec<String> = OTHER_VARIABLES.iter().map(ToString::to_string).collect();
-    let settings: Vec<String> = SETTINGS.iter().filter_map(Setting::variable).collect();
-    let mut names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    if names.any(|name| name.starts_with("LARDER_") && !others.contains(&name) && !settings.contains(&name)) {
+    let is_setting =
+        |name: &String| SETTINGS.iter().filter_map(Setting::variable).any(|known| known == *name);
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut names = names.filter(|name| name.starts_with("LARDER_"));
+    if names.any(|name| !others.contains(&name) && !is_setting(&name)) {
         others.extend(arguments::variables());
     }
     others

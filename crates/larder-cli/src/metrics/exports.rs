@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
 
 use super::{Collector, Registry, Statsd, Watch, text};
+use crate::arguments::address;
 use crate::failure::Failure;
 
 /// Where metrics go.
@@ -19,10 +20,10 @@ use crate::failure::Failure;
 #[group(skip)]
 pub(crate) struct Arguments {
     /// Tell metrics on a port of their own at /metrics, to anybody, beside /healthz and /readyz
-    #[arg(long, value_name = "ADDRESS:PORT", env = "LARDER_METRICS")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address, env = "LARDER_METRICS")]
     pub(crate) metrics: Option<SocketAddr>,
     /// Send metrics to a DogStatsD agent
-    #[arg(long, value_name = "ADDRESS:PORT", env = "LARDER_STATSD")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address, env = "LARDER_STATSD")]
     statsd: Option<SocketAddr>,
     /// Post metrics to an OpenTelemetry collector, such as http://127.0.0.1:4318
     #[arg(long, value_name = "URL", env = "LARDER_OTLP")]

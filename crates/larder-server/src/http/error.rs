@@ -24,6 +24,10 @@ pub(crate) enum HttpError {
     TooLong,
     #[error("not kept here")]
     NotFound,
+    #[error("no cache is served below this path; the documentation of each client tool has the one to name")]
+    NoSuchPath,
+    #[error("this method means nothing here")]
+    NoSuchMethod,
     #[error("it is there already, and is not written twice")]
     WriteOnce,
     #[error("the client sent nothing for too long")]
@@ -42,7 +46,8 @@ impl HttpError {
             Self::Denied(_) | Self::AdminOnly => StatusCode::FORBIDDEN,
             Self::Malformed(_) | Self::Broken => StatusCode::BAD_REQUEST,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NoSuchPath => StatusCode::NOT_FOUND,
+            Self::NoSuchMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::WriteOnce => StatusCode::CONFLICT,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Store(error) => match error {

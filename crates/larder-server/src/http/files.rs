@@ -81,7 +81,7 @@ async fn webdav(
         }
         "PROPFIND" => find_properties(asked, original.path()).await,
         "OPTIONS" => Ok(options()),
-        _ => Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
+        _ => Err(HttpError::NoSuchMethod),
     }
 }
 
@@ -95,7 +95,7 @@ async fn webdav_root(
         "OPTIONS" => Ok(options()),
         "PROPFIND" => Ok(properties(original.path(), None)),
         "MKCOL" => Ok(StatusCode::CREATED.into_response()),
-        _ => Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
+        _ => Err(HttpError::NoSuchMethod),
     }
 }
 

@@ -32,7 +32,9 @@ use crate::store::Store;
 /// The routes of all protocols.
 pub(crate) fn routes(store: Store) -> Router {
     let routes = Router::new().merge(bazel::routes()).merge(files::routes());
-    routes.merge(turborepo::routes()).merge(nx::routes()).with_state(store)
+    let routes = routes.merge(turborepo::routes()).merge(nx::routes());
+    let routes = routes.fallback(async || HttpError::NoSuchPath);
+    routes.method_not_allowed_fallback(async || HttpError::NoSuchMethod).with_state(store)
 }
 
 impl<S: Sync> FromRequestParts<S> for Asker {

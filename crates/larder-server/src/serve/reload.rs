@@ -141,7 +141,8 @@ impl Reloader {
         match read {
             Ok(rules) => {
                 tracing::info!(file = %file.path.display(), "access file taken over");
-                for doubt in access::doubts(&rules, self.guard.clock().wall()) {
+                let knows_clients = self.tls.as_ref().is_some_and(|tls| tls.options().knows_clients());
+                for doubt in access::doubts(&rules, knows_clients, self.guard.clock().wall()) {
                     tracing::warn!("{doubt}");
                 }
                 self.take(rules);

@@ -80,6 +80,10 @@ impl Tls {
         Ok(())
     }
 
+    pub(super) fn options(&self) -> &TlsOptions {
+        &self.options
+    }
+
     /// The files that it was read from.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
         let TlsOptions { certificate, key, client_authority } = &self.options;
@@ -92,6 +96,11 @@ impl Tls {
 }
 
 impl TlsOptions {
+    /// Whether clients are asked for certificates.
+    pub fn knows_clients(&self) -> bool {
+        self.client_authority.is_some()
+    }
+
     /// Says whether the files could be used.
     pub fn check(&self) -> Result<(), TlsError> {
         config(self).map(drop)

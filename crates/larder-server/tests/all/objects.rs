@@ -44,6 +44,23 @@ fn contents_over_http_have_to_match_their_name() {
 }
 
 #[test]
+fn a_path_or_a_method_that_means_nothing_is_answered_with_words() {
+    let lab = Lab::start();
+    for (method, path, code) in [
+        ("GET", "/", 404),
+        ("PUT", "/cache/1", 404),
+        ("GET", "/scope/other/cache", 404),
+        ("POST", "/gradle/1", 405),
+        ("PATCH", "/webdav/1", 405),
+    ] {
+        let answer = lab.http(method, path, &[], "");
+        assert_eq!(answer.code(), code, "{method} {path}");
+        let said = if code == 404 { "no cache is served" } else { "this method means nothing" };
+        assert!(answer.text().starts_with(said), "{}", answer.text());
+    }
+}
+
+#[test]
 fn what_is_put_as_a_result_and_is_none_is_kept_as_it_is() {
     let lab = Lab::start();
     let path = format!("/ac/{}", hash(b"ccache"));

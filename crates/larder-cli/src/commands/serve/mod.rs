@@ -16,11 +16,11 @@ use larder::key::Scope;
 use larder::tier::Brief;
 use larder_server::guard::access;
 use larder_server::store::Store;
-use larder_server::{Patience, ServeError, ServeOptions, Server, TlsError};
+use larder_server::{Patience, ServeError, ServeOptions, Server, TlsError, TlsOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 
-use crate::arguments::Global;
+use crate::arguments::{Global, address};
 use crate::configuration;
 use crate::console::{Console, WARNING, stdout, styled};
 use crate::failure::{Code, Failure};
@@ -52,7 +52,8 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Option<Action>,
     /// Where to listen; port 0 takes one that is free
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9092", env = "LARDER_LISTEN")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9092", value_parser = address,
+        env = "LARDER_LISTEN")]
     listen: SocketAddr,
     /// The scope of requests that name none
     #[arg(long, value_name = "NAME", default_value = "default")]
@@ -141,7 +142,8 @@ fn check(
     options.check().map_err(cannot_begin)?;
     arguments.guarded.check_audit()?;
     drop((Exports::install(&arguments.exports, &config.settings().dir)?, store::shared(config)?));
-    let doubts = access::doubts(&options.guard.rules(), Clock::system().wall());
+    let knows_clients = options.tls.as_ref().is_some_and(TlsOptions::knows_clients);
+    let doubts = access::doubts(&options.guard.rules(), knows_clients, Clock::system().wall());
     let doubts: Vec<String> = doubts.iter().map(ToString::to_string).collect();
     if console.json {
         console.json(&serde_json::json!({ "valid": true, "doubts": doubts }))?;

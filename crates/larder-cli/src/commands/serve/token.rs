@@ -37,7 +37,11 @@ pub(super) fn run(arguments: &Arguments, console: Console) -> Result<Code, Failu
     let text = if console.json {
         format!("{}\n", serde_json::json!({ "name": name, "secret": secret, "digest": digest }))
     } else {
-        let name = toml::Value::String(name.clone());
+        let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let name = match !name.is_empty() && name.bytes().all(is_bare) {
+            true => name.clone(),
+            false => toml::Value::String(name.clone()).to_string(),
+        };
         format!("secret: {secret}\n\n[tokens.{name}]\ndigest = \"{digest}\"\nrole = \"read\"\n")
     };
     stdout().write_all(text.as_bytes())?;

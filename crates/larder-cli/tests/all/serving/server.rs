@@ -22,7 +22,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server in a lab, on free ports.
     pub(super) fn start(lab: &Lab, arguments: &[&str]) -> Self {
-        let listen = ["serve", "--json", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
+        let listen = ["serve", "--json", "--listen", "127.0.0.1:0", "--metrics", "localhost:0"];
         Self::spawn(lab.command(&[&listen, arguments].concat()))
     }
 

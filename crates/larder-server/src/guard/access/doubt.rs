@@ -32,10 +32,15 @@ pub enum Doubt {
     /// A token or a certificate has no role anywhere.
     #[error("{0} may do nothing, as it has no role")]
     Powerless(Arc<str>),
+    /// A certificate is asked for by nobody.
+    #[error(
+        "the certificate {0} counts for nothing, as the server has no authority for clients (--client-ca)"
+    )]
+    NeverAsked(Arc<str>),
 }
 
-/// All doubts about rules, as of `now`.
-pub fn doubts(rules: &Rules, now: Timestamp) -> Vec<Doubt> {
+/// All doubts about rules, as of `now`. `knows_clients` says whether clients are asked for certificates.
+pub fn doubts(rules: &Rules, knows_clients: bool, now: Timestamp) -> Vec<Doubt> {
     let ends = rules.tokens.iter().filter_map(|token| {
         let (name, end) = (Arc::clone(token.identity.name()), token.expires?);
         match end {
@@ -46,7 +51,10 @@ pub fn doubts(rules: &Rules, now: Timestamp) -> Vec<Doubt> {
     });
     let known = rules.tokens.iter().map(|token| &token.identity).chain(rules.certificates.values());
     let powerless = known.filter(|identity| !identity.may_do_something());
-    ends.chain(powerless.map(|identity: &Identity| Doubt::Powerless(Arc::clone(identity.name())))).collect()
+    let powerless = powerless.map(|identity: &Identity| Doubt::Powerless(Arc::clone(identity.name())));
+    let unasked = rules.certificates.values().filter(|_| !knows_clients);
+    let unasked = unasked.map(|identity| Doubt::NeverAsked(Arc::clone(identity.name())));
+    ends.chain(powerless).chain(unasked).collect()
 }
 
 #[cfg(test)]
@@ -73,9 +81,11 @@ mod tests {
         let outside = Outside { variable: &|_| None, file: &|_| Err(std::io::ErrorKind::NotFound.into()) };
         let rules = read(Path::new("access.toml"), &text.concat(), outside).unwrap();
         let now = humantime::parse_rfc3339("2027-01-01T12:00:00Z").unwrap().into();
-        let told: Vec<String> = doubts(&rules, now).iter().map(ToString::to_string).collect();
+        let told =
+            |knows_clients| doubts(&rules, knows_clients, now).iter().map(ToString::to_string).collect();
+        let mut all: Vec<String> = told(true);
         assert_eq!(
-            told,
+            all,
             [
                 "the token gone expired at 2027-01-01T00:00:00Z",
                 "the token late ends soon, at 2027-01-08T00:00:00Z",
@@ -83,5 +93,10 @@ mod tests {
                 "host may do nothing, as it has no role",
             ]
         );
+        all.push(
+            "the certificate host counts for nothing, as the server has no authority for clients (--client-ca)"
+                .to_owned(),
+        );
+        assert_eq!(told(false), all);
     }
 }
