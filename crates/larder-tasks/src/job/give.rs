@@ -22,7 +22,7 @@ use crate::event::{Event, Hit, How, NotRun, Note, TaskEnd, Unkept};
 use crate::execute::Exit;
 use crate::kept::{KeptLog, KeptOutput, KeptResult};
 use crate::log::Log;
-use crate::outputs::Known;
+use crate::outputs::{self, Known};
 use crate::restore::{Restoration, Restored, restore};
 use crate::task::Task;
 
@@ -220,7 +220,9 @@ impl Inner {
                 return Err("it is older than cache.max_age".to_owned());
             }
         }
-        let Some(restored) = self.judge(prepared, &found.entry) else {
+        // Where all that lies there is to go first, being right is not enough: it may be somebody's.
+        let right = self.judge(prepared, &found.entry).filter(|_| !run.options.clean);
+        let Some(restored) = right else {
             return self.give_back_alone(prepared, found, run).await;
         };
         let news = self.is_news(prepared, keyed);
@@ -248,9 +250,10 @@ impl Inner {
         run.ahead.moves(&prepared.task);
         let (inner, ready) = (Arc::clone(self), Arc::clone(prepared));
         let (entry, sharing) = (Arc::clone(&found.entry), Arc::clone(run));
+        let clear = run.options.clean;
         let put_back = move |alone: Alone| {
             let log = inner.log_of(&entry)?;
-            let (known, restored) = inner.put_back(&ready, &entry, alone.waited)?;
+            let (known, restored) = inner.put_back(&ready, &entry, clear, alone.waited)?;
             if restored.strayed {
                 // Through a link into a place that others may have looked at under another name.
                 sharing.ahead.end();
@@ -283,19 +286,20 @@ impl Inner {
             .then(|| Restoration { left_alone: kept.outputs.len(), ..Restoration::default() })
     }
 
-    /// Puts the outputs back and looks whether they are right then. The place stays marked until that is
-    /// remembered. Blocks.
+    /// Puts the outputs back and looks whether they are right then, after all that lies there is taken away if that is to be
+    /// `clear`. The place stays marked until that is remembered. Blocks.
     fn put_back(
         &self,
         prepared: &Prepared,
         kept: &Entry<KeptResult>,
+        clear: bool,
         waited: bool,
     ) -> Result<(Known, Restored), String> {
         let (Some(outputs), Some(disk)) = (&prepared.outputs, &self.disk) else {
             return Err(Unkept::NoDisk.to_string());
         };
         let (mut memory, _) = self.mark(prepared, waited);
-        let before = match &prepared.seen {
+        let mut before = match &prepared.seen {
             // A moment ago, and nobody had to be waited for. What has come since is in the way of a new file, and the
             // look afterwards finds it; to tell then whose it is takes no look now where all is the task's own.
             Some(seen)
@@ -311,6 +315,13 @@ impl Inner {
                 self.scan(&outputs.files, previous).map_err(|error| said(&error))?.snapshot
             }
         };
+        if clear {
+            let stuck = outputs::clear(outputs.root(), &before);
+            if !stuck.is_empty() {
+                return Err(Unkept::Stuck(stuck).to_string());
+            }
+            before = self.scan(&outputs.files, Some(&before)).map_err(|error| said(&error))?.snapshot;
+        }
         let known = memory.outputs.clone();
         // What has come since somebody was here goes where all of an output is the task's.
         let is_new_here = known.snapshot.is_none();
@@ -355,7 +366,7 @@ impl Inner {
                 return;
             }
             // What the audit made is remembered as made by now, so that it may be taken away again.
-            match inner.put_back(&ready, &kept, true) {
+            match inner.put_back(&ready, &kept, false, true) {
                 Ok((known, _)) => {
                     inner.remember_hit(&ready, Some(known), &kept, OutputPlace::Marked(alone));
                 }

@@ -69,6 +69,24 @@ fn what_nobody_is_known_to_have_made_is_not_kept_and_is_named() {
 }
 
 #[test]
+fn what_is_to_be_cleaned_goes_also_before_a_result_is_given_back() {
+    let lab = lab();
+    run(&lab, "v1");
+    let clean = RunOptions { clean: true, ..RunOptions::default() };
+    // What was built by hand, right or not, is a run's own from then on.
+    for (by_hand, next) in [(&[("d/v1", "v1")][..], "v2"), (&[("d/v1", "v0"), ("d/stale", "")], "v3")] {
+        let twin = twin(&lab);
+        by_hand.iter().for_each(|(path, text)| twin.write(path, text));
+        assert_eq!(
+            twin.run_with(&["build"], &[], &clean).lines,
+            "lab#build: hit, 0 right, 2 written, 0 removed\n"
+        );
+        assert_eq!((there(&twin, "d").as_str(), twin.read("d/v1").as_str()), ("v1", "v1"));
+        assert_eq!((run(&twin, next).as_str(), there(&twin, "d").as_str()), (KEPT, next));
+    }
+}
+
+#[test]
 fn what_a_command_builds_on_and_no_run_has_made_is_not_kept() {
     let tasks =
         "[tasks.build]\ncommand = 'cat in >> log; rm -f old'\ninputs = ['in']\noutputs = ['log', '*old']\n";
