@@ -198,6 +198,9 @@ pub enum Unkept {
     /// Processes that it started still run, and may still write.
     #[error("it left processes behind that still run")]
     LeftBehind,
+    /// It ended while larder was stopped: what was written until larder looked may be somebody else's.
+    #[error("it ended while larder was stopped, as by Ctrl-Z, and its outputs may have been edited since")]
+    SleptOver,
     /// Its log is larger than what is held.
     #[error("its log is larger than {} MiB", Log::LIMIT_BYTES >> 20)]
     LogTooLarge,

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Child;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -102,6 +103,8 @@ pub(crate) struct Execution {
     pub(crate) took: Duration,
     /// Whether processes that it started outlived it.
     pub(crate) left_behind: bool,
+    /// Whether this process was stopped (as by Ctrl-Z) when it ended, and went on only later.
+    pub(crate) slept_over: bool,
 }
 
 /// How long after a command's end its pipes and its process group are waited for. What still runs then, such as a
@@ -145,14 +148,15 @@ pub(crate) async fn execute(
     let ending = Ending { group, whole_group, mark, grace: start.grace, phase: Phase::Running, over: false };
     let limit = start.timeout.map(|limit| began + limit);
     let mut pipes = Pipes::new(&mut child, masks, began);
-    let (exit, left_behind) = attend(&mut child, &mut pipes, ending, limit, &mut stop, tap).await?;
-    let exit = match (exit, start.timeout) {
+    let ended = attend(&mut child, &mut pipes, ending, limit, &mut stop, tap).await?;
+    let exit = match (ended.how, start.timeout) {
         (End::TimedOut, Some(limit)) => Exit::TimedOut(limit),
         (End::TimedOut | End::Stopped, _) => Exit::Stopped,
         (End::Itself(status), _) => exit_of(status),
     };
     pipes.finish(tap).await;
-    Ok(Execution { exit, log: pipes.log, took: began.elapsed(), left_behind })
+    let Ended { left_behind, slept_over, .. } = ended;
+    Ok(Execution { exit, log: pipes.log, took: began.elapsed(), left_behind, slept_over })
 }
 
 fn spawn(start: &Start) -> io::Result<Child> {
@@ -217,6 +221,13 @@ enum End {
     Stopped,
 }
 
+/// A command that has ended.
+struct Ended {
+    how: End,
+    left_behind: bool,
+    slept_over: bool,
+}
+
 /// Reads the pipes until the command and its group are gone, or have had their time.
 async fn attend(
     child: &mut Child,
@@ -225,12 +236,14 @@ async fn attend(
     limit: Option<Instant>,
     stop: &mut watch::Receiver<Stop>,
     tap: &mut dyn Tap,
-) -> io::Result<(End, bool)> {
+) -> io::Result<Ended> {
+    let mut goes_on = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
     let far = Instant::now() + Duration::from_secs(365 * 24 * 60 * 60);
     let mut status = None;
     let mut drained_at = far;
     let mut stopped = false;
     let mut timed_out = false;
+    let mut slept_over = false;
     let mut reap_at = Instant::now() + REAPING;
     ending.follow(*stop.borrow_and_update(), &mut stopped);
     loop {
@@ -240,7 +253,7 @@ async fn attend(
                 if alive && (stopped || timed_out) {
                     ending.kill();
                 }
-                let end = if timed_out {
+                let how = if timed_out {
                     End::TimedOut
                 } else if stopped {
                     End::Stopped
@@ -248,7 +261,7 @@ async fn attend(
                     End::Itself(status)
                 };
                 ending.over = true;
-                return Ok((end, alive || !pipes.are_closed()));
+                return Ok(Ended { how, left_behind: alive || !pipes.are_closed(), slept_over });
             }
         }
         let wake = match status {
@@ -256,12 +269,14 @@ async fn attend(
             None => ending.deadline().or(limit.filter(|_| !timed_out)).unwrap_or(far),
         };
         tokio::select! {
+            // That this process goes on is heard together with what happened meanwhile, and is to come first.
+            biased;
+            Some(()) = goes_on.recv() => slept_over |= status.is_some() || child.try_wait()?.is_some(),
             changed = stop.changed(), if !stop_is_gone(stop) => {
                 if changed.is_ok() {
                     ending.follow(*stop.borrow_and_update(), &mut stopped);
                 }
             }
-            read = pipes.read() => pipes.pass_on(read, tap).await,
             ended = child.wait(), if status.is_none() => {
                 status = Some(ended?);
                 // A moment to close what they hold, for what was asked to end beside what is left of the grace.
@@ -282,6 +297,7 @@ async fn attend(
                     ending.ask();
                 }
             }
+            read = pipes.read() => pipes.pass_on(read, tap).await,
         }
     }
 }

@@ -7,12 +7,14 @@
 //! variable that says which task is run and where. And once its parents have ended it is a child of this process, if that
 //! takes orphans in: nothing else has to be looked at when a command ends.
 //!
-//! On systems without `/proc` no process is found by its id, and a group is alive as long as it takes signals.
+//! On systems without `/proc`, and where it tells of another namespace's processes, no process is found by its id, and a
+//! group is alive as long as it takes signals.
 //!
 //! A group or session whose first process is not to be seen from here, as that of a container that was started from
 //! outside, is number 0. So groups and sessions are plain numbers, and are not asked of `rustix`, which takes none for 0.
 
 use std::fs;
+use std::sync::OnceLock;
 
 use rustix::process::{Pid, WaitOptions, getpid, test_kill_process_group, waitpid};
 
@@ -45,6 +47,9 @@ impl Process {
 
     /// The process of this id, living or not.
     fn read(id: u32) -> Option<Self> {
+        if !proc_is_ours() {
+            return None;
+        }
         Self::parse(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
     }
 
@@ -61,9 +66,16 @@ impl Process {
     }
 }
 
+/// Whether `/proc` is there and has our numbers: a container may have been given one from outside, in which they are others'.
+fn proc_is_ours() -> bool {
+    static IS_OURS: OnceLock<bool> = OnceLock::new();
+    let own = || fs::read_link("/proc/self").ok()?.to_str()?.parse().ok();
+    *IS_OURS.get_or_init(|| own() == Some(std::process::id()))
+}
+
 /// The ids of the machine's processes, of the dead as well.
 pub(crate) fn ids() -> impl Iterator<Item = u32> {
-    let ids = fs::read_dir("/proc").into_iter().flatten();
+    let ids = proc_is_ours().then(|| fs::read_dir("/proc")).into_iter().flatten().flatten();
     ids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
@@ -159,7 +171,7 @@ fn takes_in_orphans() -> bool {
 
 /// Children of this process that live and may have been taken in; those that have ended are waited for.
 pub(crate) fn orphans() -> Vec<Pid> {
-    if !takes_in_orphans() {
+    if !takes_in_orphans() || !proc_is_ours() {
         return Vec::new();
     }
     let mut children = taken_in();

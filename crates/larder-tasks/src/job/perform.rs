@@ -608,6 +608,9 @@ fn acceptable(prepared: &Prepared, keyed: &Keyed, execution: &Execution) -> Resu
     if execution.left_behind {
         return Err(Unkept::LeftBehind);
     }
+    if execution.slept_over {
+        return Err(Unkept::SleptOver);
+    }
     let missing = prepared.task.outputs.iter().find(|output| {
         let is_path = !output.value.is_negated() && output.value.glob().is_none();
         is_path
