@@ -208,7 +208,7 @@ pub static SETTINGS: &[Setting] = &[
         "disk.reserved",
         Text,
         "a size or a share of the file system",
-        "how much is kept on disk however little of the file system is free",
+        "how much is kept on disk however little of the file system is free, at most half of it",
         |s, given| given.text.parse().map(|reserved| s.disk.reserved = reserved),
         |s| s.disk.reserved.to_string()
     ),

@@ -138,7 +138,8 @@ impl Reclaimer {
             max_entries: disk.entries,
             max_age: disk.max_age,
             min_free_bytes: Some(disk.min_free.of(whole).0),
-            reserved_bytes: disk.reserved.of(whole).0,
+            // A small file system is not to be filled to its end.
+            reserved_bytes: disk.reserved.of(whole).0.min(whole.0 / 2),
             scopes: self.scope_limits.lock().clone(),
             eviction: match disk.policy {
                 PolicyName::Lru => Eviction::LeastRecentlyUsed,

@@ -5,7 +5,7 @@
 //! Invariant: nothing of a file is taken in unless all of it matches that digest, and then each blob is checked
 //! against its name and each entry against its key once more.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
@@ -67,12 +67,24 @@ pub enum TransferError {
 }
 
 impl Disk {
-    /// Writes all entries that `selector` selects, with their blobs, to a file, in place of what is there. Blocks.
+    /// Writes all entries that `selector` selects, with their blobs, to a file, in place of one that is there, also behind
+    /// a link. What is there and no file, such as a pipe, is written to. Blocks.
     pub fn export(&self, selector: &Selector, file: impl AsRef<Path>) -> Result<Transferred, TransferError> {
         let file = file.as_ref();
+        if fs::metadata(file).is_ok_and(|there| !there.is_file()) {
+            let mut there = File::options().write(true).open(file).map_err(TransferError::File)?;
+            return self.export_to(selector, &mut there);
+        }
+        let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
         let mut temporary =
             Temporary::create(folder.unwrap_or(Path::new("."))).map_err(TransferError::File)?;
+        let done = self.export_to(selector, &mut temporary.file)?;
+        temporary.publish(&file).map_err(TransferError::File)?;
+        Ok(done)
+    }
+
+    fn export_to(&self, selector: &Selector, file: &mut File) -> Result<Transferred, TransferError> {
         let keys = self.read(|connection, _| {
             let mut keys = Vec::new();
             visit(connection, selector, |selected| {
@@ -81,7 +93,7 @@ impl Disk {
             })?;
             Ok(keys)
         })?;
-        let mut writer = Writer::new(&mut temporary.file).map_err(TransferError::File)?;
+        let mut writer = Writer::new(file).map_err(TransferError::File)?;
         let mut done = Transferred::default();
         let mut written = HashSet::new();
         for key in keys {
@@ -91,7 +103,6 @@ impl Disk {
             }
         }
         done.bytes = writer.finish(&done).map_err(TransferError::File)?;
-        temporary.publish(file).map_err(TransferError::File)?;
         Ok(done)
     }
 

@@ -1,6 +1,9 @@
 //! Moving entries between tiers as one file.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::thread;
 
 use larder::key::{Digest, Selector};
 use larder::tier::PutOutcome;
@@ -37,6 +40,27 @@ fn what_one_tier_exports_another_imports() {
     assert_eq!(disk.read_blob(Digest::of(&noise(20_000, 3))).unwrap().unwrap(), noise(20_000, 3));
     assert_eq!(disk.verify().unwrap().found, 0);
     assert_eq!(disk.import(&file).unwrap().left_out, 103);
+}
+
+#[test]
+fn what_is_exported_goes_into_a_pipe_and_behind_a_link_and_takes_the_place_of_neither() {
+    let lab = Lab::new();
+    let disk = filled(&lab);
+    let (file, link, pipe) = (lab.path("moved"), lab.path("link"), lab.path("pipe"));
+    fs::write(&file, "before").unwrap();
+    symlink(&file, &link).unwrap();
+    let exported = disk.export(&Selector::all(), &link).unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    let whole = fs::read(&file).unwrap();
+    assert_eq!(whole.len() as u64, exported.bytes);
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = {
+        let pipe = pipe.clone();
+        thread::spawn(move || fs::read(pipe).unwrap())
+    };
+    disk.export(&Selector::all(), &pipe).unwrap();
+    assert!(reader.join().unwrap() == whole);
+    assert!(matches!(disk.export(&Selector::all(), lab.path("")), Err(TransferError::File(_))));
 }
 
 #[test]
