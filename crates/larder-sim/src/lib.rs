@@ -1,5 +1,5 @@
 //! Replays request traces through larder's eviction policies, its memory tier, exact references and rivals, and
-//! histories of playbooks through its planner.
+//! histories of playbooks and of workspaces through its planner and its tasks.
 //!
 //! For development only: nothing depends on it. Where the public traces come from is told in [`formats`].
 //! Not here: speed, which `benches/` measures.

@@ -1,6 +1,7 @@
 //! `larder-sim replay --traces DIR`: hit ratios and compute saved, by policy, rival and trace.
 //! `larder-sim known --traces DIR`: whether policies miss as often as independent simulators count.
 //! `larder-sim plans --repository DIR`: how much of its plans each commit takes over from those before.
+//! `larder-sim tasks --repository DIR`: how many of its tasks each commit is given back.
 
 use std::io::{Write as _, stdout};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use larder_sim::trace::Trace;
 #[derive(Parser)]
 #[command(
     name = "larder-sim",
-    about = "Replays request traces through eviction policies, and histories of playbooks through the planner"
+    about = "Replays request traces through eviction policies, and histories of repositories through planner and tasks"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -62,12 +63,39 @@ enum Command {
         #[arg(long, default_value_t = 300)]
         commits: usize,
     },
+    /// Run all tasks of each commit of a repository, with what earlier commits left and with nothing kept.
+    Tasks {
+        /// The repository, with or without files checked out; it is left as it is.
+        #[arg(long)]
+        repository: PathBuf,
+        /// How many of the last commits.
+        #[arg(long, default_value_t = 300)]
+        commits: usize,
+        /// The root's `larder.toml` in each commit, or a directory of such files that lie in it as they do in the
+        /// workspace; otherwise each commit has its own.
+        #[arg(long)]
+        definition: Option<PathBuf>,
+        /// Print a line for each commit, too.
+        #[arg(long)]
+        each: bool,
+    },
 }
 
 fn main() -> Result<()> {
     let (traces, only, shares, sigma, ours_only) = match Arguments::parse().command {
         Command::Plans { repository, commits } => {
-            writeln!(stdout(), "{}", history::replay(&repository, commits)?)?;
+            writeln!(stdout(), "{}", history::plans::replay(&repository, commits)?)?;
+            return Ok(());
+        }
+        Command::Tasks { repository, commits, definition, each } => {
+            let told = |commit: &history::tasks::Commit| -> Result<()> {
+                if each {
+                    writeln!(stdout(), "{commit}")?;
+                }
+                Ok(())
+            };
+            let replayed = history::tasks::replay(&repository, commits, definition.as_deref(), told)?;
+            writeln!(stdout(), "{replayed}")?;
             return Ok(());
         }
         Command::Known { traces } => return known(&traces),

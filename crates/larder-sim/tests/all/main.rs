@@ -1,4 +1,7 @@
-//! The simulator at its boundary: known answers, references on a small generated trace, a small history of playbooks.
+//! The simulator at its boundary: known answers, references on a small generated trace, small histories of playbooks and of
+//! a workspace.
 
 mod generated;
-mod history;
+mod plan_history;
+mod repository;
+mod task_history;

@@ -1,15 +1,10 @@
-//! Replays the history of a repository of playbooks: each commit is planned as whoever checks it out would, with what
-//! earlier commits left in the cache, and once more with nothing kept.
-//!
-//! Invariant: a commit whose two plans differ is an error that names it. Each commit gets an engine of its own over one
-//! disk tier, as each run of the command does.
+//! Histories of playbooks: how many plays of each commit need not be compiled.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use larder::clock::Clock;
 use larder::config::{Machine, Mode, Settings};
 use larder::engine::{Larder, Opened};
@@ -18,6 +13,8 @@ use larder::stats::Computed;
 use larder_ansible::compiled::CompiledPlay;
 use larder_ansible::planner::Planner;
 use larder_ansible::query::Options;
+
+use super::checkout::Checkout;
 
 /// The kind of query that compiles a play.
 const COMPILING: &str = "ansible.compile@";
@@ -41,59 +38,18 @@ pub struct Replayed {
     pub fresh: Duration,
 }
 
-/// A checkout of a repository that goes through its history.
-struct Checkout {
-    root: tempfile::TempDir,
-}
-
-impl Checkout {
-    fn of(repository: &Path) -> Result<Self> {
-        let root = tempfile::tempdir()?;
-        let from = repository.canonicalize().with_context(|| repository.display().to_string())?;
-        let place = root.path().to_string_lossy().into_owned();
-        git(
-            Path::new("."),
-            &["clone", "--quiet", "--shared", "--no-checkout", &from.to_string_lossy(), &place],
-        )?;
-        Ok(Self { root })
-    }
-
-    /// The last commits of the line that led here, oldest first.
-    fn commits(&self, count: usize) -> Result<Vec<String>> {
-        let count = count.to_string();
-        let list = git(self.root.path(), &["rev-list", "--first-parent", "--reverse", "-n", &count, "HEAD"])?;
-        Ok(list.lines().map(str::to_owned).collect())
-    }
-
-    fn turn_to(&self, commit: &str) -> Result<()> {
-        git(self.root.path(), &["checkout", "--quiet", "--force", "--detach", commit]).map(drop)
-    }
-
-    /// Files that may be playbooks: they have plays in them, by the look of it.
-    fn playbooks(&self) -> Result<Vec<String>> {
-        let files = git(self.root.path(), &["ls-files", "*.yml", "*.yaml"])?;
-        let is_playbook = |file: &&str| {
-            let text = std::fs::read_to_string(self.root.path().join(file)).unwrap_or_default();
-            text.lines().any(|line| line.starts_with("- hosts:") || line.starts_with("  hosts:"))
-        };
-        Ok(files.lines().filter(is_playbook).map(str::to_owned).collect())
-    }
-}
-
-fn git(directory: &Path, arguments: &[&str]) -> Result<String> {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(directory)
-        .args(arguments)
-        .output()
-        .context("git does not start")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "git {}: {}", arguments.join(" "), said.trim());
-    Ok(String::from_utf8(output.stdout)?)
-}
-
 /// The plans of some playbooks, or what is wrong with them.
 type Plans = Vec<Result<Vec<CompiledPlay>, String>>;
+
+/// Files that may be playbooks: they have plays in them, by the look of it.
+fn playbooks(checkout: &Checkout) -> Result<Vec<String>> {
+    let files = checkout.git(&["ls-files", "*.yml", "*.yaml"])?;
+    let is_playbook = |file: &&str| {
+        let text = std::fs::read_to_string(checkout.path().join(file)).unwrap_or_default();
+        text.lines().any(|line| line.starts_with("- hosts:") || line.starts_with("  hosts:"))
+    };
+    Ok(files.lines().filter(is_playbook).map(str::to_owned).collect())
+}
 
 /// Plans playbooks and returns what came of it, how long it took and how many plays were compiled.
 fn plan(settings: &Settings, root: &Path, playbooks: &[String]) -> Result<(Plans, Duration, u64)> {
@@ -126,13 +82,13 @@ fn plan(settings: &Settings, root: &Path, playbooks: &[String]) -> Result<(Plans
 /// Replays the last `commits` of a repository. Blocks, for about as long as git takes to check them out.
 pub fn replay(repository: &Path, commits: usize) -> Result<Replayed> {
     let (checkout, cache) = (Checkout::of(repository)?, tempfile::tempdir()?);
-    let root: PathBuf = checkout.root.path().canonicalize()?;
+    let root: PathBuf = checkout.path().canonicalize()?;
     let kept = Settings::new(cache.path().to_owned());
     let fresh = Settings { mode: Mode::Off, ..kept.clone() };
     let mut all = Replayed::default();
     for commit in checkout.commits(commits)? {
         checkout.turn_to(&commit)?;
-        let playbooks = checkout.playbooks()?;
+        let playbooks = playbooks(&checkout)?;
         let (plans, took, compiled) = plan(&kept, &root, &playbooks)?;
         let (wanted, took_fresh, _) = plan(&fresh, &root, &playbooks)?;
         for ((playbook, is), wanted) in playbooks.iter().zip(&plans).zip(&wanted) {
