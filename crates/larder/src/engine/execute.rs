@@ -115,13 +115,17 @@ impl<T: Value> Kind<T> {
                 InMemory::Absent => {}
             }
         }
+        let mut asked = (ready, compute);
         loop {
             match self.larder.shared.flights.board(key) {
                 Seat::Follow(follow) => match self.follow(key, follow).await? {
                     Some(outcome) => return outcome,
                     None => continue,
                 },
-                Seat::Lead(lead) => return self.lead(key, lead, ready, compute).await,
+                Seat::Lead(lead) => match self.lead(key, lead, asked).await {
+                    Ok(outcome) => return outcome,
+                    Err(unused) => asked = unused,
+                },
             }
         }
     }
@@ -165,14 +169,14 @@ impl<T: Value> Kind<T> {
         Ok(Some((*outcome).clone()))
     }
 
-    /// Looks in the tiers, and computes if they all miss.
+    /// Looks in the tiers, and computes if they all miss. Gives back how to, if meanwhile an invalidation overtook this and
+    /// another caller began after that: whose answer it is to be.
     async fn lead<E, R, P, G, F, C>(
         &self,
         key: &Key,
         lead: Lead,
-        ready: G,
-        compute: C,
-    ) -> Result<Answer<T>, AskError<E>>
+        (ready, compute): (G, C),
+    ) -> Result<Result<Answer<T>, AskError<E>>, (G, C)>
     where
         E: std::error::Error + Send + Sync + 'static,
         R: Send + 'static,
@@ -181,8 +185,12 @@ impl<T: Value> Kind<T> {
         F: Future<Output = Result<Computed<T>, E>> + Send + 'static,
         C: FnOnce(Option<R>) -> F + Send + 'static,
     {
+        let mut lead = lead;
         let flight = Arc::clone(lead.flight());
-        let wait = self.larder.shared.waits.enter(&flight).map_err(AskError::Cycle)?;
+        let mut wait = match self.larder.shared.waits.enter(&flight) {
+            Ok(wait) => wait,
+            Err(circle) => return Ok(Err(AskError::Cycle(circle))),
+        };
         let watch = self.watch();
         // Another flight may have landed between the look into memory and the boarding of this one.
         let found = match self.in_memory(key) {
@@ -202,15 +210,25 @@ impl<T: Value> Kind<T> {
         };
         let outcome = match found {
             Turn::Found((entry, place)) => Ok(self.found(key, entry, place, watch, when(ready, compute))),
-            Turn::Mine(Started { ready, lease }) => {
+            Turn::Mine(Started { ready: had, lease }) => {
+                // It may have waited long, and what was invalidated meanwhile is from before what it computes.
+                let Some(now) = lead.beginning_now() else { return Err((ready, compute)) };
+                lead = now;
+                if !Arc::ptr_eq(lead.flight(), &flight) {
+                    drop(wait.take());
+                    wait = match self.larder.shared.waits.enter(lead.flight()) {
+                        Ok(wait) => wait,
+                        Err(circle) => return Ok(Err(AskError::Cycle(circle))),
+                    };
+                }
                 self.miss(key, watch);
-                self.execute(key, &lead, lease, move || compute(ready)).await
+                self.execute(key, &lead, lease, move || compute(had)).await
             }
         };
         drop::<Lease>(lease);
         drop::<Option<Wait>>(wait);
         lead.land(Arc::new(outcome.clone()) as Cargo);
-        outcome
+        Ok(outcome)
     }
 
     fn found<E, F, C>(

@@ -145,6 +145,19 @@ impl Lead {
         &self.flight
     }
 
+    /// The seat of whoever begins to compute only now: what an invalidation overtook before does not count. Those who wait
+    /// for the overtaken flight board anew. `None` if another caller boarded since that invalidation, and leads.
+    pub(super) fn beginning_now(self) -> Option<Self> {
+        let is_revoked = *self.flight.revoked.lock();
+        if !is_revoked {
+            return Some(self);
+        }
+        match self.flights.board(&self.flight.key) {
+            Seat::Lead(lead) => Some(lead),
+            Seat::Follow(_) => None,
+        }
+    }
+
     /// Ends the flight and hands `cargo` to all who wait.
     pub(super) fn land(mut self, cargo: Cargo) {
         self.landed = true;

@@ -7,6 +7,7 @@ mod owing;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use larder::clock::Clock;
@@ -681,6 +682,43 @@ async fn what_another_machine_computes_is_waited_for_and_the_place_to_run_is_fre
     go_on.notify_one();
     assert_eq!(first.await.unwrap(), Origin::Computed);
     assert_eq!(second.await.unwrap(), is("one", SHARED));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_begins_after_a_wait_for_another_machine_is_kept_though_it_was_invalidated_meanwhile() {
+    for someone_asks_again in [false, true] {
+        let team = Team::new();
+        let (a, b) = (team.node(), team.node());
+        let (first, go_on) = computing_until_told(turns(&a)).await;
+        let computed = Arc::new(AtomicU64::new(0));
+        let ask = || {
+            let (kind, computed) = (turns(&b), Arc::clone(&computed));
+            tokio::spawn(async move {
+                let compute = || async move {
+                    computed.fetch_add(1, Ordering::Relaxed);
+                    Ok::<_, std::io::Error>(Computed::new("new".to_owned()))
+                };
+                let answer = kind.get_or_compute(&kind.key("x").unwrap(), compute).await.unwrap();
+                (answer.entry.value.clone(), answer.kept)
+            })
+        };
+        let mut asking = vec![ask(), ask()];
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        team.node().larder.invalidate(&Selector::all()).await;
+        b.larder.catch_up().await;
+        if someone_asks_again {
+            asking.push(ask());
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        go_on.notify_one();
+        first.await.unwrap();
+        for answer in asking {
+            assert_eq!(answer.await.unwrap(), ("new".to_owned(), Kept::Yes), "{someone_asks_again}");
+        }
+        assert_eq!(computed.load(Ordering::Relaxed), 1, "{someone_asks_again}");
+        b.larder.close().await;
+        assert_eq!(b.figures(Place::Shared).puts, 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]
