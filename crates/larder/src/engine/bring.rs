@@ -15,7 +15,7 @@ use super::{Entry, Kind, Larder, Reach, Value};
 use crate::entry::Record;
 use crate::key::{Digest, Key};
 use crate::stats::Place;
-use crate::tier::stack::{Guarded, Waits};
+use crate::tier::stack::{Guarded, Looks, Waits};
 use crate::tier::{Epoch, TierError};
 
 /// How many blobs of one answer are on their way at once.
@@ -44,7 +44,12 @@ impl<T: Value> Kind<T> {
     }
 
     /// Looks in the far tier. What is found is put into memory and into the near tiers.
-    pub(super) async fn bring(&self, key: &Key, flight: &Arc<Flight>) -> Option<(Arc<Entry<T>>, Place)> {
+    pub(super) async fn bring(
+        &self,
+        key: &Key,
+        flight: &Arc<Flight>,
+        looks: Looks,
+    ) -> Option<(Arc<Entry<T>>, Place)> {
         let shared = &self.larder.shared;
         let far = self.far().filter(|far| far.reads())?;
         let place = far.place();
@@ -54,7 +59,7 @@ impl<T: Value> Kind<T> {
             began.push(guarded.epoch().await.ok());
         }
         let watch = self.watch();
-        let found = match far.get(key).await {
+        let found = match far.look(key, looks).await {
             Ok(found) => found,
             // Left alone it was not asked, so nothing failed.
             Err(TierError::Open) => return None,

@@ -11,7 +11,7 @@ use crate::entry::{self, Codec, Opened};
 use crate::key::{Key, Selector};
 use crate::stats::{Place, Request};
 use crate::tier::memory::Lookup;
-use crate::tier::stack::{Guarded, Waits};
+use crate::tier::stack::{Guarded, Looks, Waits};
 
 /// What memory knows of a key.
 pub(super) enum InMemory<T> {
@@ -226,7 +226,7 @@ impl<T: Value> Kind<T> {
             self.larder.follow_afar().await;
         }
         match self.in_near_tiers(key, flight).await {
-            None => self.bring(key, flight).await,
+            None => self.bring(key, flight, Looks::First).await,
             found => found,
         }
     }

@@ -17,7 +17,7 @@ use super::{Entry, Exclusion, Kind, Value};
 use crate::key::Key;
 use crate::stats::Place;
 use crate::tier::Lease;
-use crate::tier::stack::Guarded;
+use crate::tier::stack::{Guarded, Looks};
 
 /// The first wait between two looks at what another machine computes, and the longest.
 const WAITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
@@ -71,6 +71,7 @@ impl<T: Value> Kind<T> {
         };
         let until = Instant::now() + far.waits();
         let (mut wait, longest) = WAITS;
+        let mut looks = Looks::First;
         loop {
             let had = ready().await;
             let is_over = had.is_none() || Instant::now() >= until;
@@ -87,13 +88,15 @@ impl<T: Value> Kind<T> {
                 }
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(longest);
-                if let Some(found) = self.bring(key, lead.flight()).await {
+                // Waiting for whoever is alive is no time lost; a tier that does not answer costs what it always does.
+                looks = Looks::Again;
+                if let Some(found) = self.bring(key, lead.flight(), looks).await {
                     return Turn::Found(found);
                 }
                 continue;
             }
             // Whoever had the turn since the look into the tiers has stored its answer.
-            return match self.bring(key, lead.flight()).await {
+            return match self.bring(key, lead.flight(), looks).await {
                 Some(found) => Turn::Found(found),
                 None => Turn::Mine(Started { ready: had, lease }),
             };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -42,6 +43,9 @@ pub struct Faulty {
     inner: Arc<dyn Tier>,
     place: Place,
     fault: Mutex<Fault>,
+    /// How long an answer takes, and how many a put does.
+    steps: Mutex<(Duration, u32)>,
+    answered: AtomicU64,
     asked: AtomicU64,
     held: AtomicU64,
     goes: Semaphore,
@@ -56,12 +60,26 @@ impl Faulty {
     /// The same, counted as if it were at another place.
     pub fn at(place: Place, inner: Arc<dyn Tier>) -> Arc<Self> {
         let (asked, held, goes) = (AtomicU64::new(0), AtomicU64::new(0), Semaphore::new(0));
-        Arc::new(Self { inner, place, fault: Mutex::new(Fault::None), asked, held, goes })
+        let (steps, answered) = (Mutex::default(), AtomicU64::new(0));
+        Arc::new(Self { inner, place, fault: Mutex::new(Fault::None), steps, answered, asked, held, goes })
     }
 
     /// Misbehaves so from now on.
     pub fn misbehave(&self, fault: Fault) {
         *self.fault.lock() = fault;
+    }
+
+    /// Takes so long for each answer from now on, of which a put needs so many, one after the other.
+    pub fn dawdle(&self, each: Duration, of_a_put: u32) {
+        *self.steps.lock() = (each, of_a_put);
+    }
+
+    async fn answer(&self) {
+        let (each, _) = *self.steps.lock();
+        if !each.is_zero() {
+            tokio::time::sleep(each).await;
+        }
+        self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many operations it was asked for since this was called last.
@@ -90,6 +108,9 @@ impl Faulty {
     async fn run<T>(&self, operation: Answer<'_, T>) -> Result<T, TierError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let fault = *self.fault.lock();
+        if fault != Fault::Hangs {
+            self.answer().await;
+        }
         match fault {
             Fault::None | Fault::Flips | Fault::Holds | Fault::Keeps | Fault::Mumbles => operation.await,
             Fault::Fails | Fault::Lends => Err(failure()),
@@ -126,7 +147,13 @@ impl Tier for Faulty {
     }
 
     fn put(&self, entries: Vec<Sealed>) -> Answer<'_, Vec<PutOutcome>> {
-        Box::pin(self.run(self.inner.put(entries)))
+        Box::pin(async {
+            let (_, answers) = *self.steps.lock();
+            for _ in 1..answers {
+                self.answer().await;
+            }
+            self.run(self.inner.put(entries)).await
+        })
     }
 
     fn invalidate<'a>(&'a self, selector: &'a Selector) -> Answer<'a, Invalidated> {

@@ -71,6 +71,15 @@ pub enum Waits {
     Nobody,
 }
 
+/// Which look for an answer it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Looks {
+    /// What it does not find is computed, so that the time is lost.
+    First,
+    /// Another machine computes it, which is waited for.
+    Again,
+}
+
 /// A tier behind a breaker and a time limit.
 #[derive(Debug)]
 pub struct Guarded {
@@ -222,6 +231,11 @@ impl Guarded {
 
     /// Returns the envelope filed under `key`.
     pub async fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, TierError> {
+        self.look(key, Looks::First).await
+    }
+
+    /// The same, perhaps again.
+    pub(crate) async fn look(&self, key: &Key, looks: Looks) -> Result<Option<Vec<u8>>, TierError> {
         self.settle(Waits::Caller).await;
         if self.owes(key) {
             return Ok(None);
@@ -236,7 +250,7 @@ impl Guarded {
         if let (Some(envelope), Some(bandwidth)) = (&envelope, self.bandwidth()) {
             bandwidth.charge(envelope.len() as u64);
         }
-        if let (None, Some(far)) = (&envelope, &self.far) {
+        if let (None, Some(far), Looks::First) = (&envelope, &self.far, looks) {
             far.patience.missed(began.elapsed());
             far.look_at_patience(&self.tier);
         }

@@ -722,6 +722,37 @@ async fn what_begins_after_a_wait_for_another_machine_is_kept_though_it_was_inva
 }
 
 #[tokio::test(start_paused = true)]
+async fn waiting_for_another_machine_costs_no_patience_as_long_as_the_tier_answers() {
+    for hangs_at_last in [false, true] {
+        let team = Team::new();
+        let (a, b) =
+            (team.node(), team.node_with(FarOptions { patience: Duration::from_millis(200), ..FAR }));
+        let (first, go_on) = computing_until_told(turns(&a)).await;
+        team.tier.dawdle(Duration::from_millis(20), 1);
+        let kind = turns(&b);
+        let second = tokio::spawn(async move {
+            let compute = || async { Ok::<_, std::io::Error>(Computed::new("two".to_owned())) };
+            let answer = kind.get_or_compute(&kind.key("x").unwrap(), compute).await.unwrap();
+            (answer.entry.value.clone(), answer.origin)
+        });
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert!(!second.is_finished());
+        assert_eq!(b.larder.sharing().unwrap().trouble, None);
+        if hangs_at_last {
+            team.tier.misbehave(Fault::Hangs);
+            let began = Instant::now();
+            assert_eq!(second.await.unwrap(), is("two", Origin::Computed));
+            assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+            first.abort();
+        } else {
+            go_on.notify_one();
+            assert_eq!(first.await.unwrap(), Origin::Computed);
+            assert_eq!(second.await.unwrap(), is("one", SHARED));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_team_is_not_asked_while_another_process_of_this_machine_is_waited_for() {
     let team = Team::new();
     let node = team.node();
