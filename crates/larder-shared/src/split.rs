@@ -119,6 +119,10 @@ impl Tier for Split {
         self.entries.log()
     }
 
+    fn answers(&self) -> u64 {
+        self.entries.answers().wrapping_add(self.blobs.answers())
+    }
+
     fn ping(&self) -> Answer<'_, ()> {
         Box::pin(async {
             let (entries, blobs) = tokio::join!(self.entries.ping(), self.blobs.ping());

@@ -75,6 +75,10 @@ impl Tier for Etcd {
         self.inner.log.clone()
     }
 
+    fn answers(&self) -> u64 {
+        self.inner.gateway.answers()
+    }
+
     fn ping(&self) -> Answer<'_, ()> {
         Box::pin(async {
             // A look that most of a cluster's servers have to agree on.

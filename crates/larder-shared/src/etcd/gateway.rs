@@ -4,7 +4,7 @@
 //! a server of ours gives is not read to its end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use larder::tier::TierError;
@@ -106,6 +106,7 @@ pub(super) struct Gateway {
     client: Mutex<Option<Client>>,
     /// Whether somebody gave up waiting on a connection.
     stale: AtomicBool,
+    answers: AtomicU64,
 }
 
 /// Marks connections as stale, and the server as one to be passed over, unless the request came to its end.
@@ -136,7 +137,13 @@ impl Gateway {
             tls,
             client: Mutex::default(),
             stale: AtomicBool::new(false),
+            answers: AtomicU64::new(0),
         }
+    }
+
+    /// How many requests were answered so far.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Asks one thing.
@@ -215,6 +222,7 @@ impl Gateway {
             request = request.header(AUTHORIZATION, token);
         }
         let response = request.send().await.map_err(Failure::of)?;
+        self.answers.fetch_add(1, Ordering::Relaxed);
         if response.status().is_success() {
             return Ok(response);
         }

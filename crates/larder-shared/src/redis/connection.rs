@@ -3,7 +3,7 @@
 //! Small questions and large values go different ways, so that none of the former waits behind one of the latter.
 //! Each step here may be done twice, so a step whose connection breaks is tried once more, on a new one.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use larder::tier::TierError;
@@ -37,6 +37,7 @@ pub(super) struct Connections {
     servers: Servers,
     small: Way,
     bulk: Way,
+    answers: AtomicU64,
 }
 
 #[derive(Default)]
@@ -68,7 +69,12 @@ impl Drop for Step<'_> {
 
 impl Connections {
     pub(super) fn new(servers: Servers) -> Self {
-        Self { servers, small: Way::default(), bulk: Way::default() }
+        Self { servers, small: Way::default(), bulk: Way::default(), answers: AtomicU64::new(0) }
+    }
+
+    /// How many connections were made and steps answered so far.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Does some steps.
@@ -125,6 +131,7 @@ impl Connections {
         let mut step = Step { way, ended: self.servers.mends() };
         let outcome = run(connection).await;
         step.ended = outcome.as_ref().err().is_none_or(|error| !is_broken(error));
+        self.answers.fetch_add(u64::from(step.ended), Ordering::Relaxed);
         outcome
     }
 
@@ -137,6 +144,7 @@ impl Connections {
             return Ok(connection.clone());
         }
         let connection = self.servers.connect().await?;
+        self.answers.fetch_add(1, Ordering::Relaxed);
         Ok(kept.insert(connection).clone())
     }
 }

@@ -73,6 +73,10 @@ impl Tier for Redis {
         self.inner.log.clone()
     }
 
+    fn answers(&self) -> u64 {
+        self.inner.connections.answers()
+    }
+
     fn ping(&self) -> Answer<'_, ()> {
         Box::pin(async {
             let mut steps = Steps::new();

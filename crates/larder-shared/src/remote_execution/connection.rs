@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use larder::tier::TierError;
@@ -68,6 +68,7 @@ pub(super) struct Connections {
     token: Token,
     small: Way,
     bulk: Way,
+    answers: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -97,7 +98,13 @@ impl Connections {
             .connect_timeout(CONNECT)
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(4 * WINDOW);
-        Self { endpoint, tls, token, small: Way::default(), bulk: Way::default() }
+        let (small, bulk, answers) = (Way::default(), Way::default(), AtomicU64::new(0));
+        Self { endpoint, tls, token, small, bulk, answers }
+    }
+
+    /// How many calls were answered so far.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Makes a call. What the server says is not there is `None`.
@@ -141,6 +148,7 @@ impl Connections {
         let mut guard = Step { way, ended: false };
         let outcome = step(wire).await;
         guard.ended = outcome.as_ref().err().is_none_or(|status| !is_broken(status));
+        self.answers.fetch_add(u64::from(guard.ended), Ordering::Relaxed);
         Ok(outcome)
     }
 

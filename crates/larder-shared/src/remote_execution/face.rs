@@ -71,6 +71,10 @@ impl Tier for RemoteExecution {
         self.inner.log.clone()
     }
 
+    fn answers(&self) -> u64 {
+        self.inner.connections.answers()
+    }
+
     fn ping(&self) -> Answer<'_, ()> {
         Box::pin(async { self.ask_terms().await.map(drop) })
     }

@@ -70,6 +70,10 @@ impl Tier for S3 {
         self.inner.log.clone()
     }
 
+    fn answers(&self) -> u64 {
+        self.inner.store.answers()
+    }
+
     fn ping(&self) -> Answer<'_, ()> {
         Box::pin(async { self.look_at_log().await.map(drop) })
     }

@@ -7,15 +7,17 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use larder::clock::Timestamp;
 use larder::tier::TierError;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredentialProvider};
-use object_store::client::{HttpClient, HttpConnector, HttpError};
+use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService};
 use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 use object_store::path::Path;
 use object_store::{
@@ -93,15 +95,28 @@ pub(super) struct Store {
     probe: String,
     /// Set when the server was seen to heed conditions.
     heeds: OnceCell<()>,
+    answers: Arc<AtomicU64>,
 }
 
-/// Gives both stores one set of connections.
+/// Gives both stores one set of connections, and counts what is answered there.
 #[derive(Debug, Clone)]
-struct Connections(reqwest::Client);
+struct Connections {
+    client: reqwest::Client,
+    answers: Arc<AtomicU64>,
+}
 
 impl HttpConnector for Connections {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.0.clone()))
+        Ok(HttpClient::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl HttpService for Connections {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let response = self.client.call(request).await?;
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        Ok(response)
     }
 }
 
@@ -110,7 +125,9 @@ impl Store {
     pub(super) fn new(place: &Place, keys: Keys, tls: &TlsFiles, probe: String) -> Result<Self, UrlError> {
         let tls = if place.is_plain() { None } else { Some(Tls::read(tls)?) };
         let client = http::client(tls.as_ref(), CONNECT)?.read_timeout(SILENCE).build();
-        let connections = Connections(client.map_err(|error| UrlError::Malformed(Box::new(error)))?);
+        let client = client.map_err(|error| UrlError::Malformed(Box::new(error)))?;
+        let answers = Arc::<AtomicU64>::default();
+        let connections = Connections { client, answers: Arc::clone(&answers) };
         let keys: AwsCredentialProvider = Arc::new(keys);
         let build = |retries| {
             let mut builder = AmazonS3Builder::new()
@@ -130,7 +147,12 @@ impl Store {
             }
             builder.build().map_err(|error| UrlError::Malformed(Box::new(error)))
         };
-        Ok(Self { again: build(RETRIES)?, once: build(0)?, probe, heeds: OnceCell::new() })
+        Ok(Self { again: build(RETRIES)?, once: build(0)?, probe, heeds: OnceCell::new(), answers })
+    }
+
+    /// How many requests were answered so far.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Reads an object of at most so many bytes, unless it is in the state that a tag stands for.

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::bring::{Conveyed, convey};
 use super::keep::{Draining, Enqueued, Outgoing, cause};
@@ -21,6 +22,13 @@ const MAX_AT_ONCE: usize = 4;
 
 /// How long the end of a process waits for something to move, also where callers have lost all that they may.
 const LAST_WAIT: Duration = Duration::from_millis(20);
+
+/// What a slow tier costs a process at most whose patience is no longer than that. Whoever has more has a tier in mind
+/// that is far away.
+const PROMISED: Duration = Duration::from_millis(100);
+
+/// How many answers, each of them in time, a step of sending may take of such a tier.
+const ANSWERS: u32 = 8;
 
 /// What becomes of an answer that is sent.
 pub(super) enum Sent {
@@ -77,14 +85,21 @@ impl Larder {
         self.drain_sending();
         let drained = shared.sending.drained();
         tokio::pin!(drained);
+        let more = far.whole_patience().saturating_sub(PROMISED).saturating_mul(ANSWERS);
+        let mut since = Instant::now();
         loop {
-            let moved = shared.moved.load(Ordering::Relaxed);
-            let patience = far.patience().unwrap_or_default();
+            let (moved, answers) = (shared.moved.load(Ordering::Relaxed), far.tier().answers());
+            let wait = far.patience().unwrap_or_default().max(LAST_WAIT);
             tokio::select! {
                 () = &mut drained => break,
-                () = tokio::time::sleep(patience.max(LAST_WAIT)) => {}
+                () = tokio::time::sleep(wait) => {}
             }
-            if shared.moved.load(Ordering::Relaxed) == moved && !far.holds_back() {
+            if shared.moved.load(Ordering::Relaxed) != moved || far.holds_back() {
+                since = Instant::now();
+                continue;
+            }
+            // One step may take several answers of the tier.
+            if far.tier().answers() == answers || since.elapsed() >= wait.saturating_add(more) {
                 far.give_up("it takes nothing more");
                 // Those on their way come to nothing too.
                 let left = shared.to_send.swap(0, Ordering::Relaxed);

@@ -234,6 +234,10 @@ impl Tier for Faulty {
         Box::pin(self.run(self.inner.note_owing(log, change)))
     }
 
+    fn answers(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
     fn ping(&self) -> Answer<'_, ()> {
         Box::pin(self.run(self.inner.ping()))
     }

@@ -336,6 +336,12 @@ pub trait Tier: fmt::Debug + Send + Sync + 'static {
         Box::pin(async { Ok(()) })
     }
 
+    /// How many answers came so far from where it is, as far as it counts them: what an operation that takes several
+    /// shows of being under way.
+    fn answers(&self) -> u64 {
+        0
+    }
+
     /// Checks that the tier answers.
     fn ping(&self) -> Answer<'_, ()>;
 

@@ -563,6 +563,27 @@ async fn a_tier_that_takes_nothing_at_the_end_is_given_up_and_what_was_not_sent_
     assert!(sharing.trouble.is_some() && sharing.unsent == 1, "{sharing:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_end_waits_for_what_takes_many_answers_if_there_is_patience_for_a_tier_that_is_far() {
+    // Eight answers take longer than all the patience that there is.
+    for (patience, each, arrives) in [(300, 60, true), (75, 30, false)] {
+        let team = Team::new();
+        let node = team.node_with(FarOptions { patience: Duration::from_millis(patience), ..FAR });
+        let tier = Arc::clone(&team.tier);
+        let compute = move || async move {
+            tier.dawdle(Duration::from_millis(each), 8);
+            Ok::<_, std::io::Error>(Computed::new("one".to_owned()))
+        };
+        node.words.refresh(&node.words.key("x").unwrap(), compute).await.unwrap();
+        let began = Instant::now();
+        node.larder.close().await;
+        let sharing = node.larder.sharing().unwrap();
+        assert_eq!((sharing.trouble.is_none(), sharing.unsent == 0), (arrives, arrives), "{sharing:?}");
+        assert_eq!(team.disk.usage().unwrap().entries, u64::from(arrives));
+        assert!(arrives || began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+    }
+}
+
 #[tokio::test]
 async fn a_tier_that_fails_fails_nobody_and_is_told_of() {
     let team = Team::new();
