@@ -232,6 +232,8 @@ struct Shared {
     to_send: AtomicU64,
     /// How many answers were not sent that were to be.
     unsent: AtomicU64,
+    /// Turns that are held until what was computed has arrived in the far tier.
+    held_turns: send::HeldTurns,
     /// What the far tier is known to have.
     taken: afar::Taken,
     /// Whether the far tier's log was followed once.
@@ -289,6 +291,7 @@ impl Larder {
                 moved: AtomicU64::new(0),
                 to_send: AtomicU64::new(0),
                 unsent: AtomicU64::new(0),
+                held_turns: send::HeldTurns::default(),
                 taken: afar::Taken::default(),
                 followed_afar: OnceCell::new(),
                 following: tokio::sync::Mutex::default(),

@@ -2,20 +2,22 @@
 //!
 //! What waits is bounded in bytes; what comes on top is dropped and counted. The blobs that an answer names go first,
 //! so that whoever finds the answer finds them too. At the end of the process [`Larder::close`] waits for what is on
-//! its way as long as it moves.
+//! its way as long as it moves. Turns are given back in any case.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::bring::{Conveyed, convey};
 use super::keep::{Draining, Enqueued, Outgoing, cause};
 use super::{Larder, Shared};
 use crate::tier::stack::{Guarded, Waits};
-use crate::tier::{PutOutcome, Refusal, Sealed, TierError};
+use crate::tier::{Lease, PutOutcome, Refusal, Sealed, TierError};
 
 /// How many answers are on their way at once.
 const MAX_AT_ONCE: usize = 4;
@@ -30,6 +32,40 @@ const PROMISED: Duration = Duration::from_millis(100);
 /// How many answers, each of them in time, a step of sending may take of such a tier.
 const ANSWERS: u32 = 8;
 
+/// How long turns have to arrive that are given back to a tier which takes nothing more.
+const GIVING_BACK: Duration = Duration::from_millis(15);
+
+/// Turns that are held until what was computed has arrived in the far tier, by a number of their own.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HeldTurns(Arc<Mutex<(u64, HashMap<u64, Arc<Lease>>)>>);
+
+/// One of them, until this is dropped.
+struct HeldTurn(HeldTurns, u64);
+
+impl HeldTurns {
+    /// A lease that holds another until it is dropped, or all are given back.
+    fn hold(&self, lease: Arc<Lease>) -> Arc<Lease> {
+        let mut held = self.0.lock();
+        let (last, turns) = &mut *held;
+        *last += 1;
+        turns.insert(*last, lease);
+        Arc::new(Lease::holding(HeldTurn(self.clone(), *last)))
+    }
+
+    fn give_back(&self) {
+        let turns = std::mem::take(&mut self.0.lock().1);
+        // Outside the lock.
+        drop(turns);
+    }
+}
+
+impl Drop for HeldTurn {
+    fn drop(&mut self) {
+        let turn = self.0.0.lock().1.remove(&self.1);
+        drop(turn);
+    }
+}
+
 /// What becomes of an answer that is sent.
 pub(super) enum Sent {
     Kept { bytes: u64 },
@@ -39,9 +75,10 @@ pub(super) enum Sent {
 
 impl Larder {
     /// Sends an answer to the far tier, if it began under an epoch of that.
-    pub(super) fn send_behind(&self, outgoing: Outgoing) {
+    pub(super) fn send_behind(&self, mut outgoing: Outgoing) {
         let shared = &self.shared;
         let Some(far) = shared.far.as_ref().filter(|_| outgoing.far.is_some()) else { return };
+        outgoing.lease = outgoing.lease.map(|lease| shared.held_turns.hold(lease));
         let series = Arc::clone(&outgoing.series);
         match shared.sending.push(outgoing) {
             Enqueued::Full => {
@@ -106,6 +143,10 @@ impl Larder {
                 shared.unsent.fetch_add(left, Ordering::Relaxed);
                 let left = shared.sending.abandon();
                 left.iter().for_each(|outgoing| outgoing.series.dropped(far.place()));
+                drop(left);
+                shared.held_turns.give_back();
+                // Those that do not arrive so soon end by themselves.
+                let _ = timeout(GIVING_BACK, far.tier().flush()).await;
                 return;
             }
         }

@@ -584,6 +584,35 @@ async fn the_end_waits_for_what_takes_many_answers_if_there_is_patience_for_a_ti
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_turn_is_given_back_though_the_tier_takes_nothing_more() {
+    let team = Team::new();
+    let node = team.node_with(FarOptions { patience: Duration::from_millis(75), ..FAR });
+    let kind = turns(&node);
+    let began = Instant::now();
+    // More than are on their way at once.
+    let keys: Vec<_> = (0..6).map(|n| kind.key(&n.to_string()).unwrap()).collect();
+    let all = Arc::new(tokio::sync::Barrier::new(keys.len()));
+    let mut computing = tokio::task::JoinSet::new();
+    for key in keys.clone() {
+        let (kind, tier, all) = (kind.clone(), Arc::clone(&team.tier), Arc::clone(&all));
+        computing.spawn(async move {
+            let compute = || async move {
+                all.wait().await;
+                tier.misbehave(Fault::Hangs);
+                Ok::<_, std::io::Error>(Computed::new("one".to_owned()))
+            };
+            kind.get_or_compute(&key, compute).await.unwrap();
+        });
+    }
+    computing.join_all().await;
+    node.larder.close().await;
+    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+    for key in keys {
+        assert!(team.disk.try_lease(&key).await.unwrap().is_some(), "{key}");
+    }
+}
+
 #[tokio::test]
 async fn a_tier_that_fails_fails_nobody_and_is_told_of() {
     let team = Team::new();
