@@ -68,7 +68,7 @@ impl Session {
 
     async fn compute<Q: Query>(&self, asked: &Asked<Q>, miss: Miss, flight: &Arc<Flight>) -> Outcome<Q> {
         let traces = &asked.kind.traces;
-        traces.miss(&asked.key, miss.watch);
+        traces.miss(&asked.key, miss.watch.took(traces));
         let began = traces.began().await;
         let began_at = self.larder().clock().wall();
         let computation = Computation::begin(traces, &asked.key, began.at);

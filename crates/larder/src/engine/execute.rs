@@ -197,6 +197,8 @@ impl<T: Value> Kind<T> {
             InMemory::Fresh(entry) if self.larder.shared.mode.reads() => Some((entry, Place::Memory)),
             _ => self.in_tiers(key, &flight).await,
         };
+        // What is waited for from here on, as a place among jobs, costs as much without a cache.
+        let looked = watch.took(self);
         let mut lease = Lease::default();
         let found = match found {
             Some(found) => Turn::Found(found),
@@ -221,7 +223,7 @@ impl<T: Value> Kind<T> {
                         Err(circle) => return Ok(Err(AskError::Cycle(circle))),
                     };
                 }
-                self.miss(key, watch);
+                self.miss(key, looked);
                 self.execute(key, &lead, lease, move || compute(had)).await
             }
         };

@@ -53,7 +53,7 @@ impl<T: Value> Kind<T> {
                 Some((entry, place))
             }
             _ => {
-                self.miss(key, watch);
+                self.miss(key, watch.took(self));
                 None
             }
         }
@@ -173,9 +173,9 @@ impl<T: Value> Kind<T> {
     }
 
     /// Counts and tells that there was no answer.
-    pub(super) fn miss(&self, key: &Key, watch: Watch) {
+    pub(super) fn miss(&self, key: &Key, took: Option<Duration>) {
         tracing::debug!(%key, "miss");
-        self.series.miss(key, watch.took(self));
+        self.series.miss(key, took);
     }
 
     /// Begins to time anything but a look into memory, if that is timed at all.

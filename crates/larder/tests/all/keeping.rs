@@ -273,6 +273,21 @@ async fn statistics_go_on_in_the_next_process() {
 }
 
 #[tokio::test]
+async fn what_a_computation_waits_for_is_no_cost_of_the_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::open(dir.path());
+    let clock = node.clock.clone();
+    let ready = move || {
+        clock.advance(Duration::from_secs(60));
+        std::future::ready(Some(()))
+    };
+    let compute = |_| async { Ok::<_, std::io::Error>(Computed::new("one".to_owned())) };
+    node.words.get_or_compute_when(&node.words.key("a").unwrap(), ready, compute).await.unwrap();
+    let total = node.opened.report().unwrap().total.unwrap();
+    assert_eq!((total.misses, total.asking_seconds), (1, 0.0));
+}
+
+#[tokio::test]
 async fn switches_in_the_settings_change_no_answer() {
     let dir = tempfile::tempdir().unwrap();
     let check = async |change: fn(&mut Settings), expected: [Origin; 2]| {
