@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use larder::source::{Entry, EntryKind, FileSet, Snapshot, SourceError};
@@ -42,6 +43,9 @@ pub(crate) enum CollectError {
     /// It cannot be read, or its blob not written.
     #[error("output {} could not be kept", path.display())]
     Blob { path: PathBuf, source: BlobError },
+    /// The run was stopped meanwhile.
+    #[error("stopped")]
+    Stopped,
     /// Together they are larger than they may be.
     #[error("outputs have {bytes} bytes, more than cache.max_size allows")]
     TooLarge { bytes: u64 },
@@ -143,12 +147,13 @@ impl Outputs {
         self.umask
     }
 
-    /// Puts what was looked at into blobs. Blocks.
+    /// Puts what was looked at into blobs, until `stop` is set. Blocks.
     pub(crate) fn collect(
         &self,
         seen: &Snapshot,
         disk: &Disk,
         max_bytes: Option<u64>,
+        stop: &AtomicBool,
     ) -> Result<Vec<KeptOutput>, CollectError> {
         let total: u64 = seen.entries().map(|entry| entry.stat.size).sum();
         if max_bytes.is_some_and(|limit| total > limit) {
@@ -167,8 +172,9 @@ impl Outputs {
                 }
                 EntryKind::File(digest) => {
                     let path = self.root().join(entry.path);
-                    let blob = match disk.put_blob_file(&path) {
+                    let blob = match disk.put_blob_file_until(&path, stop) {
                         Ok(blob) => blob,
+                        Err(BlobError::Stopped) => return Err(CollectError::Stopped),
                         Err(BlobError::Changed) => return Err(CollectError::Changed { path }),
                         Err(source) => return Err(CollectError::Blob { path, source }),
                     };

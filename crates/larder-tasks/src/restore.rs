@@ -14,6 +14,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use larder::key::Digest;
 use larder::source::{Entry, EntryKind, Snapshot, Written};
@@ -45,6 +46,9 @@ pub(crate) enum RestoreError {
     /// The result names a path that it must not.
     #[error("kept output {0:?} is not one that the task declares")]
     Foreign(String),
+    /// The run was stopped meanwhile.
+    #[error("stopped")]
+    Stopped,
     /// The file system refused.
     #[error("{} could not be restored", path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -114,16 +118,18 @@ struct Plan<'a> {
     _contents: Option<Pin>,
 }
 
-/// Puts the outputs of a kept result back. `now` is how they look. Blocks.
+/// Puts the outputs of a kept result back. `now` is how they look. Ends with [`RestoreError::Stopped`] before the next
+/// output once `stop` is set, and what it has done until then stays. Blocks.
 pub(crate) fn restore(
     outputs: &Outputs,
     kept: &[KeptOutput],
     now: &Snapshot,
     known: &Known,
     disk: &Disk,
+    stop: &AtomicBool,
 ) -> Result<Restored, RestoreError> {
     let plan = plan(outputs, kept, now, disk)?;
-    carry_out(&plan, outputs, now, known, disk)
+    carry_out(&plan, outputs, now, known, disk, stop)
 }
 
 fn plan<'a>(
@@ -159,14 +165,18 @@ fn carry_out(
     now: &Snapshot,
     known: &Known,
     disk: &Disk,
+    stop: &AtomicBool,
 ) -> Result<Restored, RestoreError> {
     let steps = &plan.steps;
     let mut directories = Unlocked::default();
-    let removed = remove_extra(outputs, steps, now, known, &mut directories)?;
+    let removed = remove_extra(outputs, steps, now, known, &mut directories, stop)?;
     let mut done = Restoration { removed, ..Restoration::default() };
     let mut hands =
         Hands { outputs, directories, checked: BTreeSet::new(), strayed: false, written: Written::default() };
     for (path, step) in steps {
+        if stop.load(Ordering::Relaxed) {
+            return Err(RestoreError::Stopped);
+        }
         if matches!(step, Step::Nothing) {
             done.left_alone += 1;
         } else {
@@ -187,11 +197,15 @@ fn remove_extra(
     now: &Snapshot,
     known: &Known,
     directories: &mut Unlocked,
+    stop: &AtomicBool,
 ) -> Result<usize, RestoreError> {
     let wanted: BTreeSet<&Path> = steps.iter().map(|(path, _)| *path).collect();
     let entries: Vec<Entry<'_>> = now.entries().filter(|entry| !wanted.contains(entry.path)).collect();
     let mut removed = 0;
     for entry in entries.iter().rev() {
+        if stop.load(Ordering::Relaxed) {
+            return Err(RestoreError::Stopped);
+        }
         let goes = outputs.is_declared_whole(entry.path) || known.has_made(entry);
         if !goes || known.found.contains(entry.path) {
             continue;
@@ -323,7 +337,6 @@ fn link(target: &OsStr, path: &Path) -> io::Result<()> {
 mod tests {
     use std::num::NonZeroUsize;
     use std::sync::Arc;
-    use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
     use larder::clock::Clock;
@@ -355,7 +368,7 @@ mod tests {
 
         let planned = plan(&outputs, &kept, &now, &disk).unwrap();
         other.gc(&all).unwrap();
-        let restored = carry_out(&planned, &outputs, &now, &Known::default(), &disk).unwrap();
+        let restored = carry_out(&planned, &outputs, &now, &Known::default(), &disk, &stop).unwrap();
         assert_eq!((restored.done.written, restored.strayed), (1, false));
         assert_eq!(fs::read(project.path().join("dist/a")).unwrap(), b"content");
 

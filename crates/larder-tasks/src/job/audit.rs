@@ -34,7 +34,7 @@ impl Tasks {
             if let Some(key) = end.key.filter(|key| is_hit && sample.has(*key))
                 && !run.is_stopped()
             {
-                let all = self.inner.with_omitted(&upstream, node.omitted()).await;
+                let all = self.inner.with_omitted(&upstream, node.omitted(), &run.stopping).await;
                 let differences = self.again(at, node.task(), &all, key, run).await;
                 run.tell(Event::Audited { task: at }).await;
                 audits.extend(differences.map(|differences| Audit { task: at, differences }));
@@ -54,7 +54,7 @@ impl Tasks {
         key: Digest,
         run: &Arc<Run>,
     ) -> Option<Vec<String>> {
-        let look = self.inner.look_now(at, task, &Ahead::none()).await;
+        let look = self.inner.look_now(at, task, &Ahead::none(Arc::clone(&run.stopping))).await;
         let prepared = Arc::new(self.inner.prepare(task, upstream, look).await);
         let keyed = prepared.keyed.as_ref().ok().filter(|keyed| keyed.key.digest() == key)?;
         let kept = self.inner.kind.get(&keyed.engine_key).await?;

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use larder::key::Digest;
 use larder::source::{FileSet, Snapshot};
@@ -67,7 +68,7 @@ impl Inner {
             let set = self.outputs_of(&left.task).map_err(|_| changed())?;
             let seen = match &left.seen {
                 Some(seen) => Arc::clone(seen),
-                None => self.scan(&set.files, None).map_err(|_| changed())?.snapshot,
+                None => self.scan(&set.files, None, &prepared.stopping).map_err(|_| changed())?.snapshot,
             };
             if seen.fingerprint() != digest {
                 return Err(changed());
@@ -79,7 +80,7 @@ impl Inner {
             let Some(digest) = part(keyed, PartKind::Tool, name) else { continue };
             let changed = || Unkept::ToolChanged(name.clone());
             let found = match self.resolve(prepared, name) {
-                Some(path) => Some(self.find(path, digest).ok_or_else(changed)?),
+                Some(path) => Some(self.find(path, digest, &prepared.stopping).ok_or_else(changed)?),
                 None => None,
             };
             beside.programs.push(Program { name: name.clone(), found });
@@ -90,11 +91,12 @@ impl Inner {
     /// Looks again: the result of a run during which any of it changed belongs to no key. Blocks.
     pub(super) fn still_beside(&self, prepared: &Prepared, beside: &Beside) -> Result<(), Unkept> {
         let stands = |set: &FileSet, before: &Arc<Snapshot>| {
-            self.scan(set, Some(before)).is_ok_and(|now| touched(before, &now.snapshot).is_empty())
+            self.scan(set, Some(before), &prepared.stopping)
+                .is_ok_and(|now| touched(before, &now.snapshot).is_empty())
         };
         for (name, set, before) in &beside.upstream {
             if !stands(set, before) {
-                return Err(Unkept::UpstreamChanged(name.to_string()));
+                return Err(prepared.unless_stopped(Unkept::UpstreamChanged(name.to_string())));
             }
         }
         for Program { name, found } in &beside.programs {
@@ -106,15 +108,15 @@ impl Inner {
                 (Some(_), None) | (None, Some(_)) => false,
             };
             if !same {
-                return Err(Unkept::ToolChanged(name.clone()));
+                return Err(prepared.unless_stopped(Unkept::ToolChanged(name.clone())));
             }
         }
         Ok(())
     }
 
     /// Looks at a program that has this content; `None` if it has another.
-    fn find(&self, path: PathBuf, digest: Digest) -> Option<Found> {
-        let (set, seen, content) = self.look_at_program(&path)?;
+    fn find(&self, path: PathBuf, digest: Digest, stop: &AtomicBool) -> Option<Found> {
+        let (set, seen, content) = self.look_at_program(&path, stop)?;
         (content == digest).then(|| Found { leads_to: path.canonicalize().ok(), path, set, seen })
     }
 

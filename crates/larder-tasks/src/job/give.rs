@@ -9,7 +9,7 @@ use larder::clock::Instant;
 use larder::config::Mode;
 use larder::engine::{Answer, AskError, Computed, Entry, Kept, NotKept, Origin};
 use larder::key::Digest;
-use larder::source::Scan;
+use larder::source::{Scan, Snapshot};
 use larder::stats::Place;
 use larder::tier::Brief;
 use tokio::sync::Mutex;
@@ -18,11 +18,12 @@ use super::perform::{Performed, Run, Unrun, after_hit};
 use super::prepare::{Keyed, Prepared, Upstream, said};
 use super::remember::Place as OutputPlace;
 use super::{Alone, Inner};
+use crate::checkout::Memory;
 use crate::event::{Event, Hit, How, NotRun, Note, TaskEnd, Unkept};
 use crate::execute::Exit;
 use crate::kept::{KeptLog, KeptOutput, KeptResult};
 use crate::log::Log;
-use crate::outputs::{self, Known};
+use crate::outputs::{self, Known, Outputs};
 use crate::restore::{Restoration, Restored, restore};
 use crate::task::Task;
 
@@ -65,6 +66,9 @@ impl Inner {
             let look = self.look_now(at, task, &run.ahead).await;
             let mut prepared = self.prepare(task, upstream, look).await;
             prepared.insists = round == ROUNDS;
+            if run.is_stopping() {
+                break;
+            }
             let notes = std::mem::take(&mut prepared.notes);
             for note in notes.into_iter().filter(|_| round == 1) {
                 run.tell(Event::Noted { task: at, note }).await;
@@ -110,6 +114,10 @@ impl Inner {
                         run.tell(Event::Noted { task: at, note: Note::TwoWriters { path, other } }).await;
                     }
                     return Some(self.hit(began, keyed, found, restored, log));
+                }
+                Err(_) if run.is_stopping() => {
+                    let key = Some(keyed.key.digest());
+                    return Some(self.end(began, key, How::NotRun(NotRun::Stopped)));
                 }
                 Err(why) => run.tell(Event::Noted { task: at, note: Note::Unusable(why) }).await,
             }
@@ -253,7 +261,7 @@ impl Inner {
         let clear = run.options.clean;
         let put_back = move |alone: Alone| {
             let log = inner.log_of(&entry)?;
-            let (known, restored) = inner.put_back(&ready, &entry, clear, alone.waited)?;
+            let (known, restored) = inner.put_back(&ready, &entry, clear, alone.waited, &ready.stopping)?;
             if restored.strayed {
                 // Through a link into a place that others may have looked at under another name.
                 sharing.ahead.end();
@@ -287,19 +295,71 @@ impl Inner {
     }
 
     /// Puts the outputs back and looks whether they are right then, after all that lies there is taken away if that is to be
-    /// `clear`. The place stays marked until that is remembered. Blocks.
+    /// `clear`. The place stays marked until that is remembered, also where `stop` ends it. Blocks.
     fn put_back(
         &self,
         prepared: &Prepared,
         kept: &Entry<KeptResult>,
         clear: bool,
         waited: bool,
+        stop: &AtomicBool,
     ) -> Result<(Known, Restored), String> {
         let (Some(outputs), Some(disk)) = (&prepared.outputs, &self.disk) else {
             return Err(Unkept::NoDisk.to_string());
         };
-        let (mut memory, _) = self.mark(prepared, waited);
-        let mut before = match &prepared.seen {
+        let (mut memory, left) = self.mark(prepared, waited);
+        let before = self.before(prepared, outputs, kept, &memory, (clear, waited), stop);
+        let before = before.inspect_err(|_| {
+            if left.unfinished.is_none() {
+                // Nothing has been written.
+                self.clear(&prepared.task);
+            }
+        })?;
+        let known = memory.outputs.clone();
+        // What has come since somebody was here goes where all of an output is the task's.
+        let is_new_here = known.snapshot.is_none();
+        let stays = |path: &Path| is_new_here || !outputs.is_declared_whole(path);
+        self.remember_found(prepared, &mut memory, &before, stays);
+        let put_in = || {
+            let restored = restore(outputs, &kept.outputs, &before, &memory.outputs, disk, stop);
+            let restored = restored.map_err(|error| said(&error))?;
+            let after = self.scan_written(&outputs.files, &before, &restored.written, stop);
+            Ok::<_, String>((restored, after.map_err(|error| said(&error))?))
+        };
+        let (restored, after) = put_in().inspect_err(|_| {
+            // Of what was written until now nobody knows.
+            if stop.load(Ordering::Relaxed)
+                && let Some(marker) = self.marker(&prepared.task)
+            {
+                marker.set();
+            }
+        })?;
+        let known = known.after(Some(&before), &after.snapshot);
+        self.programs.forget();
+        self.inputs.forget(self.clock.wall());
+        if after.fingerprint() != kept.outputs_digest {
+            let again = restore(outputs, &kept.outputs, &after.snapshot, &known, disk, stop);
+            let again = again.map_err(|error| said(&error))?.done;
+            // What nobody is known to have made stays where it is.
+            if again.written > 0 || again.removed > 0 {
+                return Err("outputs change while they are restored".to_owned());
+            }
+        }
+        Ok((known, restored))
+    }
+
+    /// How the place of the outputs looks before they are put back, after all that lies there is taken away if that is to
+    /// be `clear`. Blocks.
+    fn before(
+        &self,
+        prepared: &Prepared,
+        outputs: &Outputs,
+        kept: &Entry<KeptResult>,
+        memory: &Memory,
+        (clear, waited): (bool, bool),
+        stop: &AtomicBool,
+    ) -> Result<Arc<Snapshot>, String> {
+        let before = match &prepared.seen {
             // A moment ago, and nobody had to be waited for. What has come since is in the way of a new file, and the
             // look afterwards finds it; to tell then whose it is takes no look now where all is the task's own.
             Some(seen)
@@ -312,37 +372,17 @@ impl Inner {
             }
             seen => {
                 let previous = seen.as_ref().map(|seen| &seen.snapshot).or(memory.outputs.snapshot.as_ref());
-                self.scan(&outputs.files, previous).map_err(|error| said(&error))?.snapshot
+                self.scan(&outputs.files, previous, stop).map_err(|error| said(&error))?.snapshot
             }
         };
-        if clear {
-            let stuck = outputs::clear(outputs.root(), &before);
-            if !stuck.is_empty() {
-                return Err(Unkept::Stuck(stuck).to_string());
-            }
-            before = self.scan(&outputs.files, Some(&before)).map_err(|error| said(&error))?.snapshot;
+        if !clear {
+            return Ok(before);
         }
-        let known = memory.outputs.clone();
-        // What has come since somebody was here goes where all of an output is the task's.
-        let is_new_here = known.snapshot.is_none();
-        let stays = |path: &Path| is_new_here || !outputs.is_declared_whole(path);
-        self.remember_found(prepared, &mut memory, &before, stays);
-        let restored = restore(outputs, &kept.outputs, &before, &memory.outputs, disk);
-        let restored = restored.map_err(|error| said(&error))?;
-        let after = self.scan_written(&outputs.files, &before, &restored.written);
-        let after = after.map_err(|error| said(&error))?;
-        let known = known.after(Some(&before), &after.snapshot);
-        self.programs.forget();
-        self.inputs.forget(self.clock.wall());
-        if after.fingerprint() != kept.outputs_digest {
-            let again = restore(outputs, &kept.outputs, &after.snapshot, &known, disk);
-            let again = again.map_err(|error| said(&error))?.done;
-            // What nobody is known to have made stays where it is.
-            if again.written > 0 || again.removed > 0 {
-                return Err("outputs change while they are restored".to_owned());
-            }
+        let stuck = outputs::clear(outputs.root(), &before);
+        if !stuck.is_empty() {
+            return Err(Unkept::Stuck(stuck).to_string());
         }
-        Ok((known, restored))
+        Ok(self.scan(&outputs.files, Some(&before), stop).map_err(|error| said(&error))?.snapshot)
     }
 
     /// Whether a result may have been made since then: perhaps here, so that its outputs are there by now.
@@ -365,8 +405,9 @@ impl Inner {
             if ready.outputs.is_none() {
                 return;
             }
+            // What the audit took away comes back whatever that takes.
             // What the audit made is remembered as made by now, so that it may be taken away again.
-            match inner.put_back(&ready, &kept, false, true) {
+            match inner.put_back(&ready, &kept, false, true, &AtomicBool::new(false)) {
                 Ok((known, _)) => {
                     inner.remember_hit(&ready, Some(known), &kept, OutputPlace::Marked(alone));
                 }

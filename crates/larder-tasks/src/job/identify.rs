@@ -12,15 +12,15 @@ use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use larder::key::{Algorithm, Digest, Hasher};
-use larder::source::{EntryKind, FileSet, ScanOptions, Snapshot};
+use larder::source::{EntryKind, FileSet, ScanOptions, Snapshot, SourceError};
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, watch};
 
-use super::Inner;
+use super::{Inner, Stopping};
 use crate::checkout::{Memory, Which};
 use crate::event::{Note, Unkept};
 use crate::execute::{Start, Stop, Tap, execute};
@@ -108,7 +108,11 @@ impl Tap for Silence {
 
 impl Inner {
     /// Reads the programs that the tools of a graph's tasks resolve to, all in one look. What was known is forgotten.
-    pub(super) async fn look_at_programs(self: &Arc<Self>, tasks: impl Iterator<Item = &Task>) {
+    pub(super) async fn look_at_programs(
+        self: &Arc<Self>,
+        tasks: impl Iterator<Item = &Task>,
+        stopping: &Stopping,
+    ) {
         self.programs.begin();
         let mut paths = BTreeSet::new();
         for task in tasks {
@@ -124,14 +128,13 @@ impl Inner {
         if paths.is_empty() {
             return;
         }
-        let inner = Arc::clone(self);
-        self.blocking(move || inner.read_programs(&paths)).await;
+        let (inner, stopping) = (Arc::clone(self), Arc::clone(stopping));
+        self.blocking(move || inner.read_programs(&paths, &stopping)).await;
     }
 
-    fn read_programs(&self, paths: &BTreeSet<PathBuf>) {
+    fn read_programs(&self, paths: &BTreeSet<PathBuf>, stop: &AtomicBool) {
         let forgotten = self.programs.known.lock().forgotten;
-        let stop = AtomicBool::new(false);
-        let options = ScanOptions { clock: &self.clock, stop: &stop, threads: Some(NonZeroUsize::MIN) };
+        let options = ScanOptions { clock: &self.clock, stop, threads: Some(NonZeroUsize::MIN) };
         let scan = inputs::programs(paths.iter().map(PathBuf::as_path))
             .and_then(|set| set.scan(self.programs.seen().as_ref(), &options));
         // Each is looked at for itself then, and what is wrong is told of it.
@@ -145,12 +148,16 @@ impl Inner {
     }
 
     /// How the file looks that a path leads to, and its content; `None` if it leads to none that can be read. Blocks.
-    pub(super) fn look_at_program(&self, path: &Path) -> Option<(FileSet, Arc<Snapshot>, Digest)> {
+    pub(super) fn look_at_program(
+        &self,
+        path: &Path,
+        stop: &AtomicBool,
+    ) -> Option<(FileSet, Arc<Snapshot>, Digest)> {
         let leads_to = path.canonicalize().ok();
         // A set follows no link but the last one in a path, and no way up; what is known is known by the path as it is.
         [Some(path), leads_to.as_deref()].into_iter().flatten().find_map(|path| {
             let set = inputs::programs([path].into_iter()).ok()?;
-            let seen = self.scan(&set, self.programs.seen().as_ref()).ok()?.snapshot;
+            let seen = self.scan(&set, self.programs.seen().as_ref(), stop).ok()?.snapshot;
             let (_, digest) = contents(&seen).next()?;
             Some((set, seen, digest))
         })
@@ -161,6 +168,7 @@ impl Inner {
         self: &Arc<Self>,
         task: &Task,
         environment: &[(OsString, OsString)],
+        stopping: &Stopping,
         notes: &mut Vec<Note>,
     ) -> Result<Vec<Part>, Unkept> {
         let mut parts = Vec::with_capacity(task.tools.len());
@@ -170,7 +178,7 @@ impl Inner {
             let part = match &tool.value {
                 Tool::Program(program) => {
                     let digest = match which(program.as_ref(), path, &cwd) {
-                        Some(path) => self.content_of(path, program).await?,
+                        Some(path) => self.content_of(path, program, stopping).await?,
                         None => {
                             notes.push(Note::NoTool(program.clone()));
                             None
@@ -197,7 +205,12 @@ impl Inner {
         Ok(parts)
     }
 
-    async fn content_of(self: &Arc<Self>, path: PathBuf, program: &str) -> Result<Option<Digest>, Unkept> {
+    async fn content_of(
+        self: &Arc<Self>,
+        path: PathBuf,
+        program: &str,
+        stopping: &Stopping,
+    ) -> Result<Option<Digest>, Unkept> {
         let forgotten = {
             let known = self.programs.known.lock();
             if let Some(digest) = known.contents.get(&path) {
@@ -205,9 +218,10 @@ impl Inner {
             }
             known.forgotten
         };
-        let (inner, asked) = (Arc::clone(self), path.clone());
-        let look = move || match inner.look_at_program(&asked) {
+        let (inner, asked, stopping) = (Arc::clone(self), path.clone(), Arc::clone(stopping));
+        let look = move || match inner.look_at_program(&asked, &stopping) {
             Some((_, _, digest)) => Ok(digest),
+            None if stopping.load(Ordering::Relaxed) => Err(SourceError::Stopped),
             // It says why it cannot be read.
             None => larder::source::digest_file(&asked).map(|read| read.digest),
         };

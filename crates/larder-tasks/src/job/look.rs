@@ -19,8 +19,8 @@ use larder::tier::Brief;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::Inner;
 use super::prepare::said;
+use super::{Inner, Stopping};
 use crate::event::Unkept;
 use crate::graph::Graph;
 use crate::outputs::Outputs;
@@ -43,6 +43,8 @@ pub(super) struct Look {
     pub(super) inputs: Option<Result<(FileSet, Scan), Unkept>>,
     /// `None` for a task without outputs.
     pub(super) outputs: Option<Result<SeenOutputs, Unkept>>,
+    /// What has ended it early once it is set.
+    pub(super) stopping: Stopping,
 }
 
 /// How the place of a task's outputs looks.
@@ -76,6 +78,8 @@ pub(super) struct Ahead {
     over: Arc<AtomicBool>,
     /// Where outputs have been put back, or are about to be.
     moved: Mutex<BTreeSet<RelPath>>,
+    /// Ends looks that have begun.
+    stopping: Stopping,
 }
 
 impl Ahead {
@@ -112,8 +116,8 @@ impl Ahead {
     }
 
     /// No looks.
-    pub(super) fn none() -> Self {
-        Self { taken: Vec::new(), over: Arc::new(AtomicBool::new(true)), moved: Mutex::default() }
+    pub(super) fn none(stopping: Stopping) -> Self {
+        Self { taken: Vec::new(), over: Arc::new(AtomicBool::new(true)), moved: Mutex::default(), stopping }
     }
 }
 
@@ -177,8 +181,8 @@ impl Drop for Told {
 }
 
 impl Inner {
-    /// Begins to look at the files of all tasks of a graph; has looked, where that is done in place.
-    pub(super) fn look_ahead(self: &Arc<Self>, graph: &Graph) -> Ahead {
+    /// Begins to look at the files of all tasks of a graph, until `stopping` is set; has looked, where that is done in place.
+    pub(super) fn look_ahead(self: &Arc<Self>, graph: &Graph, stopping: Stopping) -> Ahead {
         self.inputs.forget(self.clock.wall());
         let over = Arc::new(AtomicBool::new(false));
         let tasks: Arc<Vec<Arc<Task>>> =
@@ -199,16 +203,16 @@ impl Inner {
         let in_place = commands.all(|task| self.brief_for(task) == Brief::InPlace);
         for _ in 0..workers {
             let (inner, tasks, senders) = (Arc::clone(self), Arc::clone(&tasks), Arc::clone(&senders));
-            let (next, over) = (Arc::clone(&next), Arc::clone(&over));
+            let (next, over, stopping) = (Arc::clone(&next), Arc::clone(&over), Arc::clone(&stopping));
             // What is not looked at is told by the senders' going.
             let look = move || {
                 let mut told = Told { looks: Vec::new(), since: inner.clock.now() };
-                while !over.load(Ordering::Relaxed) {
+                while !over.load(Ordering::Relaxed) && !stopping.load(Ordering::Relaxed) {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(task) = tasks.get(at) else { break };
                     let sender = senders[at].lock().take();
                     if let Some(sender) = sender.filter(|_| task.command.is_some()) {
-                        told.looks.push((sender, inner.look(task, None, threads)));
+                        told.looks.push((sender, inner.look(task, None, threads, &stopping)));
                         told.soon(inner.clock.now());
                     }
                 }
@@ -220,7 +224,7 @@ impl Inner {
             }
         }
         let taken = receivers.into_iter().map(|receiver| Mutex::new(Some(receiver))).collect();
-        Ahead { taken, over, moved: Mutex::default() }
+        Ahead { taken, over, moved: Mutex::default(), stopping }
     }
 
     /// A look at a task's files that may decide: the one that was taken ahead, or a new one.
@@ -232,8 +236,8 @@ impl Inner {
             None => None,
         };
         let brief = self.brief_for(task);
-        let (inner, task) = (Arc::clone(self), Arc::clone(task));
-        self.at(brief, move || inner.look(&task, hint.as_ref(), None)).await
+        let (inner, task, stopping) = (Arc::clone(self), Arc::clone(task), Arc::clone(&ahead.stopping));
+        self.at(brief, move || inner.look(&task, hint.as_ref(), None, &stopping)).await
     }
 
     pub(super) fn is_fresh(&self, at: Instant) -> bool {
@@ -241,7 +245,13 @@ impl Inner {
     }
 
     /// Looks at a task's files. Blocks.
-    fn look(&self, task: &Arc<Task>, hint: Option<&Look>, threads: Option<NonZeroUsize>) -> Look {
+    fn look(
+        &self,
+        task: &Arc<Task>,
+        hint: Option<&Look>,
+        threads: Option<NonZeroUsize>,
+        stopping: &Stopping,
+    ) -> Look {
         let at = self.clock.now();
         let is_kept = matches!(task.keeping, Keeping::Keep(_));
         let memory = self.remembered(task);
@@ -249,7 +259,7 @@ impl Inner {
             let known = hint.and_then(Look::inputs_snapshot).or(memory.inputs);
             let files =
                 self.inputs.of(&self.workspace, task).map_err(|error| Unkept::Inputs(said(&error)))?;
-            let scan = self.scan_with(&files, known.as_ref(), threads);
+            let scan = self.scan_with(&files, known.as_ref(), threads, stopping);
             scan.map(|scan| (files, scan)).map_err(|error| Unkept::Inputs(said(&error)))
         });
         let outputs = (!task.outputs.is_empty()).then(|| {
@@ -260,10 +270,10 @@ impl Inner {
             }
             let known = hint.and_then(Look::outputs_snapshot).or(memory.outputs.snapshot);
             // What cannot be looked at is in the way of giving anything back; the command may clear it away.
-            let scan = self.scan_with(&set.files, known.as_ref(), threads).ok();
+            let scan = self.scan_with(&set.files, known.as_ref(), threads, stopping).ok();
             Ok(SeenOutputs { set, scan })
         });
-        Look { at, inputs, outputs }
+        Look { at, inputs, outputs, stopping: Arc::clone(stopping) }
     }
 }
 

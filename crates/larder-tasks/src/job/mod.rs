@@ -32,6 +32,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use larder::clock::Clock;
@@ -109,6 +110,9 @@ struct Alone {
     /// Whether somebody had it before, so that what was remembered may be out of date.
     waited: bool,
 }
+
+/// Set once a run is stopped: what is just looked at, kept or put back for it ends then.
+type Stopping = Arc<AtomicBool>;
 
 /// How many files, and bytes in them, are few.
 const FEW: (usize, u64) = (256, 4 << 20);

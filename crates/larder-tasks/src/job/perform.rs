@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use larder::key::Digest;
-use larder::source::{Entry, EntryKind, Scan, Snapshot};
+use larder::source::{Entry, EntryKind, Scan, Snapshot, SourceError};
 use larder::tier::Brief;
 use larder::tier::disk::Disk;
 use parking_lot::Mutex;
@@ -23,7 +23,7 @@ use super::look::Ahead;
 use super::marker::{Left, Marker};
 use super::prepare::{Keyed, Prepared, said, unmatched};
 use super::remember::Place;
-use super::{Alone, Inner, RunOptions, joined};
+use super::{Alone, Inner, RunOptions, Stopping, joined};
 use crate::checkout::Memory;
 use crate::event::{Event, NotRun, Note, Unkept};
 use crate::execute::{Execution, Exit, Start, Stop, Tap, execute};
@@ -41,6 +41,8 @@ pub(super) struct Run {
     pub(super) permits: Arc<Semaphore>,
     pub(super) stop: watch::Receiver<Stop>,
     pub(super) events: mpsc::Sender<Event>,
+    /// Set once `stop` says anything, for work that waits for nothing.
+    pub(super) stopping: Stopping,
     /// Looks at files that were taken ahead.
     pub(super) ahead: Ahead,
     /// Set once a task failed and the others are not to begin any more.
@@ -103,6 +105,11 @@ impl Run {
             // Nobody is left to stop it.
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Whether what larder does for its tasks is to end, too.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// Whether no command is to begin any more.
@@ -232,6 +239,13 @@ impl Inner {
         };
         if room.left.ended {
             run.tell(Event::Noted { task: at, note: Note::EndedOrphan }).await;
+        }
+        if run.is_stopping() {
+            // What was looked at may not have been looked at to its end. Nothing has been written.
+            if room.left.unfinished.is_none() {
+                self.clear(task);
+            }
+            return Err(NotRun::Stopped.into());
         }
         let start = self.start(prepared, run).inspect_err(|_| self.clear(task))?;
         run.tell(Event::Started { task: at }).await;
@@ -390,7 +404,7 @@ impl Inner {
     /// Whether the inputs are those of the key, if there is one. Blocks.
     pub(super) fn inputs_stand(&self, prepared: &Prepared) -> bool {
         let Ok(keyed) = &prepared.keyed else { return true };
-        let now = self.scan(&keyed.files, Some(&keyed.inputs));
+        let now = self.scan(&keyed.files, Some(&keyed.inputs), &prepared.stopping);
         now.is_ok_and(|now| now.fingerprint() == keyed.inputs.fingerprint())
     }
 
@@ -410,7 +424,7 @@ impl Inner {
             return Some(Room { memory, known, before: None, left, beside, unclean: None });
         };
         let previous = prepared.seen.as_ref().map(|seen| &seen.snapshot).or(known.snapshot.as_ref());
-        let mut before = match self.scan(&outputs.files, previous) {
+        let mut before = match self.scan(&outputs.files, previous, &prepared.stopping) {
             Ok(seen) => seen.snapshot,
             Err(error) => {
                 let unclean = Some(Unkept::Outputs(said(&error)));
@@ -425,7 +439,7 @@ impl Inner {
             cleans.then(|| known.clean(outputs, &before))
         };
         if stuck.is_some() {
-            before = self.scan(&outputs.files, Some(&before)).ok()?.snapshot;
+            before = self.scan(&outputs.files, Some(&before), &prepared.stopping).ok()?.snapshot;
         }
         self.remember_found(prepared, &mut memory, &before, |_| true);
         let stuck = stuck.filter(|stuck| !stuck.is_empty()).map(Unkept::Stuck);
@@ -475,15 +489,19 @@ impl Inner {
         memory.took_millis = Some(millis(execution.took));
         let unfinished = matches!(execution.exit, Exit::Stopped | Exit::TimedOut(_));
         let seen = prepared.outputs.as_ref().map(|outputs| {
-            let seen = self.scan(&outputs.files, before.as_ref())?;
+            // What a command that was stopped has left is taken away whatever that takes.
+            let never = AtomicBool::new(false);
+            let stop = if unfinished { &never } else { &*prepared.stopping };
+            let seen = self.scan(&outputs.files, before.as_ref(), stop)?;
             let Some(before) = before.as_ref().filter(|_| unfinished) else { return Ok(seen) };
             notes.extend(discard_since(outputs.root(), &known, before, &seen.snapshot).notes());
-            self.scan(&outputs.files, Some(before))
+            self.scan(&outputs.files, Some(before), stop)
         });
+        let is_unknown = matches!(seen, Some(Err(SourceError::Stopped)));
         if let Some(Ok(seen)) = &seen {
             memory.outputs = known.after(before.as_deref(), &seen.snapshot);
         }
-        let seen = seen.transpose().map_err(|error| Unkept::Outputs(said(&error)));
+        let seen = seen.transpose().map_err(|error| prepared.unless_stopped(Unkept::Outputs(said(&error))));
         if let (Ok(Some(seen)), true) = (&seen, execution.exit.is_success()) {
             notes.extend(unmatched(seen, "output", prepared.task.outputs.iter()));
         }
@@ -515,7 +533,12 @@ impl Inner {
             memory.key = Some(keyed.key.digest());
             result
         });
-        self.remember_soon(prepared, memory, Place::Marked(alone));
+        if is_unknown {
+            // The place stays marked, as after a kill: whoever comes next takes away what is there.
+            drop(alone);
+        } else {
+            self.remember_soon(prepared, memory, Place::Marked(alone));
+        }
         let Execution { exit, log, took, .. } = execution;
         (Performed { exit, took, log, outputs, result }, notes)
     }
@@ -523,8 +546,9 @@ impl Inner {
     /// Looks at the inputs again: the result of a run during which one changed belongs to no content.
     fn unchanged(&self, prepared: &Prepared) -> Result<Arc<Snapshot>, Unkept> {
         let keyed = prepared.keyed.as_ref().map_err(Clone::clone)?;
-        let after =
-            self.scan(&keyed.files, Some(&keyed.inputs)).map_err(|error| Unkept::Inputs(said(&error)))?;
+        let after = self
+            .scan(&keyed.files, Some(&keyed.inputs), &prepared.stopping)
+            .map_err(|error| prepared.unless_stopped(Unkept::Inputs(said(&error))))?;
         let touched = touched(&keyed.inputs, &after.snapshot);
         let Some(path) = touched.first() else { return Ok(after.snapshot) };
         if let Some(outputs) = &prepared.outputs
@@ -550,8 +574,9 @@ impl Inner {
         if let (Some(seen), Some(set)) = (seen, &prepared.outputs) {
             let disk = self.disk.as_ref().ok_or(Unkept::NoDisk)?;
             let limit = keyed.rules.max_size.map(|size| size.0);
-            outputs =
-                set.collect(&seen.snapshot, disk, limit).map_err(|error| Unkept::Outputs(said(&error)))?;
+            outputs = set
+                .collect(&seen.snapshot, disk, limit, &prepared.stopping)
+                .map_err(|error| prepared.unless_stopped(Unkept::Outputs(said(&error))))?;
             outputs_digest = seen.fingerprint();
         }
         let mut blobs: Vec<Digest> = outputs

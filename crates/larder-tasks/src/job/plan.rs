@@ -7,10 +7,10 @@ use larder::clock::Timestamp;
 use larder::config::Mode;
 use larder::key::Digest;
 
-use super::Tasks;
 use super::behind::Behind;
 use super::look::Ahead;
 use super::prepare::{Prepared, Upstream};
+use super::{Stopping, Tasks};
 use crate::event::{Note, Unkept};
 use crate::graph::Graph;
 use crate::key::TaskKey;
@@ -57,12 +57,13 @@ impl Tasks {
     /// Finds out what a run would do.
     pub async fn plan(&self, graph: &Graph, mode: Mode) -> Plan {
         let mut tasks = Vec::with_capacity(graph.nodes().len());
-        self.inner.look_at_programs(graph.nodes().iter().map(|node| &**node.task())).await;
+        let never = Stopping::default();
+        self.inner.look_at_programs(graph.nodes().iter().map(|node| &**node.task()), &never).await;
         let mut behind = Behind::of(graph);
-        let ahead = self.inner.look_ahead(graph);
+        let ahead = self.inner.look_ahead(graph, Arc::clone(&never));
         for (at, node) in graph.nodes().iter().enumerate() {
             let upstream = behind.begins(at, node);
-            let all = self.inner.with_omitted(&upstream, node.omitted()).await;
+            let all = self.inner.with_omitted(&upstream, node.omitted(), &never).await;
             let (planned, outputs) = self.planned(at, node.task(), &all, mode, &ahead).await;
             behind.ended(&self.inner, at, node.task(), outputs);
             tasks.push(planned);

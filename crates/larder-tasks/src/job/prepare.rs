@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use larder::clock::Instant;
 use larder::key::Key;
 use larder::source::{FileSet, Scan, ScanOptions, Snapshot, SourceError, Written};
 use larder::tier::Brief;
 
-use super::Inner;
 use super::beside::LeftBehind;
 use super::look::{Look, SeenOutputs};
+use super::{Inner, Stopping};
 use crate::checkout::Memory;
 use crate::environment::{EnvironmentMode, TaskEnvironment};
 use crate::event::{Note, Unkept};
@@ -43,9 +43,18 @@ pub(super) struct Prepared {
     pub(super) memory: Memory,
     /// Where what it needs of the file system is done.
     pub(super) brief: Brief,
+    /// Ends looks at its files, and what else larder does for it, once it is set.
+    pub(super) stopping: Stopping,
     /// The key and what it was made from, or why there is none.
     pub(super) keyed: Result<Keyed, Unkept>,
     pub(super) notes: Vec<Note>,
+}
+
+impl Prepared {
+    /// Why something could not be done: that it was stopped, or else this.
+    pub(super) fn unless_stopped(&self, why: Unkept) -> Unkept {
+        if self.stopping.load(Ordering::Relaxed) { Unkept::Stopped } else { why }
+    }
 }
 
 /// What a result can be kept under.
@@ -87,7 +96,16 @@ impl Inner {
             (None, Keeping::Never(why), _) => Err(Unkept::Never(*why)),
             (None, Keeping::Keep(_), Some(Err(unkept))) => Err(unkept),
             (None, Keeping::Keep(rules), Some(Ok(inputs))) => {
-                self.keyed(task, rules, upstream, (&environment, &variables), inputs, &mut notes).await
+                self.keyed(
+                    task,
+                    rules,
+                    upstream,
+                    (&environment, &variables),
+                    inputs,
+                    &look.stopping,
+                    &mut notes,
+                )
+                .await
             }
             (None, Keeping::Keep(_), None) => Err(Unkept::Inputs("nobody looked at them".to_owned())),
         };
@@ -102,6 +120,7 @@ impl Inner {
             at: look.at,
             insists: false,
             brief: self.brief_for(task),
+            stopping: look.stopping,
             memory,
             keyed,
             notes,
@@ -114,15 +133,16 @@ impl Inner {
         self: &Arc<Self>,
         upstream: &Arc<Upstream>,
         omitted: &[Arc<Task>],
+        stopping: &Stopping,
     ) -> Arc<Upstream> {
         let mut upstream = Arc::clone(upstream);
         for task in omitted.iter().filter(|task| !task.outputs.is_empty()) {
             let name: Arc<str> = super::stable_name(&self.workspace, task).into();
-            let (inner, asked) = (Arc::clone(self), Arc::clone(task));
+            let (inner, asked, stopping) = (Arc::clone(self), Arc::clone(task), Arc::clone(stopping));
             let look = move || {
                 let outputs = inner.outputs_of(&asked).ok()?;
                 let known = inner.remembered(&asked).outputs.snapshot;
-                inner.scan(&outputs.files, known.as_ref()).ok().map(|scan| scan.snapshot)
+                inner.scan(&outputs.files, known.as_ref(), &stopping).ok().map(|scan| scan.snapshot)
             };
             let seen = self.blocking(look).await;
             let outputs = seen.as_ref().map(|seen| seen.fingerprint());
@@ -153,6 +173,7 @@ impl Inner {
         upstream: &Upstream,
         (environment, variables): (&TaskEnvironment, &[(OsString, OsString)]),
         (files, scan): (FileSet, Scan),
+        stopping: &Stopping,
         notes: &mut Vec<Note>,
     ) -> Result<Keyed, Unkept> {
         let mut parts = described(task, rules, self.umask);
@@ -166,7 +187,7 @@ impl Inner {
                 parts.push(Part::digest(PartKind::Upstream, name, digest, &format!("{digest:.12}")));
             }
         }
-        parts.extend(self.identify(task, variables, notes).await?);
+        parts.extend(self.identify(task, variables, stopping, notes).await?);
         notes.extend(unmatched(&scan, "input", declared(task)));
         let count = scan.snapshot.len();
         let shown = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
@@ -177,13 +198,14 @@ impl Inner {
         Ok(Keyed { rules: rules.clone(), key, engine_key, files, inputs, is_new })
     }
 
-    /// Looks at a set of files. Blocks.
+    /// Looks at a set of files, until `stop` is set. Blocks.
     pub(super) fn scan(
         &self,
         files: &FileSet,
         previous: Option<&Arc<Snapshot>>,
+        stop: &AtomicBool,
     ) -> Result<Scan, SourceError> {
-        self.scan_with(files, previous, None)
+        self.scan_with(files, previous, None, stop)
     }
 
     /// Looks at a set of files of which some have just been written. Blocks.
@@ -192,9 +214,9 @@ impl Inner {
         files: &FileSet,
         previous: &Arc<Snapshot>,
         written: &Written,
+        stop: &AtomicBool,
     ) -> Result<Scan, SourceError> {
-        let stop = AtomicBool::new(false);
-        let options = ScanOptions { clock: &self.clock, stop: &stop, threads: None };
+        let options = ScanOptions { clock: &self.clock, stop, threads: None };
         files.scan_written(Some(previous), written, &options)
     }
 
@@ -204,9 +226,9 @@ impl Inner {
         files: &FileSet,
         previous: Option<&Arc<Snapshot>>,
         threads: Option<NonZeroUsize>,
+        stop: &AtomicBool,
     ) -> Result<Scan, SourceError> {
-        let stop = AtomicBool::new(false);
-        files.scan(previous, &ScanOptions { clock: &self.clock, stop: &stop, threads })
+        files.scan(previous, &ScanOptions { clock: &self.clock, stop, threads })
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::behind::Behind;
 use super::perform::Run;
-use super::{RunOptions, Tasks};
+use super::{RunOptions, Stopping, Tasks};
 use crate::event::{Event, How, NotRun, Summary, TaskEnd};
 use crate::execute::Stop;
 use crate::graph::Graph;
@@ -49,7 +49,8 @@ impl Tasks {
     ) -> Summary {
         let began = self.inner.clock.now();
         let (inner_stop, told) = watch::channel(*stop.borrow());
-        let inner_stop = InnerStop(inner_stop);
+        let stopping = Stopping::default();
+        let inner_stop = InnerStop(inner_stop, Arc::clone(&stopping));
         let jobs = options.jobs.unwrap_or_else(|| match graph.nodes().len() {
             // It is not worth counting them.
             0 | 1 => NonZeroUsize::MIN,
@@ -64,12 +65,17 @@ impl Tasks {
             options,
             stop: told,
             events,
-            ahead: self.inner.look_ahead(graph),
+            ahead: self.inner.look_ahead(graph, Arc::clone(&stopping)),
+            stopping: Arc::clone(&stopping),
             halted: AtomicBool::new(false),
             is_tidied: AtomicBool::new(false),
             writers: Mutex::default(),
         });
-        self.inner.look_at_programs(graph.nodes().iter().map(|node| &**node.task())).await;
+        tokio::select! {
+            biased;
+            never = inner_stop.follow(stop.clone()) => match never {},
+            () = self.inner.look_at_programs(graph.nodes().iter().map(|node| &**node.task()), &stopping) => (),
+        }
         let mut schedule = Schedule::new(self, graph, Arc::clone(&run), &inner_stop, at_once);
         schedule.all(stop.clone()).await;
         let ends = schedule.into_ends();
@@ -105,7 +111,7 @@ fn within(files: usize) -> (usize, usize) {
 }
 
 /// What the commands of a run are told of its end: what came from outside, or that nothing else comes.
-struct InnerStop(watch::Sender<Stop>);
+struct InnerStop(watch::Sender<Stop>, Stopping);
 
 impl InnerStop {
     /// Tells them, unless they know of that or more.
@@ -115,6 +121,8 @@ impl InnerStop {
             *told = stop.max(*told);
             more
         });
+        // After that: who finds it set finds the run stopped.
+        self.1.fetch_or(stop != Stop::No, Ordering::Relaxed);
     }
 
     /// Tells them what comes from outside, for as long as this is waited for.
@@ -216,7 +224,7 @@ impl<'a> Schedule<'a> {
                 (Arc::clone(&self.tasks.inner), Arc::clone(node.task()), Arc::clone(&self.run));
             let omitted = node.omitted().to_vec();
             self.busy.spawn(async move {
-                let upstream = inner.with_omitted(&upstream, &omitted).await;
+                let upstream = inner.with_omitted(&upstream, &omitted, &run.stopping).await;
                 // Large, and made where it stays: what is spawned is moved a few times.
                 (at, Box::pin(inner.give(at, &task, &upstream, &run)).await)
             });

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use larder::key::Digest;
 use larder::source::WatchedFiles;
@@ -43,12 +44,13 @@ impl Tasks {
         let look = move || {
             let mut seen = vec![None; tasks.len()];
             let mut state = BTreeMap::new();
+            let never = AtomicBool::new(false);
             for _ in 0..MAX_LOOKS {
                 let mut is_new = false;
                 for (task, seen) in tasks.iter().zip(&mut seen) {
                     let known = seen.take().or_else(|| inner.remembered(task).inputs);
                     let files = inner.inputs.of(&inner.workspace, task);
-                    let scan = files.and_then(|files| inner.scan(&files, known.as_ref()));
+                    let scan = files.and_then(|files| inner.scan(&files, known.as_ref(), &never));
                     let looks = scan.map(|scan| {
                         is_new |= watched.add_scanned(&scan) > 0;
                         *seen = Some(Arc::clone(&scan.snapshot));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use larder::clock::Timestamp;
@@ -226,7 +227,8 @@ impl Inner {
             let disk = inner.disk.as_ref()?;
             let then: InputList = postcard::from_bytes(&disk.read_blob(list).ok()??).ok()?;
             let files = inner.inputs.of(&inner.workspace, &task).ok()?;
-            let now = inner.scan(&files, inner.remembered(&task).inputs.as_ref()).ok()?;
+            let now =
+                inner.scan(&files, inner.remembered(&task).inputs.as_ref(), &AtomicBool::new(false)).ok()?;
             Some(file_changes(&input_list(&now.snapshot, inner.umask), &then))
         };
         self.blocking(changed).await.unwrap_or_default()

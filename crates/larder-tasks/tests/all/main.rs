@@ -13,4 +13,5 @@ mod meanwhile;
 mod outputs;
 mod promises;
 mod runs;
+mod stops;
 mod workspaces;

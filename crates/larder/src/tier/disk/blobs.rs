@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::content::{Known, Stat};
@@ -47,6 +47,9 @@ pub enum BlobError {
     /// The file that was to be stored was written to while it was read.
     #[error("source changed while it was read")]
     Changed,
+    /// The caller asked to stop.
+    #[error("stopped")]
+    Stopped,
     /// The file that was to be made can't be written.
     #[error("destination can't be written")]
     Destination(#[source] io::Error),
@@ -77,6 +80,19 @@ impl Disk {
     /// # Errors
     /// [`BlobError::Changed`] if the file changed meanwhile, in which case nothing is stored.
     pub fn put_blob_file(&self, path: impl AsRef<Path>) -> Result<StoredBlob, BlobError> {
+        self.put_blob_file_until(path, &AtomicBool::new(false))
+    }
+
+    /// Does what [`Disk::put_blob_file`] does, unless `stop` is set before it is done. Blocks.
+    ///
+    /// # Errors
+    /// Those of [`Disk::put_blob_file`], and [`BlobError::Stopped`] soon after `stop` is set, in which case nothing is stored.
+    pub fn put_blob_file_until(
+        &self,
+        path: impl AsRef<Path>,
+        stop: &AtomicBool,
+    ) -> Result<StoredBlob, BlobError> {
+        goes_on(stop)?;
         let mut source = File::open(path).map_err(BlobError::Source)?;
         let before = source.metadata().map_err(BlobError::Source)?;
         if !before.is_file() {
@@ -90,7 +106,7 @@ impl Disk {
             }
             self.put_blob_bytes(&content)?
         } else {
-            self.put_large(&mut source, before.len())?
+            self.put_large(&mut source, before.len(), stop)?
         };
         // Content that came from a moment between two writes is what nobody meant; the blob is harmless, but the
         // caller is not to name it.
@@ -209,11 +225,12 @@ impl Disk {
 
     /// Stores a file that does not fit in memory: hashed first, and only if it is new read once more and copied,
     /// which must give the same digest.
-    fn put_large(&self, source: &mut File, bytes: u64) -> Result<StoredBlob, BlobError> {
+    fn put_large(&self, source: &mut File, bytes: u64, stop: &AtomicBool) -> Result<StoredBlob, BlobError> {
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut hasher = Hasher::new(Algorithm::Blake3);
         let mut sample = None;
         loop {
+            goes_on(stop)?;
             let read = fill(source, &mut buffer).map_err(BlobError::Source)?;
             hasher.update(&buffer[..read]);
             // The first chunk decides: a content that does not shrink at its beginning is taken as it is.
@@ -234,14 +251,14 @@ impl Disk {
             let mut encoder =
                 zstd::stream::write::Encoder::new(&mut temporary.file, level).map_err(TierError::Io)?;
             encoder.set_pledged_src_size(Some(bytes)).map_err(TierError::Io)?;
-            let copied = copy(source, &mut encoder, &mut buffer)?;
+            let copied = copy(source, &mut encoder, &mut buffer, stop)?;
             if copied != digest {
                 return Err(BlobError::Changed);
             }
             encoder.finish().map_err(TierError::Io)?;
             copied
         } else {
-            copy(source, &mut temporary.file, &mut buffer)?
+            copy(source, &mut temporary.file, &mut buffer, stop)?
         };
         if copied != digest {
             return Err(BlobError::Changed);
@@ -277,10 +294,20 @@ impl Disk {
     }
 }
 
+fn goes_on(stop: &AtomicBool) -> Result<(), BlobError> {
+    if stop.load(Ordering::Relaxed) { Err(BlobError::Stopped) } else { Ok(()) }
+}
+
 /// Copies all of `source` and returns the digest of what was copied.
-fn copy(source: &mut File, to: &mut impl Write, buffer: &mut [u8]) -> Result<Digest, BlobError> {
+fn copy(
+    source: &mut File,
+    to: &mut impl Write,
+    buffer: &mut [u8],
+    stop: &AtomicBool,
+) -> Result<Digest, BlobError> {
     let mut hasher = Hasher::new(Algorithm::Blake3);
     loop {
+        goes_on(stop)?;
         let read = fill(source, buffer).map_err(BlobError::Source)?;
         hasher.update(&buffer[..read]);
         to.write_all(&buffer[..read]).map_err(TierError::Io)?;

@@ -214,6 +214,7 @@ pub(super) fn digest_of_content(blob: &mut File, packed: bool) -> Result<Option<
         Ok(digest) => Ok(digest),
         Err(BlobError::Tier(error)) => Err(error),
         Err(BlobError::Source(error) | BlobError::Destination(error)) => Err(TierError::Io(error)),
+        Err(BlobError::Stopped) => Err(TierError::Io(io::ErrorKind::Interrupted.into())),
         Err(BlobError::Changed) => Ok(None),
     }
 }
