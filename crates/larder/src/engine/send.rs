@@ -35,9 +35,16 @@ const ANSWERS: u32 = 8;
 /// How long turns have to arrive that are given back to a tier which takes nothing more.
 const GIVING_BACK: Duration = Duration::from_millis(15);
 
-/// Turns that are held until what was computed has arrived in the far tier, by a number of their own.
+/// Turns that are held until what was computed has arrived in the far tier.
 #[derive(Debug, Clone, Default)]
-pub(super) struct HeldTurns(Arc<Mutex<(u64, HashMap<u64, Arc<Lease>>)>>);
+pub(super) struct HeldTurns(Arc<Mutex<Turns>>);
+
+/// Turns by a number of their own.
+#[derive(Debug, Default)]
+struct Turns {
+    last: u64,
+    held: HashMap<u64, Arc<Lease>>,
+}
 
 /// One of them, until this is dropped.
 struct HeldTurn(HeldTurns, u64);
@@ -45,15 +52,15 @@ struct HeldTurn(HeldTurns, u64);
 impl HeldTurns {
     /// A lease that holds another until it is dropped, or all are given back.
     fn hold(&self, lease: Arc<Lease>) -> Arc<Lease> {
-        let mut held = self.0.lock();
-        let (last, turns) = &mut *held;
-        *last += 1;
-        turns.insert(*last, lease);
-        Arc::new(Lease::holding(HeldTurn(self.clone(), *last)))
+        let mut turns = self.0.lock();
+        turns.last += 1;
+        let nth = turns.last;
+        turns.held.insert(nth, lease);
+        Arc::new(Lease::holding(HeldTurn(self.clone(), nth)))
     }
 
     fn give_back(&self) {
-        let turns = std::mem::take(&mut self.0.lock().1);
+        let turns = std::mem::take(&mut self.0.lock().held);
         // Outside the lock.
         drop(turns);
     }
@@ -61,7 +68,7 @@ impl HeldTurns {
 
 impl Drop for HeldTurn {
     fn drop(&mut self) {
-        let turn = self.0.0.lock().1.remove(&self.1);
+        let turn = self.0.0.lock().held.remove(&self.1);
         drop(turn);
     }
 }
