@@ -95,17 +95,9 @@ impl Inner {
             (Some(unkept), ..) => Err(unkept),
             (None, Keeping::Never(why), _) => Err(Unkept::Never(*why)),
             (None, Keeping::Keep(_), Some(Err(unkept))) => Err(unkept),
-            (None, Keeping::Keep(rules), Some(Ok(inputs))) => {
-                self.keyed(
-                    task,
-                    rules,
-                    upstream,
-                    (&environment, &variables),
-                    inputs,
-                    &look.stopping,
-                    &mut notes,
-                )
-                .await
+            (None, Keeping::Keep(rules), Some(Ok((files, scan)))) => {
+                let looked = (files, scan, &look.stopping);
+                self.keyed(task, rules, upstream, (&environment, &variables), looked, &mut notes).await
             }
             (None, Keeping::Keep(_), None) => Err(Unkept::Inputs("nobody looked at them".to_owned())),
         };
@@ -172,8 +164,7 @@ impl Inner {
         rules: &Rules,
         upstream: &Upstream,
         (environment, variables): (&TaskEnvironment, &[(OsString, OsString)]),
-        (files, scan): (FileSet, Scan),
-        stopping: &Stopping,
+        (files, scan, stopping): (FileSet, Scan, &Stopping),
         notes: &mut Vec<Note>,
     ) -> Result<Keyed, Unkept> {
         let mut parts = described(task, rules, self.umask);
