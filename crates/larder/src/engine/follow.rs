@@ -2,7 +2,11 @@
 //!
 //! Each near tier knows up to where it has followed the far tier's log, from one process to the next. One that never
 //! followed it begins where the log stands; one that fell off the log's end drops everything, as anything may have
-//! been invalidated.
+//! been invalidated. Where a process had to go on without the log before it was ever followed, that is noted as an epoch
+//! from before the log began (`UNFOLLOWED`), so that what is kept from then on is gone through when it is followed.
+//!
+//! A log that cannot be followed is tried a few times by whoever asks first, within its patience. Then the tier is left
+//! alone, which the process tells: what is here may have been invalidated.
 //!
 //! What the far tier could not be told (`owing`) it is told by whoever follows its log next, once it answers.
 //!
@@ -19,12 +23,14 @@ use std::time::Duration;
 use super::Larder;
 use super::invalidate::{Met, fresh_mark};
 use crate::key::Selector;
-use crate::tier::stack::{Guarded, Waits};
+use crate::tier::stack::{Guarded, Waits, words};
 use crate::tier::{Epoch, Invalidations, TierError};
 
-/// How long a look into the log may take. One that hangs, as the network was parted, does not keep the next from
-/// coming soon after that is whole again.
-const PROMPT: Duration = Duration::from_millis(500);
+/// How often a process tries to follow the log before its first answer.
+const ATTEMPTS: u32 = 3;
+
+/// Up to where somebody followed a log who kept answers before it could be followed: nothing in it is from before.
+const UNFOLLOWED: Epoch = Epoch(0);
 
 /// How often it is looked whether listening is possible where it is not.
 const LISTEN: Duration = Duration::from_millis(250);
@@ -51,12 +57,50 @@ impl Larder {
     async fn follow_and_settle(&self, waits: Waits, met: Met) {
         let Some(far) = &self.shared.far else { return };
         // First, as a tier that hangs is noticed there sooner than where much is to be removed.
-        if self.catch_up_with(waits, met).await.is_ok() && far.settle(waits).await {
+        let is_followed = match met {
+            Met::NeverOfTeam => self.follow_or_give_up(far).await,
+            Met::Before => self.catch_up_with(waits, met).await.is_ok(),
+        };
+        if is_followed && far.settle(waits).await {
             self.note_settled(met).await;
         }
         if met == Met::NeverOfTeam {
             // What is removed here by now is not to be taken later for something that was under way then.
             self.catch_up_nearby(met).await;
+        }
+    }
+
+    /// Follows the log before anything is given or kept. Returns whether that came to something.
+    async fn follow_or_give_up(&self, far: &Guarded) -> bool {
+        let mut attempt = 1;
+        let error = loop {
+            match self.catch_up_with(Waits::Caller, Met::NeverOfTeam).await {
+                Ok(()) => return true,
+                // It is left alone by now, or nobody has any patience left.
+                Err(error @ TierError::Open) => break error,
+                Err(error) if attempt == ATTEMPTS => break error,
+                Err(_) => attempt += 1,
+            }
+        };
+        if !matches!(error, TierError::Open) {
+            far.give_up(&words(&error));
+        }
+        self.note_unfollowed(far).await;
+        false
+    }
+
+    /// Notes, before anything is kept, that the log was not followed, where it never was.
+    async fn note_unfollowed(&self, far: &Guarded) {
+        let log = far.tier().log();
+        for near in &self.shared.tiers {
+            if let Ok(None) = near.tier().followed(&log).await
+                && let Err(error) = near.tier().note_followed(&log, UNFOLLOWED).await
+            {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "it is not noted what is not followed"
+                );
+            }
         }
     }
 
@@ -97,7 +141,7 @@ impl Larder {
         let _turn = match waits {
             Waits::Nobody => turn.await,
             Waits::Caller => {
-                let patience = far.patience().unwrap_or(PROMPT);
+                let patience = far.patience().unwrap_or_default();
                 let Ok(turn) = tokio::time::timeout(patience, turn).await else {
                     far.give_up("timed out");
                     return Err(TierError::Open);
@@ -112,7 +156,13 @@ impl Larder {
         for near in &self.shared.tiers {
             // A near tier that does not answer now is no use now.
             let Ok(known) = near.tier().followed(&log).await else { continue };
-            let since = told(far, waits, known).await?;
+            let mut since = told(far, waits, known).await?;
+            if known.is_none()
+                && let Ok(Some(noted)) = near.tier().followed(&log).await
+            {
+                // Somebody else here began meanwhile, or went on without.
+                since = told(far, waits, Some(noted)).await?;
+            }
             let mut is_done = true;
             for selector in all_if_unknown(since.selectors()) {
                 let mark = selector.mark().unwrap_or_else(fresh_mark);
@@ -153,17 +203,10 @@ impl Larder {
 
 /// What was invalidated since somebody looked; whoever never did begins now.
 async fn told(far: &Guarded, waits: Waits, known: Option<Epoch>) -> Result<Invalidations, TierError> {
-    let telling = async {
-        match known {
-            Some(known) => far.invalidated_since(waits, known).await,
-            None => {
-                let epoch = far.run_for(waits, far.tier().epoch()).await?;
-                Ok(Invalidations { epoch, all: Some(Vec::new()) })
-            }
-        }
-    };
-    let told = tokio::time::timeout(PROMPT, telling).await;
-    told.unwrap_or_else(|_| Err(TierError::Io(std::io::ErrorKind::TimedOut.into())))
+    match known {
+        Some(known) => far.invalidated_since(waits, known).await,
+        None => Ok(Invalidations { epoch: far.log_begins(waits).await?, all: Some(Vec::new()) }),
+    }
 }
 
 fn all_if_unknown(selectors: Option<Vec<Selector>>) -> Vec<Selector> {

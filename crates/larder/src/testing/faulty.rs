@@ -47,6 +47,8 @@ pub struct Faulty {
     steps: Mutex<(Duration, u32)>,
     answered: AtomicU64,
     asked: AtomicU64,
+    /// How many operations are still to fail, whatever the fault is.
+    failing: AtomicU64,
     held: AtomicU64,
     goes: Semaphore,
 }
@@ -59,9 +61,9 @@ impl Faulty {
 
     /// The same, counted as if it were at another place.
     pub fn at(place: Place, inner: Arc<dyn Tier>) -> Arc<Self> {
-        let (asked, held, goes) = (AtomicU64::new(0), AtomicU64::new(0), Semaphore::new(0));
-        let (steps, answered) = (Mutex::default(), AtomicU64::new(0));
-        Arc::new(Self { inner, place, fault: Mutex::new(Fault::None), steps, answered, asked, held, goes })
+        let [asked, failing, held, answered] = [(); 4].map(|()| AtomicU64::new(0));
+        let (fault, steps, goes) = (Mutex::new(Fault::None), Mutex::default(), Semaphore::new(0));
+        Arc::new(Self { inner, place, fault, steps, answered, asked, failing, held, goes })
     }
 
     /// Misbehaves so from now on.
@@ -80,6 +82,11 @@ impl Faulty {
             tokio::time::sleep(each).await;
         }
         self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Fails as many operations as this from now on, and then misbehaves as it was told.
+    pub fn fail_next(&self, many: u64) {
+        self.failing.store(many, Ordering::Relaxed);
     }
 
     /// How many operations it was asked for since this was called last.
@@ -107,6 +114,10 @@ impl Faulty {
 
     async fn run<T>(&self, operation: Answer<'_, T>) -> Result<T, TierError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
+        let fewer = |failing: u64| failing.checked_sub(1);
+        if self.failing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok() {
+            return Err(failure());
+        }
         let fault = *self.fault.lock();
         if fault != Fault::Hangs {
             self.answer().await;

@@ -33,6 +33,9 @@ use crate::stats::Place;
 const MAX_AT_ONCE: usize = 32;
 /// How long a caller waits at most for a look into a far tier, however much patience there is.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long a look into a log may take for which nobody waits. One that hangs, as the network was parted, does not keep
+/// the next from coming soon after that is whole again.
+const PROMPT: Duration = Duration::from_millis(500);
 /// How long a caller waits at most because of what came before and is over the bandwidth.
 const HELD_BACK: Duration = Duration::from_secs(1);
 
@@ -375,9 +378,14 @@ impl Guarded {
 
     /// What was invalidated after `epoch`, but for what this process did here itself.
     pub async fn invalidated_since(&self, waits: Waits, epoch: Epoch) -> Result<Invalidations, TierError> {
-        let mut since = self.run_for(waits, self.tier.invalidated_since(epoch)).await?;
+        let mut since = self.run_on_log(waits, self.tier.invalidated_since(epoch)).await?;
         self.own.lock().take_out(&mut since);
         Ok(since)
+    }
+
+    /// Where the log stands, for whoever begins to follow it now.
+    pub(crate) async fn log_begins(&self, waits: Waits) -> Result<Epoch, TierError> {
+        self.run_on_log(waits, self.tier.epoch()).await
     }
 
     /// Takes the right to compute `key`, unless another process holds it.
@@ -464,6 +472,20 @@ impl Guarded {
             *now = failures.max(*now);
         }
         outcome
+    }
+
+    /// Runs a look into the log under the guard.
+    async fn run_on_log<T: Send>(&self, waits: Waits, operation: Answer<'_, T>) -> Result<T, TierError> {
+        match waits {
+            Waits::Caller => self.run(operation).await,
+            Waits::Nobody => {
+                let promptly = async {
+                    let outcome = tokio::time::timeout(PROMPT, operation).await;
+                    outcome.unwrap_or_else(|_| Err(TierError::Io(std::io::ErrorKind::TimedOut.into())))
+                };
+                self.run_for(waits, Box::pin(promptly)).await
+            }
+        }
     }
 
     /// Runs an operation of the tier, or of something that it gave, under the guard.
@@ -618,7 +640,7 @@ impl Drop for Probing {
 }
 
 /// An error with its causes in one line.
-fn words(error: &TierError) -> String {
+pub(crate) fn words(error: &TierError) -> String {
     let first: &dyn std::error::Error = error;
     // What a tier's error says of itself is that the tier failed; the cause says why.
     let mut causes = std::iter::successors(first.source(), |error| error.source()).peekable();

@@ -1,14 +1,17 @@
 //! What an invalidation from elsewhere covers, and what it does not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use larder::engine::{Computed, Kept, Origin};
-use larder::key::Selector;
-use larder::stats::Place;
+use larder::clock::Clock;
+use larder::engine::{Computed, Kept, KindOptions, Larder, LarderOptions, Origin, Write};
+use larder::key::{Scope, Selector};
+use larder::stats::{Place, Stats, StatsOptions};
 use larder::testing::Fault;
+use larder::tier::stack::FarOptions;
 use tokio::sync::Notify;
 
-use super::{Node, SHARED, Team, is};
+use super::{FAR, Node, SHARED, Team, is};
 
 /// Asks for something that is computed for so long that the process looks meanwhile at what others invalidated.
 async fn ask_slowly(node: &Node, id: &str, value: &str) -> (Origin, Kept) {
@@ -81,7 +84,7 @@ async fn the_first_look_into_the_log_overtakes_what_is_under_way_and_in_memory_o
     let b = b.restarted(&team);
     let (begun, goes_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let keys = ["p", "q"].map(|id| b.private.key(id).unwrap());
-    b.private.put(&keys[0], "old".to_owned(), std::time::Duration::ZERO).await;
+    b.private.put(&keys[0], "old".to_owned(), Duration::ZERO).await;
     let (private, key) = (b.private.clone(), keys[1].clone());
     let signals = (Arc::clone(&begun), Arc::clone(&goes_on));
     let slow = tokio::spawn(async move {
@@ -99,4 +102,74 @@ async fn the_first_look_into_the_log_overtakes_what_is_under_way_and_in_memory_o
     for key in &keys {
         assert!(b.private.get(key).await.is_none(), "{key}");
     }
+}
+
+#[tokio::test]
+async fn what_was_kept_before_the_log_could_be_followed_for_the_first_time_goes_with_what_it_tells_then() {
+    for fault in [Fault::Fails, Fault::Refuses] {
+        let team = Team::new();
+        let (a, b) = (team.node(), team.node());
+        team.tier.misbehave(fault);
+        assert_eq!(a.ask("x", "old").await, is("old", Origin::Computed));
+        a.larder.close().await;
+        team.tier.misbehave(Fault::None);
+        b.larder.invalidate(&Selector::all()).await;
+        assert_eq!(b.ask("x", "new").await, is("new", Origin::Computed));
+        b.larder.close().await;
+        let a = a.restarted(&team);
+        assert_eq!(a.ask("x", "newer").await, is("new", SHARED), "{fault:?}");
+        a.larder.close().await;
+        // It is followed from there on.
+        assert_eq!(a.restarted(&team).ask("x", "newer").await, is("new", Origin::Kept(Place::Disk)));
+    }
+}
+
+#[tokio::test]
+async fn a_machine_that_joins_a_team_keeps_what_it_has_also_if_the_tier_fails_at_first() {
+    let team = Team::new();
+    team.node().larder.invalidate(&Selector::all()).await;
+    let machine = team.node();
+    let mut options =
+        LarderOptions::new(Clock::system(), Stats::new(StatsOptions::default(), Clock::system()));
+    options.tiers = vec![Arc::new(machine.disk.clone()) as _];
+    let alone = Larder::new(options);
+    let kind = KindOptions { write: Write::Through, ..KindOptions::<String>::default() };
+    let words = alone.kind(&Scope::new("lab").unwrap(), "word", 1, kind).unwrap();
+    assert_eq!(words.put(&words.key("x").unwrap(), "one".to_owned(), Duration::ZERO).await, Kept::Yes);
+    alone.close().await;
+    for failing in [2, 0] {
+        let joined = machine.restarted(&team);
+        team.tier.fail_next(failing);
+        assert_eq!(joined.ask("x", "two").await, is("one", Origin::Kept(Place::Disk)), "{failing}");
+        assert_eq!(joined.larder.sharing().unwrap().trouble, None, "{failing}");
+        joined.larder.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_invalidated_is_not_given_because_the_first_looks_into_the_log_fail() {
+    let (team, b) = invalidated().await;
+    team.tier.fail_next(2);
+    assert_eq!(b.restarted(&team).ask("x", "new").await, is("new", Origin::Computed));
+}
+
+#[tokio::test]
+async fn a_process_that_finds_everything_here_says_that_the_log_could_not_be_followed() {
+    for (fault, why) in [(Fault::Fails, "no storage space"), (Fault::Refuses, "nobody is at home")] {
+        let (team, b) = invalidated().await;
+        team.tier.misbehave(fault);
+        let b = b.restarted(&team);
+        assert_eq!(b.ask("x", "new").await, is("one", Origin::Kept(Place::Disk)));
+        let sharing = b.larder.sharing().unwrap();
+        assert!(sharing.left_alone && sharing.trouble.as_deref() == Some(why), "{sharing:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_into_the_log_that_hangs_is_waited_for_as_long_as_there_is_patience_and_is_then_told_of() {
+    let (team, b) = invalidated().await;
+    team.tier.misbehave(Fault::Hangs);
+    let b = b.restarted_with(&team, FarOptions { patience: Duration::from_millis(600), ..FAR });
+    assert_eq!(b.ask("x", "new").await, is("one", Origin::Kept(Place::Disk)));
+    assert_eq!(b.larder.sharing().unwrap().trouble.as_deref(), Some("timed out"));
 }
