@@ -45,6 +45,9 @@ pub(super) enum Failure {
     /// The token is too old, or the server has forgotten it.
     #[error("it wants to be told anew who asks")]
     Token,
+    /// It does not know the account, or wants one.
+    #[error("{0}")]
+    TurnedAway(String),
     /// That server cannot answer now; another may.
     #[error("{0}")]
     Unavailable(String),
@@ -55,7 +58,9 @@ pub(super) enum Failure {
 impl From<Failure> for TierError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Broken(error) | Failure::Refused(error) => Self::Io(std::io::Error::other(error)),
+            Failure::Broken(error) => Self::Io(std::io::Error::other(error)),
+            Failure::Refused(error) => Self::Refused(error),
+            Failure::Token | Failure::TurnedAway(_) => Self::Refused(Box::new(failure)),
             other => Self::Index(Box::new(other)),
         }
     }
@@ -80,6 +85,9 @@ impl Failure {
             _ if message.contains("requested lease not found") => Self::NoLease,
             16 => Self::Token,
             _ if message.contains("auth token") || message.contains("auth store is old") => Self::Token,
+            _ if message.contains("authentication failed") || message.contains("user name is empty") => {
+                Self::TurnedAway(message)
+            }
             14 => Self::Unavailable(message),
             _ => Self::Said(message),
         }

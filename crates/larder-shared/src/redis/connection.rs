@@ -205,6 +205,11 @@ fn is_broken(error: &RedisError) -> bool {
     error.is_io_error() || error.is_unrecoverable_error() || error.is_connection_dropped() || is_elsewhere
 }
 
+/// Whether the server does not let in whoever asks.
+fn is_turned_away(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::AuthenticationFailed || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
+}
+
 /// A certificate that is not trusted, of which the client of a cluster passes on words only.
 fn untrusted(error: &RedisError) -> Option<tls::Refused> {
     let words = error.to_string();
@@ -215,7 +220,10 @@ fn untrusted(error: &RedisError) -> Option<tls::Refused> {
 
 fn failed(error: RedisError) -> TierError {
     if let Some(refused) = tls::refused(&error).or_else(|| untrusted(&error)) {
-        return TierError::Io(std::io::Error::other(refused));
+        return TierError::Refused(Box::new(refused));
+    }
+    if error.is_connection_refusal() || is_turned_away(&error) {
+        return TierError::Refused(Box::new(error));
     }
     if is_broken(&error) {
         return TierError::Io(std::io::Error::other(error));

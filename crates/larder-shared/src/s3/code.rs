@@ -22,6 +22,12 @@ impl Code {
         Self(is_good.then(|| word.to_owned()))
     }
 
+    /// Whether it says that the access key is none, and not that it may not do something.
+    pub(super) fn is_of_the_key(&self) -> bool {
+        let word = self.0.as_deref();
+        matches!(word, Some("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken"))
+    }
+
     /// Finds `<Code>Word</Code>` in what a store says, or its status.
     pub(super) fn of(error: &Error) -> Self {
         let text = error.to_string();

@@ -17,7 +17,9 @@ use futures_util::stream::BoxStream;
 use larder::clock::Timestamp;
 use larder::tier::TierError;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredentialProvider};
-use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+};
 use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 use object_store::path::Path;
 use object_store::{
@@ -336,18 +338,28 @@ pub(super) fn failed(error: Error) -> TierError {
     };
     let first: &(dyn std::error::Error + 'static) = &error;
     if let Some(refused) = tls::refused(first) {
-        return TierError::Io(io::Error::other(refused));
+        return TierError::Refused(Box::new(refused));
     }
     let causes = || std::iter::successors(Some(first), |error| error.source());
     if let Some(no_key) = causes().find_map(|cause| cause.downcast_ref::<Arc<KeyError>>()) {
         return TierError::Index(Box::new(Arc::clone(no_key)));
     }
     if let Some(http) = causes().find_map(|cause| cause.downcast_ref::<HttpError>()) {
-        return TierError::Io(io::Error::other(Failure::Unreachable(unreachable(http))));
+        let failure = Failure::Unreachable(unreachable(http));
+        return match http.kind() {
+            HttpErrorKind::Connect => TierError::Refused(Box::new(failure)),
+            _ => TierError::Io(io::Error::other(failure)),
+        };
     }
-    TierError::Index(Box::new(match &error {
-        Error::NotFound { .. } => Failure::Nothing,
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Failure::Denied(Code::of(&error)),
-        _ => Failure::Refused(Code::of(&error)),
-    }))
+    let code = Code::of(&error);
+    match &error {
+        Error::NotFound { .. } => TierError::Index(Box::new(Failure::Nothing)),
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } if code.is_of_the_key() => {
+            TierError::Refused(Box::new(Failure::Denied(code)))
+        }
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+            TierError::Index(Box::new(Failure::Denied(code)))
+        }
+        _ => TierError::Index(Box::new(Failure::Refused(code))),
+    }
 }
