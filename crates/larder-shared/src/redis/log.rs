@@ -24,21 +24,22 @@ redis.call('SET', KEYS[1], id)
 redis.call('XADD', KEYS[2], id .. '-0', 's', '')
 return id";
 
-/// Writes an invalidation. The epoch moves on, the log has it and it is pending, in one step.
+/// Writes an invalidation. The epoch moves on, above one that is given, the log has it and it is pending, in one step.
 const INVALIDATE: &str = "\
 local e = redis.call('GET', KEYS[1])
 local t = redis.call('TIME')
-local n = math.max(tonumber(t[1]) * 1000000 + tonumber(t[2]), (tonumber(e or '0') or 0) + 1)
+local n = math.max(tonumber(t[1]) * 1000000 + tonumber(t[2]), math.max(tonumber(e or '0') or 0, tonumber(ARGV[3])) + 1)
 local id = string.format('%.0f', n)
 redis.call('SET', KEYS[1], id)
 redis.call('HSET', KEYS[3], id, ARGV[1])
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], id .. '-0', 's', ARGV[1])
 return id";
 
-/// The epoch, the last invalidation, and all from an epoch on, as they are at one moment.
+/// The epoch, the first and the last invalidation, and all from an epoch on, as they are at one moment.
 const TOLD: &str = "\
 return {
   redis.call('GET', KEYS[1]),
+  redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1),
   redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1),
   redis.call('XRANGE', KEYS[2], ARGV[1], '+'),
 }";
@@ -78,22 +79,33 @@ impl Redis {
         let told_before = self.inner.epoch.load(Ordering::Acquire);
         let mut steps = Steps::new();
         steps.cmd("EVAL").arg(TOLD).arg(2).arg(names.epoch()).arg(names.log()).arg(format!("{}-0", epoch.0));
-        type Told = (Option<String>, Vec<Logged>, Vec<Logged>);
-        let ((now, last, since),): (Told,) = self.inner.connections.run(Lane::Small, &steps).await?;
+        type Told = (Option<String>, Vec<Logged>, Vec<Logged>, Vec<Logged>);
+        let ((now, first, last, since),): (Told,) = self.inner.connections.run(Lane::Small, &steps).await?;
         let (Some(now), Some(_)) = (now, last.first()) else {
             // The server lost the log, or never had one.
             return Ok(Invalidations { epoch: self.begin_log().await?, all: None });
         };
-        let now = self.told(&now)?;
-        if now.0 < told_before {
-            // It stepped back, and what it lost may cover anything.
-            self.inner.epoch.store(now.0, Ordering::Release);
-            return Ok(Invalidations { epoch: now, all: None });
-        }
+        let now = parsed(&now)?;
         // The log has the epoch that is asked for. One that is above the first may be of another log, where a server
         // took the place of one whose clock was ahead.
         let mut since = since.iter();
-        let reaches_back = since.next().and_then(|(id, _)| number(id)) == Some(epoch.0);
+        let reaches_back = since.as_slice().first().and_then(|(id, _)| number(id)) == Some(epoch.0);
+        let begins = first.first().and_then(|(id, _)| number(id));
+        // Nobody took it for lost since, and said so.
+        let is_lost = !reaches_back
+            && begins.is_some_and(|begins| begins < epoch.0)
+            && !since.clone().filter_map(invalidation_of).flatten().any(|told| told.selector.is_all());
+        if now.0 < told_before || is_lost {
+            // It stepped back. What it lost may cover anything, and what that removed may be there again: nobody else
+            // may know.
+            let least = Epoch(told_before.max(epoch.0));
+            let told = self.invalidate_above(least, &Selector::all()).await?;
+            return Ok(Invalidations { epoch: told.epoch, all: None });
+        }
+        self.inner.epoch.fetch_max(now.0, Ordering::AcqRel);
+        if reaches_back {
+            since.next();
+        }
         // What cannot be read, as a newer version wrote it, may cover anything.
         let all = reaches_back.then(|| since.map(invalidation_of).collect::<Option<Vec<_>>>());
         let all = all.flatten().map(|all| all.into_iter().flatten().collect());
@@ -102,11 +114,16 @@ impl Redis {
 
     /// Removes what a selector selects, and tells everybody.
     pub(super) async fn invalidate_all(&self, selector: &Selector) -> Result<Invalidated, TierError> {
+        self.invalidate_above(Epoch(0), selector).await
+    }
+
+    /// The same, with an epoch above one that the server may have lost.
+    async fn invalidate_above(&self, least: Epoch, selector: &Selector) -> Result<Invalidated, TierError> {
         let names = &self.inner.names;
         let mut steps = Steps::new();
         steps.cmd("EVAL").arg(INVALIDATE).arg(3);
         steps.arg(names.epoch()).arg(names.log()).arg(names.pending());
-        steps.arg(selector.to_string()).arg(MAX_LOG);
+        steps.arg(selector.to_string()).arg(MAX_LOG).arg(least.0);
         let (id,): (String,) = self.inner.connections.run(Lane::Small, &steps).await?;
         let epoch = self.told(&id)?;
         self.inner.connections.settle().await?;

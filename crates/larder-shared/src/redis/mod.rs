@@ -24,9 +24,10 @@
 //! stepped back to an older copy, gives none to two invalidations, so that whoever followed the lost log notices. What is
 //! computed begins under any epoch that the log had by then: what is invalidated later stands behind that in the same
 //! log, and a log that does not have it covers everything. So an older epoch is as right as the newest, and a newer one
-//! never is. A server that tells an older one than it told before it was asked stepped back: whoever hears that first
-//! takes everything to be covered, as what it lost may be about anything, and what begins from then on begins under the
-//! epoch that it has.
+//! never is. A server that tells an older one than it told before it was asked stepped back: so did one whose
+//! log has an epoch from before one that somebody followed, and not that one. Whoever hears that first invalidates
+//! everything, above all epochs that were told, as what was lost may be about anything: so the entries that it had removed
+//! go again, and whoever followed the lost part sees that somebody took care of it.
 //!
 //! Nothing here needs two keys in one step but the log, so that it works on a cluster's many servers too. Where another
 //! server may take the place of one that dies, an invalidation goes on when a second server knows of its last step.

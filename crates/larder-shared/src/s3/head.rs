@@ -77,6 +77,13 @@ impl Head {
         self.log[from..].iter().map(invalidation).collect()
     }
 
+    /// Whether an epoch was told by a part of the log that it lost, and nobody invalidated everything because of that.
+    pub(super) fn has_lost(&self, epoch: Epoch) -> bool {
+        let is_all = |told: &Told| told.selector.as_ref().is_some_and(Selector::is_all);
+        epoch.0 > self.base
+            && self.log.iter().all(|told| told.epoch < epoch.0 || told.epoch > epoch.0 && !is_all(told))
+    }
+
     /// Whether anything that is known to have come after an epoch, or is pending, covers an entry that was found
     /// valid then.
     pub(super) fn covers(&self, checked: u64, key: &Key, tags: &[Arc<str>]) -> bool {
@@ -207,6 +214,17 @@ mod tests {
         assert_eq!((head.since(Epoch(20)), head.since(Epoch(10))), (None, None), "the log was cut");
         assert_eq!(head.since(Epoch(30)).map(|all| all.len()), Some(MAX_LOG));
         assert_eq!(head.since(head.epoch()), Some(Vec::new()));
+    }
+
+    #[test]
+    fn an_epoch_between_those_of_the_log_or_after_them_was_lost_until_somebody_invalidated_everything() {
+        let one = Selector::key(&key("a/b@1/x"));
+        let head = Head::begin(10).with(20, &one).with(30, &one);
+        for (epoch, is_lost) in [(0, false), (10, false), (15, true), (20, false), (25, true), (40, true)] {
+            assert_eq!(head.has_lost(Epoch(epoch)), is_lost, "{epoch}");
+        }
+        let head = head.with(50, &Selector::all().marked(7));
+        assert!(!head.has_lost(Epoch(15)) && !head.has_lost(Epoch(40)) && head.has_lost(Epoch(60)));
     }
 
     #[test]

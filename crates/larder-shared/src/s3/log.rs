@@ -70,7 +70,15 @@ impl S3 {
 
     /// What was invalidated after an epoch.
     pub(super) async fn told_since(&self, epoch: Epoch) -> Result<Invalidations, TierError> {
+        let told_before = self.inner.told.load(Ordering::Acquire);
         let seen = self.log_now().await?;
+        if seen.head.epoch().0 < told_before || seen.head.has_lost(epoch) {
+            // The bucket was put back to an older copy. What the log lost may cover anything, and what that removed may
+            // be there again: nobody else may know.
+            let least = Epoch(told_before.max(epoch.0));
+            let told = self.invalidate_above(least, &Selector::all()).await?;
+            return Ok(Invalidations { epoch: told.epoch, all: None });
+        }
         Ok(Invalidations { epoch: self.tell(seen.head.epoch()), all: seen.head.since(epoch) })
     }
 
@@ -82,7 +90,12 @@ impl S3 {
 
     /// Removes what a selector selects, and tells everybody.
     pub(super) async fn invalidate_all(&self, selector: &Selector) -> Result<Invalidated, TierError> {
-        let now = self.now_micros();
+        self.invalidate_above(Epoch(0), selector).await
+    }
+
+    /// The same, with an epoch above one that the log may have lost.
+    async fn invalidate_above(&self, least: Epoch, selector: &Selector) -> Result<Invalidated, TierError> {
+        let now = self.now_micros().max(least.0 + 1);
         let written = self.change(|head| {
             let wide = head.widened(selector);
             let next = head.with(now, &wide);

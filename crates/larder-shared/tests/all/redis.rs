@@ -128,7 +128,7 @@ async fn a_server_that_stepped_back_takes_entries_again_once_that_was_noticed() 
     let put = async |began| tier.put(vec![sealed(&key, b"value", &[], began)]).await.unwrap().remove(0);
     assert_eq!(put(began).await, PutOutcome::Refused(Refusal::Revoked));
     let began = tier.epoch().await.unwrap();
-    assert_eq!(began, before);
+    assert!(began > lost, "everything was invalidated anew");
     assert!(put(began).await.is_kept());
     assert!(tier.get(&key).await.unwrap().is_some());
 }
@@ -148,10 +148,36 @@ async fn what_began_before_a_server_stepped_back_may_be_covered_by_what_that_los
             assert_eq!(tier.get(&key).await.unwrap(), None);
         } else {
             let told = tier.invalidated_since(before).await.unwrap();
-            assert_eq!((told.epoch, told.selectors()), (before, None));
+            assert!(told.epoch > lost && told.selectors().is_none(), "{told:?}");
+            let again = tier.invalidated_since(told.epoch).await.unwrap();
+            assert_eq!(again.selectors(), Some(Vec::new()), "it is noticed once");
         }
-        let told = tier.invalidated_since(before).await.unwrap();
-        assert_eq!((told.epoch, told.selectors()), (before, Some(Vec::new())), "it is noticed once");
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_gave_up_by_stepping_back_is_invalidated_by_the_first_who_knows_of_it() {
+    let server = RedisServer::start();
+    let tiers = [(); 3].map(|()| tier(&server));
+    let [one, other, stranger] = &tiers;
+    let (key, beside) = (key("back", "k@1/x"), key("back", "k@1/beside"));
+    let before = one.epoch().await.unwrap();
+    for is_more_told_since in [false, true] {
+        let began = one.invalidated_since(before).await.unwrap().epoch;
+        let lost = one.invalidate(&Selector::key(&key)).await.unwrap().epoch;
+        step_back(&server, began, lost);
+        // What the lost invalidation had removed is there again.
+        assert!(stranger.put(vec![sealed(&key, b"old", &[], began)]).await.unwrap()[0].is_kept());
+        if is_more_told_since {
+            stranger.invalidate(&Selector::key(&beside)).await.unwrap();
+        }
+        // Whoever followed up to there says so in another process.
+        let told = tier(&server).invalidated_since(lost).await.unwrap();
+        assert!(told.epoch > lost && told.selectors().is_none(), "{told:?}");
+        assert_eq!(stranger.get(&key).await.unwrap(), None);
+        let told_to_others = other.invalidated_since(lost).await.unwrap();
+        assert_eq!((told_to_others.epoch, told_to_others.selectors()), (told.epoch, None), "once");
+        assert_eq!(one.invalidated_since(told.epoch).await.unwrap().selectors(), Some(Vec::new()));
     }
 }
 

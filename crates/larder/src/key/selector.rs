@@ -200,6 +200,11 @@ impl Selector {
         Self { mark: Some(mark), ..self }
     }
 
+    /// Whether it selects all that there is.
+    pub fn is_all(&self) -> bool {
+        Self { mark: None, ..self.clone() } == Self::all()
+    }
+
     /// Its mark, if it has one.
     pub fn mark(&self) -> Option<u64> {
         self.mark
