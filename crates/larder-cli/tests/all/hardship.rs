@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, within_bound};
 
 /// Four packages, each of which makes five files.
 fn workspace(lab: &Lab) {
@@ -202,4 +202,35 @@ fn half_written_outputs_that_cannot_be_removed_after_an_interrupt_are_named() {
     assert_eq!(output.status.code(), Some(130), "{errors}");
     assert!(errors.contains("unfinished outputs could not be removed: out/x\n"), "{errors}");
     assert_eq!([lab.path("project/out/x").exists(), lab.path("project/out/y").exists()], [true, false]);
+}
+
+/// Whether `/proc` says that a process is in this state.
+fn is_in_state(id: &str, state: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(state))
+}
+
+#[test]
+fn what_is_written_while_larder_is_stopped_is_not_kept_as_the_command_s() {
+    let lab = Lab::new();
+    let tasks =
+        "[tasks.stop]\ncommand = \"echo made > out; kill -STOP $PPID\"\ninputs = []\noutputs = [\"out\"]\n";
+    lab.write("project/larder.toml", tasks);
+    let child = lab.command(&["run", "stop"]).stderr(Stdio::piped()).spawn().unwrap();
+    let id = child.id().to_string();
+    let larder = id.clone();
+    within_bound("larder is stopped and its command has ended", move || {
+        let commands = || fs::read_to_string(format!("/proc/{larder}/task/{larder}/children")).unwrap();
+        while !is_in_state(&larder, "T") || !commands().split_whitespace().all(|id| is_in_state(id, "Z")) {
+            std::thread::yield_now();
+        }
+    });
+    lab.write("project/out", "edited\n");
+    assert!(Command::new("kill").args(["-CONT", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.success() && stderr.contains("not kept: it ended while larder was stopped"),
+        "{stderr}"
+    );
 }

@@ -402,37 +402,6 @@ fn an_interrupt_ends_commands_says_what_ran_and_keeps_nothing() {
     );
 }
 
-/// Whether `/proc` says that a process is in this state.
-fn is_in_state(id: &str, state: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(state))
-}
-
-#[test]
-fn what_is_written_while_larder_is_stopped_is_not_kept_as_the_command_s() {
-    let lab = Lab::new();
-    let tasks =
-        "[tasks.stop]\ncommand = \"echo made > out; kill -STOP $PPID\"\ninputs = []\noutputs = [\"out\"]\n";
-    lab.write("project/larder.toml", tasks);
-    let child = lab.command(&["run", "stop"]).stderr(Stdio::piped()).spawn().unwrap();
-    let id = child.id().to_string();
-    let larder = id.clone();
-    within_bound("larder is stopped and its command has ended", move || {
-        let commands = || fs::read_to_string(format!("/proc/{larder}/task/{larder}/children")).unwrap();
-        while !is_in_state(&larder, "T") || !commands().split_whitespace().all(|id| is_in_state(id, "Z")) {
-            std::thread::yield_now();
-        }
-    });
-    lab.write("project/out", "edited\n");
-    assert!(Command::new("kill").args(["-CONT", &id]).status().unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        output.status.success() && stderr.contains("not kept: it ended while larder was stopped"),
-        "{stderr}"
-    );
-}
-
 #[test]
 fn interrupts_end_an_audit_and_the_run_and_what_was_kept_is_there_again() {
     let lab = Lab::new();

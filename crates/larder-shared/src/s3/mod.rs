@@ -23,9 +23,10 @@
 //! is above the one before. Whoever follows asks for the log unless it is in the state that they know.
 //!
 //! An epoch that is not among those that the log tells is one of a log that was lost, or of what was cut off, so
-//! anything may have been invalidated. One from after the log's first, or from after its end, is one that the log lost, as
-//! the bucket was put back to an older copy: whoever knows of it invalidates everything, once, above it. Entries name the log that they go by (`born`): after a loss none of the old
-//! ones is served, as an invalidation that covered them may have been pending.
+//! anything may have been invalidated. One from after the log's first, or from after its end, is one that the log lost,
+//! as the bucket was put back to an older copy: whoever knows of it invalidates everything, once, above it. Entries
+//! name the log that they go by (`born`): after a loss none of the old ones is served, as an invalidation that covered
+//! them may have been pending.
 //!
 //! # Storing
 //! 1. The **claim**: an object that no other is like takes the entry's place.
