@@ -10,13 +10,15 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Child;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal;
+use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -103,8 +105,23 @@ pub(crate) struct Execution {
     pub(crate) took: Duration,
     /// Whether processes that it started outlived it.
     pub(crate) left_behind: bool,
-    /// Whether this process was stopped (as by Ctrl-Z) when it ended, and went on only later.
-    pub(crate) slept_over: bool,
+}
+
+/// Whether this process was stopped (as by Ctrl-Z) when a command ended, and went on only later.
+#[derive(Debug)]
+pub(crate) struct Slept {
+    is_known: bool,
+    goes_on: signal::unix::Signal,
+}
+
+impl Slept {
+    /// Tells it, best after what the command left was looked at: that this process goes on may be heard a moment later
+    /// than that the command has ended.
+    pub(crate) async fn over(&mut self) -> bool {
+        // What has come by now is heard.
+        tokio::task::yield_now().await;
+        self.is_known || self.goes_on.poll_recv(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
 }
 
 /// How long after a command's end its pipes and its process group are waited for. What still runs then, such as a
@@ -137,9 +154,12 @@ pub(crate) async fn execute(
     masks: [Mask; 2],
     mut stop: watch::Receiver<Stop>,
     tap: &mut dyn Tap,
-) -> io::Result<Execution> {
+) -> io::Result<(Execution, Slept)> {
     let began = Instant::now();
     let since = ticks();
+    // Before there is a command that could end meanwhile.
+    let goes_on = signal::unix::signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
+    let mut slept = Slept { is_known: false, goes_on };
     let mut child = spawn(start)?;
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     tap.started(child.id().filter(|_| !start.interactive));
@@ -148,15 +168,15 @@ pub(crate) async fn execute(
     let ending = Ending { group, whole_group, mark, grace: start.grace, phase: Phase::Running, over: false };
     let limit = start.timeout.map(|limit| began + limit);
     let mut pipes = Pipes::new(&mut child, masks, began);
-    let ended = attend(&mut child, &mut pipes, ending, limit, &mut stop, tap).await?;
-    let exit = match (ended.how, start.timeout) {
+    let attended = attend(&mut child, &mut pipes, ending, limit, (&mut stop, &mut slept), tap).await;
+    let (exit, left_behind) = attended?;
+    let exit = match (exit, start.timeout) {
         (End::TimedOut, Some(limit)) => Exit::TimedOut(limit),
         (End::TimedOut | End::Stopped, _) => Exit::Stopped,
         (End::Itself(status), _) => exit_of(status),
     };
     pipes.finish(tap).await;
-    let Ended { left_behind, slept_over, .. } = ended;
-    Ok(Execution { exit, log: pipes.log, took: began.elapsed(), left_behind, slept_over })
+    Ok((Execution { exit, log: pipes.log, took: began.elapsed(), left_behind }, slept))
 }
 
 fn spawn(start: &Start) -> io::Result<Child> {
@@ -221,29 +241,20 @@ enum End {
     Stopped,
 }
 
-/// A command that has ended.
-struct Ended {
-    how: End,
-    left_behind: bool,
-    slept_over: bool,
-}
-
 /// Reads the pipes until the command and its group are gone, or have had their time.
 async fn attend(
     child: &mut Child,
     pipes: &mut Pipes,
     mut ending: Ending<'_>,
     limit: Option<Instant>,
-    stop: &mut watch::Receiver<Stop>,
+    (stop, slept): (&mut watch::Receiver<Stop>, &mut Slept),
     tap: &mut dyn Tap,
-) -> io::Result<Ended> {
-    let mut goes_on = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
+) -> io::Result<(End, bool)> {
     let far = Instant::now() + Duration::from_secs(365 * 24 * 60 * 60);
     let mut status = None;
     let mut drained_at = far;
     let mut stopped = false;
     let mut timed_out = false;
-    let mut slept_over = false;
     let mut reap_at = Instant::now() + REAPING;
     ending.follow(*stop.borrow_and_update(), &mut stopped);
     loop {
@@ -253,7 +264,7 @@ async fn attend(
                 if alive && (stopped || timed_out) {
                     ending.kill();
                 }
-                let how = if timed_out {
+                let end = if timed_out {
                     End::TimedOut
                 } else if stopped {
                     End::Stopped
@@ -261,7 +272,7 @@ async fn attend(
                     End::Itself(status)
                 };
                 ending.over = true;
-                return Ok(Ended { how, left_behind: alive || !pipes.are_closed(), slept_over });
+                return Ok((end, alive || !pipes.are_closed()));
             }
         }
         let wake = match status {
@@ -269,9 +280,9 @@ async fn attend(
             None => ending.deadline().or(limit.filter(|_| !timed_out)).unwrap_or(far),
         };
         tokio::select! {
-            // That this process goes on is heard together with what happened meanwhile, and is to come first.
+            // That this process goes on is heard about when what happened meanwhile is, and is to come first.
             biased;
-            Some(()) = goes_on.recv() => slept_over |= status.is_some() || child.try_wait()?.is_some(),
+            Some(()) = slept.goes_on.recv() => slept.is_known |= status.is_some() || child.try_wait()?.is_some(),
             changed = stop.changed(), if !stop_is_gone(stop) => {
                 if changed.is_ok() {
                     ending.follow(*stop.borrow_and_update(), &mut stopped);
@@ -570,7 +581,8 @@ mod tests {
         let (keep, stop) = watch::channel(Stop::No);
         let stop = seen.stop_at.as_ref().map_or(stop, |(_, sender)| sender.subscribe());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let done = runtime.block_on(execute(start, [task.mask(), task.mask()], stop, seen));
+        let done =
+            runtime.block_on(execute(start, [task.mask(), task.mask()], stop, seen)).map(|(done, _)| done);
         drop(keep);
         done
     }

@@ -260,6 +260,7 @@ fn check_tells_of_tokens_that_are_worth_nothing_and_makes_no_audit_log() {
         ! warning: the token gone expired at 2020-01-01T00:00:00Z
         ! warning: idle may do nothing, as it has no role
         ! warning: host may do nothing, as it has no role
+        ! warning: the certificate host counts for nothing, as the server has no authority for clients (--client-ca)
     "#]],
     );
     check(
@@ -269,7 +270,8 @@ fn check_tells_of_tokens_that_are_worth_nothing_and_makes_no_audit_log() {
           "doubts": [
             "the token gone expired at 2020-01-01T00:00:00Z",
             "idle may do nothing, as it has no role",
-            "host may do nothing, as it has no role"
+            "host may do nothing, as it has no role",
+            "the certificate host counts for nothing, as the server has no authority for clients (--client-ca)"
           ],
           "valid": true
         }

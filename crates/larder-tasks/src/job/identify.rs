@@ -289,7 +289,7 @@ async fn print((argv, cwd, environment): Asked) -> Result<(Digest, String), Stri
     };
     let (_keep, stop) = watch::channel(Stop::No);
     let none = crate::environment::Mask::none;
-    let done = execute(&start, [none(), none()], stop, &mut Silence).await;
+    let done = execute(&start, [none(), none()], stop, &mut Silence).await.map(|(done, _)| done);
     let done = done.map_err(|error| error.to_string())?;
     let mut hasher = Hasher::new(Algorithm::Blake3);
     hasher.update(b"larder tool output");

@@ -256,7 +256,7 @@ impl Inner {
             executed = execute(&start, masks, run.stop.clone(), &mut live) => executed,
             never = self.beat(task) => match never {},
         };
-        let execution = executed.map_err(|error| {
+        let (execution, mut slept) = executed.map_err(|error| {
             self.clear(task);
             could_not_start(&start, &error)
         })?;
@@ -269,6 +269,9 @@ impl Inner {
         let brief = if execution.took <= BRIEFLY { prepared.brief } else { Brief::Aside };
         let conclude = move || inner.conclude(&ready, room, alone, execution, listed, (writes, brief));
         let (mut performed, notes) = self.at(brief, conclude).await;
+        if performed.result.is_ok() && slept.over().await {
+            performed.result = Err(Unkept::SleptOver);
+        }
         let other_writer = match &performed.result {
             Ok((kept, _)) => run.other_writer(task, &kept.outputs),
             Err(Unkept::LeftOver { path, .. }) => run.writer(path).map(|other| (path.clone(), other)),
@@ -632,9 +635,6 @@ fn acceptable(prepared: &Prepared, keyed: &Keyed, execution: &Execution) -> Resu
     }
     if execution.left_behind {
         return Err(Unkept::LeftBehind);
-    }
-    if execution.slept_over {
-        return Err(Unkept::SleptOver);
     }
     let missing = prepared.task.outputs.iter().find(|output| {
         let is_path = !output.value.is_negated() && output.value.glob().is_none();
