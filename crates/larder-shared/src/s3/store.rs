@@ -17,9 +17,7 @@ use futures_util::stream::BoxStream;
 use larder::clock::Timestamp;
 use larder::tier::TierError;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredentialProvider};
-use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
-};
+use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService};
 use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
 use object_store::path::Path;
 use object_store::{
@@ -346,9 +344,11 @@ pub(super) fn failed(error: Error) -> TierError {
     }
     if let Some(http) = causes().find_map(|cause| cause.downcast_ref::<HttpError>()) {
         let failure = Failure::Unreachable(unreachable(http));
-        return match http.kind() {
-            HttpErrorKind::Connect => TierError::Refused(Box::new(failure)),
-            _ => TierError::Io(io::Error::other(failure)),
+        // A connection that does not come about in time may come about the next time.
+        let mut said = causes().filter_map(|cause| cause.downcast_ref::<io::Error>());
+        return match said.any(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            true => TierError::Refused(Box::new(failure)),
+            false => TierError::Io(io::Error::other(failure)),
         };
     }
     let code = Code::of(&error);
