@@ -43,7 +43,8 @@ fn a_stop_ends_the_look_at_what_a_command_has_left_and_the_next_run_takes_that_a
             while !lab.path("wrote").exists() {
                 std::thread::yield_now();
             }
-            std::thread::sleep(Duration::from_millis(100));
+            // For the shell to end; the look that follows does not, however long this takes.
+            std::thread::sleep(Duration::from_secs(1));
             stop.send_replace(Stop::Gently);
         });
         lab.run_until(&["b"], &[], &RunOptions::default(), stopped, |_| {})
@@ -58,7 +59,7 @@ fn a_stop_ends_the_look_at_what_a_command_has_left_and_the_next_run_takes_that_a
 fn a_stop_ends_a_restoration_and_the_next_run_goes_on_with_it() {
     let lab = Lab::of(&[(
         "larder.toml",
-        "[tasks.a]\ncommand = 'mkdir dist; cd dist; seq 10000 11999 | xargs touch'\noutputs = ['dist']\n",
+        "[tasks.a]\ncommand = 'mkdir dist; cd dist; seq 10000 17999 | xargs touch'\noutputs = ['dist']\n",
     )]);
     assert_eq!(lab.run(&["a"]).lines, "lab#a: ran, kept\n");
     std::fs::remove_dir_all(lab.path("dist")).unwrap();
@@ -74,9 +75,9 @@ fn a_stop_ends_a_restoration_and_the_next_run_goes_on_with_it() {
     });
     assert_eq!(run.lines, "lab#a: not run: the run ended before its turn\n");
     assert_eq!(run.notes, [] as [&str; 0]);
-    assert!(!lab.path("dist/11999").exists());
+    assert!(!lab.path("dist/17999").exists());
     let there = std::fs::read_dir(lab.path("dist")).unwrap().count();
-    let rest = format!("lab#a: hit, {} right, {} written, 0 removed\n", there + 1, 2_000 - there);
+    let rest = format!("lab#a: hit, {} right, {} written, 0 removed\n", there + 1, 8_000 - there);
     assert_eq!(lab.run(&["a"]).lines, rest);
 }
 
@@ -85,7 +86,7 @@ fn what_a_stopped_restoration_left_is_its_own_also_for_another_result() {
     let lab = Lab::of(&[
         (
             "larder.toml",
-            "[tasks.a]\ncommand = 'mkdir -p dist; cd dist; seq $(cat ../first) 11999 | xargs touch'\n\
+            "[tasks.a]\ncommand = 'mkdir -p dist; cd dist; seq $(cat ../first) 17999 | xargs touch'\n\
              inputs = ['first']\noutputs = ['dist/*']\n",
         ),
         ("first", "10000"),
@@ -102,8 +103,8 @@ fn what_a_stopped_restoration_left_is_its_own_also_for_another_result() {
         });
         lab.run_until(&["a"], &[], &RunOptions::default(), stopped, |_| {})
     });
-    assert!(!lab.path("dist/11999").exists());
-    lab.write("first", "11998");
+    assert!(!lab.path("dist/17999").exists());
+    lab.write("first", "17998");
     assert_eq!(lab.run(&["a"]).lines, "lab#a: ran, kept\n");
     let there = std::fs::read_dir(lab.path("dist")).unwrap().count();
     assert_eq!(there, 2);
